@@ -1,0 +1,79 @@
+"""One built implementation, seen from NumPy: float64 arrays in, float64 arrays out."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import numpy as np
+import torch
+
+from properties.dtypes import Array
+from properties.errors import SubjectError
+
+
+class Instance:
+    """A torch module in one dtype.
+
+    Everything the subject does wrong here (raises, returns a tuple, an array, another dtype) becomes
+    a `SubjectError` that says what came and what was expected.
+    """
+
+    def __init__(self, module: torch.nn.Module, dtype: str, *, batched: bool) -> None:
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.batched = batched
+        self.module = module.to(self.dtype)
+
+    def run(self, x: Array, *, training: bool = False, seed: int = 0) -> Array:
+        """The output for x (B, T, d_in), in float64; one sequence after the other if unbatched."""
+        self.module.train(training)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            if self.batched:
+                return to_array(self.forward(self.tensor(x)))
+            return np.stack([to_array(self.forward(self.tensor(item))) for item in x])
+
+    def tensor(self, x: Array) -> torch.Tensor:
+        """A fresh tensor with the values of x in the instance's dtype."""
+        return torch.tensor(x, dtype=self.dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The module's own output for a tensor, checked to be one floating-point tensor."""
+        try:
+            result = self.module(x)
+        except (Exception, SystemExit) as error:  # whatever it is, it is the subject's
+            shape = "x".join(map(str, x.shape))
+            raise SubjectError(f"forward raised {describe(error)} on an input {shape}") from error
+        if not isinstance(result, torch.Tensor):
+            raise SubjectError(
+                f"forward returned {kind(result)}; expected one tensor. "
+                "Return the context alone, or write a Subject whose module does."
+            )
+        if not result.is_floating_point():
+            raise SubjectError(f"forward returned {result.dtype}; expected {self.dtype}")
+        return result
+
+
+def to_array(tensor: torch.Tensor) -> Array:
+    """The values of a tensor as float64."""
+    return tensor.detach().to(torch.float64).cpu().numpy().copy()
+
+
+def describe(error: BaseException) -> str:
+    """Type, text and the place in the subject's own file, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "/torch/" not in f.filename and "properties/instance" not in f.filename]
+    place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    text = " ".join(str(error).split()) or "without a message"
+    return f"{type(error).__name__}: {text[:300]}{place}"
+
+
+def kind(value: Any) -> str:
+    """What a value is, in a few words: 'a tuple (Tensor 2x3x4, Tensor 2x3x3)'."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} ({', '.join(map(kind, value))})"
+    shape = getattr(value, "shape", None)
+    suffix = "" if shape is None else " " + "x".join(map(str, shape))
+    module = type(value).__module__.partition(".")[0]
+    prefix = "" if module in ("builtins", "torch") else f"{module} "
+    return f"{prefix}{type(value).__name__}{suffix}"

@@ -1,0 +1,141 @@
+"""Run a target in a process of its own, and survive what it does to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from properties.errors import QuestionError
+from properties.result import Report
+
+Progress = Callable[[str, str, int, int], None]  # subject, phase or clause, cases done, in all
+PATIENCE = 3  # lost processes after which a subject's remaining clauses are not asked any more
+
+
+@dataclass
+class Request:
+    """What the worker is asked for."""
+
+    target: str
+    family: str | None
+    options: dict[str, Any]
+    timeout: float
+    progress: Progress = lambda subject, phase, done, total: None
+    names: list[str] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+    phase: str = "starting"
+
+
+def run_isolated(request: Request) -> list[Report]:
+    """The reports on every subject of the target; raises `QuestionError` where there is none."""
+    while not request.names or len(request.reports) < len(request.names):
+        lost = one_process(request)
+        if lost is None:
+            break
+        if "/" not in request.phase:
+            raise QuestionError(f"{request.target} {lost} while {request.phase}; nothing was checked")
+        request.lost[request.phase] = f"{lost} here; the process was ended"
+        if len(request.lost) == PATIENCE:
+            from properties.spec import select
+
+            for clause in select(request.options["only"]):
+                request.lost.setdefault(
+                    clause.id, f"not asked: the process was lost {PATIENCE} times before"
+                )
+    return request.reports
+
+
+def one_process(request: Request) -> str | None:
+    """Follow one worker to its end; None if it ended in order, else how it was lost."""
+    read, write = os.pipe()
+    message = json.dumps(
+        {
+            "target": request.target,
+            "family": request.family,
+            "options": request.options,
+            "first": len(request.reports),
+            "lost": request.lost,
+        }
+    )
+    command = [sys.executable, "-m", "properties.worker", str(write), message]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, pass_fds=[write], stdin=subprocess.DEVNULL, stderr=errors, env=environment()
+        )
+        os.close(write)
+        try:
+            for line in lines(read, request.timeout):
+                take(request, json.loads(line))
+        except TimeoutError:
+            return f"did not return within {request.timeout:g} s"
+        finally:
+            os.close(read)
+            finish(process)
+        if process.returncode:
+            errors.seek(0)
+            return death(process.returncode, errors.read().decode(errors="replace"))
+    return None
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with its import path, so that the worker finds the same packages."""
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def take(request: Request, event: dict[str, Any]) -> None:
+    """Note what the worker says."""
+    match event:
+        case {"event": "step", "phase": phase, "done": done, "total": total}:
+            request.phase = phase
+            name = request.names[len(request.reports)] if request.names else request.target
+            request.progress(name, phase, done, total)
+        case {"event": "subjects", "names": names}:
+            request.names = names
+        case {"event": "report", "report": report}:
+            request.reports.append(Report.from_dict(report))
+            request.lost = {}
+        case {"event": "question", "message": message}:
+            raise QuestionError(message)
+
+
+def lines(descriptor: int, timeout: float) -> Iterator[bytes]:
+    """The lines that arrive, until the other end closes; silence for `timeout` s is an error."""
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            if not selector.select(timeout):
+                raise TimeoutError
+            block = os.read(descriptor, 65536)
+            if not block:
+                return
+            *complete, pending = (pending + block).split(b"\n")
+            yield from complete
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    """End the worker if it has not ended by itself."""
+    try:
+        process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def death(code: int, errors: str) -> str:
+    """How a process ended that was not meant to."""
+    last = errors.strip().splitlines()[-1:] or [""]
+    text = f" ({last[0][:200]})" if last[0] else ""
+    if code < 0:
+        return f"killed the process by {signal.Signals(-code).name}{text}"
+    return f"ended the process with exit code {code}{text}"

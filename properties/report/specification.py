@@ -1,0 +1,78 @@
+"""The specification as a table, one clause explained, and the clauses' part of SPEC.md."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import groupby
+from pathlib import Path
+
+from rich.table import Table
+
+from properties.errors import QuestionError
+from properties.spec import Clause, clauses, select
+from properties.subject import FAMILIES
+
+MARK = "<!-- Below this line: written by `python -m properties.report.specification`. -->"
+
+
+def table() -> Table:
+    """Every clause with its level and requirement."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("clause", no_wrap=True)
+    grid.add_column("level")
+    grid.add_column("requirement", overflow="fold")
+    for clause in by_area():
+        grid.add_row(clause.id, str(clause.level), clause.requirement)
+    return grid
+
+
+def explain(name: str) -> str:
+    """One clause's section."""
+    matches = [clause for clause in select([name]) if clause.id == name]
+    if not matches:
+        raise QuestionError(f"{name!r} is an area; name one clause of it, such as {name}/...")
+    return section(matches[0])
+
+
+def section(clause: Clause) -> str:
+    """A clause in SPEC.md: requirement, reason, and when it is asked."""
+    families = "all" if clause.families == frozenset(FAMILIES) else ", ".join(sorted(clause.families))
+    lines = [
+        f"### {clause.id}",
+        "",
+        f"**{clause.level}** {clause.requirement}",
+        "",
+        inspect.cleandoc(clause.reason),
+        "",
+        f"- families: {families}",
+        f"- needs: {', '.join(sorted(clause.needs)) or 'nothing'}",
+        f"- an example counts when it has: {clause.counts.words}",
+        f"- after: {', '.join(clause.after) or 'nothing'}",
+    ]
+    return "\n".join(lines)
+
+
+def by_area() -> list[Clause]:
+    """The clauses sorted into their areas, areas in the order of their first clause."""
+    known = list(clauses().values())
+    areas = list(dict.fromkeys(clause.area for clause in known))
+    return sorted(known, key=lambda clause: areas.index(clause.area))
+
+
+def written() -> str:
+    """The clauses' part of SPEC.md."""
+    parts = []
+    for area, members in groupby(by_area(), key=lambda clause: clause.area):
+        parts.append(f"## {area}")
+        parts.extend(section(clause) for clause in members)
+    return "\n\n".join(parts) + "\n"
+
+
+def rewrite(path: Path) -> None:
+    """Bring the clauses' part of SPEC.md up to date; what stands above the mark stays."""
+    preface = path.read_text(encoding="utf-8").partition(MARK)[0]
+    path.write_text(f"{preface}{MARK}\n\n{written()}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite(Path(__file__).parents[2] / "SPEC.md")

@@ -1,0 +1,131 @@
+"""A report as text: the verdict first, then root failures, then a line for every clause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from properties.result import Report, Result, Status
+from properties.spec import clauses
+
+STYLES = {
+    Status.PASS: "green",
+    Status.FAIL: "bold red",
+    Status.ERROR: "bold red",
+    Status.VACUOUS: "yellow",
+    Status.UNSUPPORTED: "yellow",
+    Status.BLOCKED: "dim",
+    Status.WAIVED: "yellow",
+}
+
+
+def show(report: Report, console: Console, *, target: str) -> None:
+    """Print the whole report; `target` is what the reader typed, for the command that repeats it."""
+    console.print(headline(report))
+    console.print(Text(provenance(report), style="dim"))
+    for pairs, title in ((report.matched, "matched"), (report.lacking, "lacking")):
+        for ours, theirs in pairs.items():
+            console.print(Text(f"  {title}: {ours} -> {theirs}", style="dim"))
+    for note in report.notes:
+        console.print(Text(f"  note: {note}", style="dim"))
+    for result in report.results:
+        if result.status in (Status.FAIL, Status.ERROR):
+            title, *rest = failure_lines(result, report, target)
+            console.print(Text(f"\n{title}", style=STYLES[result.status]))
+            for line in rest:
+                console.print(Text(f"  {line}"), soft_wrap=True)
+    console.print()
+    console.print(clause_table(report))
+
+
+def headline(report: Report) -> Text:
+    """The verdict, first thing: whether it conforms, and what was not asked."""
+    musts = [r for r in report.results if r.level == "MUST"]
+    passed = sum(r.status is Status.PASS for r in musts)
+    asked = f"{passed} of {len(musts)} MUST clauses hold"
+    if not report.conforms:
+        counts = {
+            status: sum(r.status is status for r in musts)
+            for status in (Status.FAIL, Status.VACUOUS, Status.ERROR, Status.BLOCKED)
+        }
+        broken = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+        verdict, style = f"does not conform: {broken or 'no MUST clause was asked'}; {asked}", "bold red"
+    elif report.unsupported:
+        count = len(report.unsupported)
+        verdict, style = f"conforms in part: {asked}, {count} could not be asked", "bold yellow"
+    else:
+        verdict, style = f"conforms: {asked}", "bold green"
+    return Text.assemble(
+        (report.subject, "bold"), f" ({report.family}) ", (verdict, style), overflow="fold"
+    )
+
+
+def provenance(report: Report) -> str:
+    """What it takes to see the same again."""
+    known = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    return (
+        f"  profile {report.profile}, seed {report.seed}, {report.seconds:.1f} s; "
+        f"{', '.join(report.dtypes)}\n  {known}"
+    )
+
+
+def failure_lines(result: Result, report: Report, target: str) -> list[str]:
+    """Requirement, expected and actual, the smallest case and the command that repeats it."""
+    lines = [
+        f"{result.status.upper()} {result.clause}  {result.level}",
+        f"requires  {clauses()[result.clause].requirement}",
+    ]
+    expected, _, actual = result.message.partition("; got ")
+    if actual:
+        lines += [f"expected  {expected.removeprefix('expected ')}", f"got       {actual}"]
+    else:
+        lines.append(result.message)
+    if result.counterexample:
+        lines.append("smallest case found")
+        lines += [f"  {line}" for line in case_lines(result.counterexample)]
+    command = f"attention-properties check {target} --only {result.clause}"
+    lines.append(f"again     {command} --profile {report.profile} --seed {report.seed}")
+    return lines
+
+
+def case_lines(case: dict[str, Any]) -> list[str]:
+    """A counterexample in attention's own terms."""
+    s = case["sizes"]
+    options = [case["dtype"], "bias" if case["bias"] else "no bias", f"p = {case['dropout']}"]
+    lines = [
+        f"B={s['batch']} T={s['tokens']} H={s['heads']} D={s['head_dim']} d_in={s['d_in']} "
+        f"context_length={s['context_length']}, {', '.join(options)}, seed {case['seed']}, "
+        f"past up to token {case['cut']}"
+    ]
+    for name, numbers in {"x": case["x"], "other": case["other"], **case["weights"]}.items():
+        array = np.asarray(numbers)
+        if array.size > 24:
+            lines.append(f"{name} = {'x'.join(map(str, array.shape))} numbers, in the JSON report")
+        else:
+            text = np.array2string(array, separator=", ", precision=9, suppress_small=False)
+            lines.append(f"{name} = {' '.join(text.split())}")
+    return lines
+
+
+def clause_table(report: Report) -> Table:
+    """One line a clause: status, examples counted, the share of the error budget used, seconds."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("clause", no_wrap=True)
+    table.add_column("level")
+    table.add_column("status")
+    table.add_column("examples", justify="right")
+    table.add_column("margin", justify="right")
+    table.add_column("seconds", justify="right")
+    for r in report.results:
+        margin = "" if r.margin is None else f"{r.margin:.2g}"
+        status = Text(str(r.status), style=STYLES[r.status])
+        table.add_row(
+            r.clause, r.level, status, f"{r.counted}/{r.examples}", margin, f"{r.seconds:.2f}"
+        )
+        if r.message and r.status in (Status.VACUOUS, Status.UNSUPPORTED, Status.BLOCKED):
+            table.add_row(Text(f"  {r.message.splitlines()[0][:70]}", style="dim"))
+    return table

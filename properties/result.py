@@ -1,0 +1,125 @@
+"""What a run found: one `Result` per clause, gathered in a `Report`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from properties.case import Case, parameters
+
+SCHEMA = "attention-properties/report/1"
+
+
+class Status(StrEnum):
+    """What became of a clause."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    VACUOUS = "vacuous"
+    UNSUPPORTED = "unsupported"
+    WAIVED = "waived"
+    BLOCKED = "blocked"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One clause's verdict on one subject.
+
+    examples: how many were checked; counted: how many of them met the clause's condition; margin:
+    the largest share of an error budget that was used, None where the clause has no tolerance.
+    """
+
+    clause: str
+    level: str
+    status: Status
+    examples: int = 0
+    counted: int = 0
+    seconds: float = 0.0
+    margin: float | None = None
+    message: str = ""
+    counterexample: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every clause's verdict on one subject, and what is needed to run it again."""
+
+    subject: str
+    family: str
+    profile: str
+    seed: int
+    results: list[Result]
+    versions: dict[str, str] = field(default_factory=dict)
+    dtypes: list[str] = field(default_factory=list)
+    matched: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def with_status(self, *statuses: Status, level: str = "MUST") -> list[Result]:
+        """The results of one level with one of these statuses."""
+        return [r for r in self.results if r.status in statuses and r.level == level]
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of the MUST clauses that failed."""
+        return [r.clause for r in self.with_status(Status.FAIL)]
+
+    @property
+    def conforms(self) -> bool:
+        """No MUST clause failed, was vacuous or blocked; none of any level errored; one passed."""
+        broken = self.with_status(Status.FAIL, Status.VACUOUS, Status.BLOCKED)
+        errors = [r for r in self.results if r.status is Status.ERROR]
+        return not broken and not errors and bool(self.with_status(Status.PASS))
+
+    @property
+    def unsupported(self) -> list[Result]:
+        """The MUST clauses that could not be asked."""
+        return self.with_status(Status.UNSUPPORTED)
+
+    @property
+    def exit_code(self) -> int:
+        """0 conforms, 1 a MUST clause failed, 2 the question could not be asked in full."""
+        if self.failed:
+            return 1
+        return 0 if self.conforms else 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what `from_dict` reads."""
+        return {**asdict(self), "conforms": self.conforms, "failed": self.failed}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Report:
+        """The report that `to_dict` wrote."""
+        data = {k: v for k, v in data.items() if k not in ("conforms", "failed")}
+        results = [Result(**{**r, "status": Status(r["status"])}) for r in data.pop("results")]
+        return cls(results=results, **data)
+
+    def to_json(self) -> str:
+        """The report as a JSON document of the versioned schema, alone in its list."""
+        return as_json([self])
+
+
+def as_json(reports: Iterable[Report]) -> str:
+    """Reports as one JSON document of the versioned schema."""
+    document = {"schema": SCHEMA, "reports": [report.to_dict() for report in reports]}
+    return json.dumps(document, indent=2, allow_nan=False, default=float)
+
+
+def describe_case(case: Case) -> dict[str, Any]:
+    """A case as plain data, complete: sizes, options and every number."""
+    return {
+        "sizes": asdict(case.sizes),
+        "dtype": case.dtype,
+        "bias": case.bias,
+        "dropout": case.dropout,
+        "cut": case.cut,
+        "seed": case.seed,
+        "x": case.x.tolist(),
+        "other": case.other.tolist(),
+        "weights": {name: array.tolist() for name, array in parameters(case.weights).items()},
+    }

@@ -1,0 +1,139 @@
+"""The specification: every clause, its level, what it needs, when an example counts, its check.
+
+A clause is registered by decorating its check, a function of one `Case`. The check raises
+`Violation` where the law is broken, and returns the largest share of an error budget that was used,
+or None where the law has no tolerance. Its docstring is the clause's reason or derivation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from properties.case import Case
+from properties.errors import QuestionError
+from properties.subject import FAMILIES, Subject
+
+Check = Callable[[Case], float | None]
+VERSION = "1.0"
+
+
+class Level(StrEnum):
+    """How binding a clause is, in the words of RFC 2119."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    MAY = "MAY"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an example must contain before it counts, in words and as a predicate."""
+
+    words: str
+    holds: Callable[[Case], bool]
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One line of the specification."""
+
+    id: str
+    level: Level
+    requirement: str
+    families: frozenset[str]
+    needs: frozenset[str]
+    counts: Condition
+    after: tuple[str, ...]
+    check: Check
+
+    @property
+    def area(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.partition("/")[0]
+
+    @property
+    def reason(self) -> str:
+        """The reason or derivation: the check's docstring."""
+        return inspect.getdoc(self.check) or ""
+
+    def missing(self, subject: Subject) -> list[str]:
+        """The capabilities that the clause needs and the subject lacks, sorted."""
+        needs = self.needs - {"projections"} if subject.family == "plain" else self.needs
+        return sorted(needs - subject.capabilities)
+
+
+ALWAYS = Condition("any example", lambda case: True)
+_registry: dict[str, Clause] = {}
+
+
+def clause(
+    id: str,
+    level: Level,
+    requirement: str,
+    *,
+    families: Iterable[str] = FAMILIES,
+    needs: Iterable[str] = (),
+    counts: Condition = ALWAYS,
+    after: tuple[str, ...] = ("shape/output-shape",),
+) -> Callable[[Check], Check]:
+    """Register the decorated check as a clause."""
+    if id in _registry:
+        raise ValueError(f"clause {id} is registered twice")
+
+    def register(check: Check) -> Check:
+        _registry[id] = Clause(
+            id, level, requirement, frozenset(families), frozenset(needs), counts, after, check
+        )
+        return check
+
+    return register
+
+
+@cache
+def clauses() -> dict[str, Clause]:
+    """Every clause by id, each after those it depends on, otherwise in the order of the files."""
+    package = importlib.import_module("properties.clauses")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"properties.clauses.{module.name}")
+    ordered: dict[str, Clause] = {}
+
+    def place(id: str) -> None:
+        if id not in ordered:
+            for earlier in _registry[id].after:
+                place(earlier)
+            ordered[id] = _registry[id]
+
+    for id in _registry:
+        place(id)
+    return ordered
+
+
+def select(only: Iterable[str] | None) -> list[Clause]:
+    """The clauses named by id or by area, with what they depend on; all of them for None."""
+    known = clauses()
+    if only is None:
+        return list(known.values())
+    wanted: set[str] = set()
+    for name in only:
+        matches = [id for id in known if name in (id, known[id].area)]
+        if not matches:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+            raise QuestionError(
+                f"no clause {name!r}; did you mean {' or '.join(near) or 'another one'}? "
+                "`attention-properties clauses` lists them all."
+            )
+        wanted.update(matches)
+    pending = list(wanted)
+    while pending:
+        for earlier in known[pending.pop()].after:
+            if earlier not in wanted:
+                wanted.add(earlier)
+                pending.append(earlier)
+    return [known[id] for id in known if id in wanted]

@@ -1,0 +1,120 @@
+"""What an implementation is asked for (sizes, weights) and what it offers (a family, capabilities).
+
+Legend: B batch, T tokens, H heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from properties.dtypes import Array
+
+FAMILIES = {
+    "plain": "simplified self-attention: no weights, no scale, nothing hidden",
+    "self": "one head with trainable projections, nothing hidden",
+    "causal": "one head with trainable projections, the future hidden",
+    "wrapper": "causal heads side by side, each d_out wide",
+    "multihead": "causal heads that split d_out among them, then an output projection",
+}
+CAUSAL_FAMILIES = frozenset({"causal", "wrapper", "multihead"})
+HEADED_FAMILIES = frozenset({"wrapper", "multihead"})
+PROJECTED_FAMILIES = frozenset(FAMILIES) - {"plain"}
+
+CAPABILITIES = {
+    "projections": "the weights that make queries, keys and values can be set",
+    "out-projection": "there is an output projection, and its weights can be set",
+    "out-bias": "the output projection has a bias",
+    "qkv-bias": "the constructor chooses whether queries, keys and values have a bias",
+    "always-biased": "queries, keys and values always have a bias",
+    "dropout": "the constructor takes a dropout probability",
+    "context-length": "the constructor takes the largest number of tokens",
+    "rectangular": "d_in may differ from the width of all heads together",
+    "batched": "the input may have a batch axis: (B, T, d_in)",
+    "unbatched": "the input may be one sequence: (T, d_in)",
+    "module": "a torch.nn.Module with parameters, a state_dict and modes",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of one example; `width` (H * D) is that of all heads together."""
+
+    batch: int
+    tokens: int
+    d_in: int
+    heads: int
+    head_dim: int
+    context_length: int
+
+    @property
+    def width(self) -> int:
+        """H * D, the number of columns of each projection and of the output."""
+        return self.heads * self.head_dim
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The parameters of an attention in one fixed layout, float64; head h owns columns h*D to (h+1)*D.
+
+    query, key, value: (d_in, H*D), applied as x @ W; their biases (H*D,) or None;
+    out: (H*D, H*D), applied as context @ W, or None; out_bias (H*D,) or None.
+    """
+
+    query: Array
+    key: Array
+    value: Array
+    query_bias: Array | None = None
+    key_bias: Array | None = None
+    value_bias: Array | None = None
+    out: Array | None = None
+    out_bias: Array | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a constructor is asked for."""
+
+    sizes: Sizes
+    bias: bool = False
+    dropout: float = 0.0
+    dtype: str = "float64"
+    seed: int = 0
+
+    def with_dtype(self, dtype: str) -> Config:
+        """The same request in another floating-point format."""
+        return replace(self, dtype=dtype)
+
+
+class Subject(ABC):
+    """An implementation under test. Subclass it to write an adapter.
+
+    An adapter names its `family` (a key of `FAMILIES`) and `capabilities` (keys of
+    `CAPABILITIES`), and builds the implementation with the weights it is handed. `lacking` says why
+    a capability is absent and what would provide it; `matched` says which of the
+    implementation's names carries which of ours. Both are printed.
+    """
+
+    name: str = ""
+    family: str
+    capabilities: frozenset[str] = frozenset()
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    matched: Mapping[str, str] = {}
+    lacking: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def build(self, config: Config, weights: Weights | None) -> Any:
+        """A new torch module for `config`, carrying `weights`.
+
+        `weights` is None for the plain family and where the projections cannot be set: the
+        module then keeps its own initial parameters. The module maps (B, T, d_in) to
+        (B, T, H*D), or (T, d_in) to (T, H*D) where only "unbatched" is claimed. The
+        dtype is set by the caller (`module.to(dtype)`).
+        """
+
+    def has(self, capability: str) -> bool:
+        """Whether this implementation offers `capability`."""
+        return capability in self.capabilities
