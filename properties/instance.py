@@ -33,6 +33,40 @@ class Instance:
                 return to_array(self.forward(self.tensor(x)))
             return np.stack([to_array(self.forward(self.tensor(item))) for item in x])
 
+    def gradients(
+        self, x: Array, upstream: Array, *, training: bool = False, seed: int = 0
+    ) -> dict[str, Array]:
+        """Of sum(upstream * output): with respect to the input, as "x", and every parameter by name.
+
+        A parameter that the output does not depend on has gradient zero.
+        """
+        self.module.train(training)
+        torch.manual_seed(seed)
+        parameters = dict(self.module.named_parameters())
+        inputs = [self.tensor(item).requires_grad_() for item in ([x] if self.batched else x)]
+        outputs = [self.forward(item) for item in inputs]
+        output = outputs[0] if self.batched else torch.stack(outputs)
+        leaves = [*inputs, *parameters.values()]
+        try:
+            found = torch.autograd.grad(
+                output, leaves, self.tensor(upstream), allow_unused=True, materialize_grads=True
+            )
+        except Exception as error:  # whatever it is, it is the subject's
+            raise SubjectError(f"backward raised {describe(error)}") from error
+        to_input = [to_array(part) for part in found[: len(inputs)]]
+        named = dict(zip(parameters, map(to_array, found[len(inputs) :]), strict=True))
+        return {"x": to_input[0] if self.batched else np.stack(to_input), **named}
+
+    def refusal(self, x: Array) -> str | None:
+        """What the module raises on x (any shape), type and text; None if it returns."""
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                self.module(self.tensor(x))
+        except Exception as error:  # being refused is what is asked for
+            return f"{type(error).__name__}: {error}"
+        return None
+
     def tensor(self, x: Array) -> torch.Tensor:
         """A fresh tensor with the values of x in the instance's dtype."""
         return torch.tensor(x, dtype=self.dtype)

@@ -120,7 +120,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             chosen += [
                 pytest.param((subject, clause), id=f"{subject.name}-{clause.id}")
                 for clause in clauses().values()
-                if subject.family in clause.families
+                if clause.concerns(subject)
             ]
     metafunc.parametrize("attention_clause", chosen)
 

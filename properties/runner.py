@@ -106,7 +106,7 @@ class Run:
         """One for each clause of the subject's family, those that cannot be asked already decided."""
         tallies = {}
         for clause in self.clauses:
-            if self.subject.family not in clause.families:
+            if not clause.concerns(self.subject):
                 continue
             tally = tallies[clause.id] = Tally(clause)
             if missing := clause.missing(self.subject):

@@ -18,7 +18,7 @@ from functools import cache
 
 from properties.case import Case
 from properties.errors import QuestionError
-from properties.subject import FAMILIES, Subject
+from properties.subject import EXPECTED, FAMILIES, Subject
 
 Check = Callable[[Case], float | None]
 VERSION = "1.0"
@@ -63,12 +63,18 @@ class Clause:
         """The reason or derivation: the check's docstring."""
         return inspect.getdoc(self.check) or ""
 
+    def concerns(self, subject: Subject) -> bool:
+        """Whether the spec asks this of the subject: by its family, and by what it offers beyond it."""
+        beyond = self.needs - EXPECTED[subject.family] - _TESTING
+        return subject.family in self.families and beyond <= subject.capabilities
+
     def missing(self, subject: Subject) -> list[str]:
         """The capabilities that the clause needs and the subject lacks, sorted."""
         needs = self.needs - {"projections"} if subject.family == "plain" else self.needs
         return sorted(needs - subject.capabilities)
 
 
+_TESTING = frozenset({"projections"})  # what the suite needs in order to look, whatever the family
 ALWAYS = Condition("any example", lambda case: True)
 _registry: dict[str, Clause] = {}
 

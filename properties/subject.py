@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from properties.dtypes import Array
@@ -36,6 +36,18 @@ CAPABILITIES = {
     "unbatched": "the input may be one sequence: (T, d_in)",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
 }
+
+_ONE_HEAD = frozenset({"projections"})
+_CAUSAL = _ONE_HEAD | {"dropout", "context-length", "qkv-bias", "batched", "module"}
+EXPECTED = {
+    "plain": frozenset[str](),
+    "self": _ONE_HEAD,
+    "causal": _CAUSAL,
+    "wrapper": _CAUSAL,
+    "multihead": _CAUSAL | {"out-projection"},
+}
+"""What the sources give each family. A clause that needs more than this is asked of those subjects
+that offer it, and is no part of the spec for the others."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +87,22 @@ class Weights:
 
 @dataclass(frozen=True)
 class Config:
-    """What a constructor is asked for."""
+    """What a constructor is asked for.
+
+    odd: columns that d_out is asked for beyond H * D, for the law that such a request is refused.
+    """
 
     sizes: Sizes
     bias: bool = False
     dropout: float = 0.0
     dtype: str = "float64"
     seed: int = 0
+    odd: int = 0
 
-    def with_dtype(self, dtype: str) -> Config:
-        """The same request in another floating-point format."""
-        return replace(self, dtype=dtype)
+    @property
+    def width(self) -> int:
+        """The d_out to ask a constructor for, where d_out is that of all heads together."""
+        return self.sizes.width + self.odd
 
 
 class Subject(ABC):
