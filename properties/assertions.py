@@ -25,7 +25,9 @@ class Violation(Exception):
         return f"expected {self.expected}; got {self.actual}" + (f" at {place}" if place else "")
 
 
-def near(what: str, actual: Array, expected: Array | float, allowed: Array | float, axes: str) -> float:
+def near(
+    what: str, actual: Array, expected: Array | float, allowed: Array | float, axes: str
+) -> float:
     """Every |actual - expected| is at most `allowed`; returns the largest share of it that was used.
 
     `axes` names the axes of `actual`, for the message: "batch query". Two NaNs or the same infinity

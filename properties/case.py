@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from properties import bounds, oracle
-from properties.bounds import Budget
+from properties.bounds import Budget, GradientBudget
 from properties.dtypes import Array
 from properties.errors import SubjectError
 from properties.instance import Instance, describe
-from properties.oracle import Trace
+from properties.oracle import Gradients, Trace
 from properties.subject import CAUSAL_FAMILIES, Config, Sizes, Subject, Weights
 
 
@@ -101,6 +101,32 @@ class Case:
         )
 
     @cached_property
+    def upstream(self) -> Array:
+        """(B, T, W) small integers: what the output is multiplied by before gradients are taken."""
+        shape = (self.sizes.batch, self.sizes.tokens, self.sizes.width)
+        integers = np.random.default_rng(self.seed).integers(-3, 4, size=shape)
+        return integers.astype(np.float64)
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """What the oracle says of the derivative of sum(upstream * output)."""
+        return oracle.gradients(self.x, self.weights, self.trace, self.upstream, scaled=self.scaled)
+
+    @cached_property
+    def gradient_budget(self) -> GradientBudget:
+        """The error a right implementation may make on these gradients."""
+        return bounds.gradient_budget(
+            self.x,
+            self.weights,
+            self.trace,
+            self.gradients,
+            self.upstream,
+            self.dtype,
+            causal=self.causal,
+            scaled=self.scaled,
+        )
+
+    @cached_property
     def budget(self) -> Budget:
         """The error a right implementation may make on this example."""
         return bounds.budget(
@@ -123,7 +149,12 @@ class Case:
         s = self.sizes
         batch, tokens, heads, dims = (
             list(range(size)) if kept is None else list(kept)
-            for size, kept in ((s.batch, batch), (s.tokens, tokens), (s.heads, heads), (s.head_dim, dims))
+            for size, kept in (
+                (s.batch, batch),
+                (s.tokens, tokens),
+                (s.heads, heads),
+                (s.head_dim, dims),
+            )
         )
         plain = self.subject.family == "plain"
         square = not plain and not self.subject.has("rectangular")
@@ -153,9 +184,7 @@ class Case:
         """The case with each array replaced by change(name, array)."""
         weights = self.weights
         if weights is not None:
-            weights = replace(
-                weights, **{n: change(n, a) for n, a in parameters(weights).items()}
-            )
+            weights = replace(weights, **{n: change(n, a) for n, a in parameters(weights).items()})
         return replace(
             self, x=change("x", self.x), other=change("other", self.other), weights=weights
         )

@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
         help="package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name; "
         "without a name, every attention class in it",
     )
-    check.add_argument("--family", help="plain, self, causal, wrapper or multihead; found if not said")
+    check.add_argument(
+        "--family", help="plain, self, causal, wrapper or multihead; found if not said"
+    )
     check.add_argument("--profile", default="ci", help="quick, ci (default) or thorough")
     check.add_argument("--seed", type=int, default=0, help="the same seed gives the same verdict")
     check.add_argument("--only", nargs="+", metavar="CLAUSE", help="clauses or areas, by id")
@@ -56,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="end the subject when one step of the check takes longer (default 60)",
     )
-    check.add_argument("--fail-fast", action="store_true", help="stop at the first failed MUST clause")
+    check.add_argument(
+        "--fail-fast", action="store_true", help="stop at the first failed MUST clause"
+    )
     check.set_defaults(command=run_check)
     commands.add_parser("clauses", help="the specification as a table").set_defaults(
         command=run_clauses
@@ -123,8 +127,9 @@ def progress_bar(request: Request) -> Iterator[None]:
         task = bar.add_task("starting", subject=request.target, total=None)
 
         def progress(subject: str, phase: str, done: int, total: int) -> None:
-            known = {"completed": done, "total": total} if total else {}
-            bar.update(task, subject=subject, description=phase, **known)
+            bar.update(task, subject=subject, description=phase)
+            if total:
+                bar.update(task, completed=done, total=total)
 
         request.progress = progress
         yield

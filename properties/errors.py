@@ -1,4 +1,4 @@
-"""The two ways a run can go wrong that are not bugs of this suite."""
+"""The ways a run can go wrong besides a law that does not hold."""
 
 from __future__ import annotations
 
@@ -12,3 +12,7 @@ class QuestionError(Exception):
 
 class SubjectError(Exception):
     """The subject raised, or returned something that is no attention output, on valid input."""
+
+
+class DisputeError(Exception):
+    """The two oracles disagree: one of them is wrong, and no subject is judged by either."""

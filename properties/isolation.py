@@ -42,7 +42,9 @@ def run_isolated(request: Request) -> list[Report]:
         if lost is None:
             break
         if "/" not in request.phase:
-            raise QuestionError(f"{request.target} {lost} while {request.phase}; nothing was checked")
+            raise QuestionError(
+                f"{request.target} {lost} while {request.phase}; nothing was checked"
+            )
         request.lost[request.phase] = f"{lost} here; the process was ended"
         if len(request.lost) == PATIENCE:
             from properties.spec import select

@@ -49,7 +49,7 @@ def attention(
         row = softmax(scores[b, h, query, visible] * scale)
         attention_weights[b, h, query, visible] = row
         context[b, h, query] = row @ values[b, h, visible]
-    merged = context.transpose(0, 2, 1, 3).reshape(x.shape[0], tokens, heads * head_dim)
+    merged = merge(context)
     return Trace(
         queries, keys, values, scores, attention_weights, merged, out_projection(merged, weights)
     )
@@ -91,3 +91,78 @@ def out_projection(context: Array, weights: Weights | None) -> Array:
     if weights is None or weights.out is None:
         return context
     return affine(context, weights.out, weights.out_bias)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Of sum(upstream * output), every step of the chain rule that the error budget needs."""
+
+    context: Array  # (B, H, T, D)
+    weights: Array  # (B, H, T, T)
+    centred: Array  # (B, H, T, T), the weights' gradient less its mean under the weights
+    scores: Array  # (B, H, T, T), before the scale
+    queries: Array  # (B, H, T, D)
+    keys: Array  # (B, H, T, D)
+    values: Array  # (B, H, T, D)
+    x: Array  # (B, T, d_in)
+    parameters: Weights | None
+
+
+def gradients(
+    x: Array, weights: Weights | None, trace: Trace, upstream: Array, *, scaled: bool = True
+) -> Gradients:
+    """The derivative of sum(upstream * output) by the chain rule; upstream is (B, T, W).
+
+    With w = softmax(z) a change dz moves w_j by w_j (dz_j - sum_k w_k dz_k), so the gradient of z
+    is w * (g - sum(w * g)) with g that of w.
+    """
+    heads, head_dim = trace.queries.shape[1], trace.queries.shape[-1]
+    out = None if weights is None else weights.out
+    context = split(upstream if out is None else upstream @ out.T, heads)
+    to_weights = context @ trace.values.swapaxes(-1, -2)
+    centred = to_weights - (trace.weights * to_weights).sum(axis=-1, keepdims=True)
+    to_scores = trace.weights * centred * (1.0 / np.sqrt(head_dim) if scaled else 1.0)
+    to_queries = to_scores @ trace.keys
+    to_keys = to_scores.swapaxes(-1, -2) @ trace.queries
+    to_values = trace.weights.swapaxes(-1, -2) @ context
+    parts = [merge(part) for part in (to_queries, to_keys, to_values)]
+    to_x, parameters = through_projections(x, weights, parts, trace.context, upstream)
+    return Gradients(
+        context,
+        to_weights,
+        centred,
+        to_scores,
+        to_queries,
+        to_keys,
+        to_values,
+        to_x,
+        parameters,
+    )
+
+
+def merge(heads: Array) -> Array:
+    """(B, H, T, D) -> (B, T, W): the inverse of `split`."""
+    batch, number, tokens, head_dim = heads.shape
+    return heads.transpose(0, 2, 1, 3).reshape(batch, tokens, number * head_dim)
+
+
+def through_projections(
+    x: Array, weights: Weights | None, parts: list[Array], context: Array, upstream: Array
+) -> tuple[Array, Weights | None]:
+    """From the gradients of queries, keys and values (B, T, W) to those of input and parameters."""
+    if weights is None:
+        return sum(parts[1:], parts[0]), None
+    matrices = (weights.query, weights.key, weights.value)
+    biased = weights.query_bias is not None
+    to_x = sum(part @ matrix.T for part, matrix in zip(parts, matrices, strict=True))
+    return np.asarray(to_x), Weights(
+        *(over_tokens(x, part) for part in parts),
+        *(part.sum(axis=(0, 1)) if biased else None for part in parts),
+        out=None if weights.out is None else over_tokens(context, upstream),
+        out_bias=None if weights.out_bias is None else upstream.sum(axis=(0, 1)),
+    )
+
+
+def over_tokens(left: Array, right: Array) -> Array:
+    """(B, T, M), (B, T, N) -> (M, N): the sum of outer products over all tokens."""
+    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])

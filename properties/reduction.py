@@ -17,7 +17,13 @@ from properties.case import Case
 from properties.dtypes import Array
 
 Fails = Callable[[Case], bool]
-AXES = {"tokens": "tokens", "heads": "heads", "dims": "head_dim", "batch": "batch", "inputs": "d_in"}
+AXES = {
+    "tokens": "tokens",
+    "heads": "heads",
+    "dims": "head_dim",
+    "batch": "batch",
+    "inputs": "d_in",
+}
 
 
 def reduce_case(case: Case, fails: Fails, evaluations: int) -> Case:

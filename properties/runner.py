@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from properties.assertions import Violation
 from properties.case import Case
-from properties.errors import SubjectError
+from properties.errors import DisputeError, SubjectError
 from properties.profiles import Profile, profile_named
 from properties.reduction import reduce_case
 from properties.result import Report, Result, Status, describe_case
@@ -87,7 +87,9 @@ class Run:
             self.go(tallies)
         notes = list(self.subject.notes)
         if printed.getvalue():
-            notes.append(f"the subject printed {len(printed.getvalue())} characters; not shown here")
+            notes.append(
+                f"the subject printed {len(printed.getvalue())} characters; not shown here"
+            )
         return Report(
             subject=self.subject.name,
             family=self.subject.family,
@@ -146,7 +148,10 @@ class Run:
         broken = (Status.FAIL, Status.BLOCKED, Status.ERROR)
         for earlier in tally.clause.after:
             if earlier in tallies and tallies[earlier].status in broken:
-                tally.status, tally.message = Status.BLOCKED, f"needs {earlier}, which does not hold"
+                tally.status, tally.message = (
+                    Status.BLOCKED,
+                    f"needs {earlier}, which does not hold",
+                )
 
     def check(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """One clause on one case; a failure is reduced at once."""
@@ -196,6 +201,8 @@ def judge(clause: Clause, case: Case) -> Outcome:
         return Outcome(Status.FAIL, message=str(violation))
     except SubjectError as error:
         return Outcome(Status.FAIL, message=f"expected an output for a valid input; {error}")
+    except DisputeError as error:
+        return Outcome(Status.ERROR, message=f"oracle disputed: {error}")
     except Exception as error:  # ours: the verdict is that there is none
         text = f"the check itself failed: {type(error).__name__}: {error}"
         return Outcome(Status.ERROR, message=text)

@@ -128,9 +128,17 @@ class Subject(ABC):
 
         `weights` is None for the plain family and where the projections cannot be set: the
         module then keeps its own initial parameters. The module maps (B, T, d_in) to
-        (B, T, H*D), or (T, d_in) to (T, H*D) where only "unbatched" is claimed. The
-        dtype is set by the caller (`module.to(dtype)`).
+        (B, T, H*D), or (T, d_in) to (T, H*D) where only "unbatched" is claimed. The weights
+        are exact in config.dtype: convert the module before they are copied into it.
         """
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
+        """Arrays in the shapes of the module's own parameters, by their names, in our layout.
+
+        The inverse of what `build` does with weights; used for gradients. None where an adapter
+        does not say: then the gradients of parameters are not compared.
+        """
+        return None
 
     def has(self, capability: str) -> bool:
         """Whether this implementation offers `capability`."""

@@ -36,7 +36,9 @@ def explain(name: str) -> str:
 
 def section(clause: Clause) -> str:
     """A clause in SPEC.md: requirement, reason, and when it is asked."""
-    families = "all" if clause.families == frozenset(FAMILIES) else ", ".join(sorted(clause.families))
+    families = (
+        "all" if clause.families == frozenset(FAMILIES) else ", ".join(sorted(clause.families))
+    )
     lines = [
         f"### {clause.id}",
         "",

@@ -53,7 +53,10 @@ def headline(report: Report) -> Text:
             for status in (Status.FAIL, Status.VACUOUS, Status.ERROR, Status.BLOCKED)
         }
         broken = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-        verdict, style = f"does not conform: {broken or 'no MUST clause was asked'}; {asked}", "bold red"
+        verdict, style = (
+            f"does not conform: {broken or 'no MUST clause was asked'}; {asked}",
+            "bold red",
+        )
     elif report.unsupported:
         count = len(report.unsupported)
         verdict, style = f"conforms in part: {asked}, {count} could not be asked", "bold yellow"

@@ -1,0 +1,189 @@
+"""numerics/: right numbers where the arithmetic is hard: large scores, low precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from properties import bounds
+from properties.assertions import near, require
+from properties.case import Case
+from properties.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
+from properties.devices import pad, read_weights, with_queries_keys_values
+from properties.dtypes import FORMATS, Array
+from properties.spec import Condition, Level, clause
+from properties.subject import PROJECTED_FAMILIES
+
+STEEP = 2.0**10  # exp of it overflows every format; sqrt(D) times it stays inside float16
+HALF_FORMATS = ("bfloat16", "float16")
+
+A_HALF_FORMAT = Condition(
+    "two tokens or more in bfloat16 or float16, every magnitude within its range",
+    lambda case: case.sizes.tokens > 1 and any(c.budget.claims for c in in_half_formats(case)),
+)
+DOUBLE = Condition(
+    "two tokens or more, and a subject that computes in float64",
+    lambda case: case.sizes.tokens > 1 and "float64" in case.subject.dtypes,
+)
+
+
+def with_scores(case: Case, scores: Array) -> Case:
+    """The case with these scaled scores (T,) for the keys in turn, the same for every query and head.
+
+    Every query is (1, 0, ...) and every key (score * sqrt(D), 0, ...); the values are the case's own.
+    The plain family takes its scores from the input: its keys cannot be chosen apart.
+    """
+    fmt, values = FORMATS[case.dtype], case.trace.values
+    room = 0 if case.subject.has("rectangular") else case.sizes.batch * case.sizes.tokens
+    padded = pad(fmt.round(values), room)
+    queries, keys = np.zeros_like(padded), np.zeros_like(padded)
+    queries[..., 0] = 1.0
+    # The module divides by the root of its own head_dim, which the padding has settled.
+    keys[..., 0] = fmt.round(scores * np.sqrt(padded.shape[-1]))
+    return with_queries_keys_values(case, queries, keys, padded)
+
+
+@clause(
+    "numerics/large-scores-stay-finite",
+    Level.MUST,
+    "Scores far beyond the range of the exponential give finite, right outputs.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+)
+def large_scores_stay_finite(case: Case) -> float:
+    """exp(1024) overflows every format, so a softmax that does not subtract the maximum divides
+    infinity by infinity. Scores of either sign are drawn, and all of them large and negative.
+    """
+    rng = np.random.default_rng(case.seed)
+    signs = rng.choice([-1.0, 1.0], size=case.sizes.tokens)
+    worst = 0.0
+    for scores in (STEEP * signs, np.full(case.sizes.tokens, -STEEP)):
+        steep = with_scores(case, scores)
+        share = near(
+            "the formula's",
+            steep.output,
+            steep.trace.output,
+            steep.budget.output,
+            "batch token column",
+        )
+        worst = max(worst, share)
+    return worst
+
+
+@clause(
+    "numerics/rows-of-very-different-magnitude",
+    Level.MUST,
+    "Each query is normalised by itself, however far the scores of another one are away.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+)
+def rows_of_very_different_magnitude(case: Case) -> float:
+    """One query's scores lie about +1024, the next one's about -1024. One maximum for the whole
+    tensor leaves nothing but zeros in the low rows.
+    """
+    uneven = with_scores(case, np.full(case.sizes.tokens, STEEP))
+    sign = np.where(np.arange(case.sizes.tokens) % 2, -1.0, 1.0)
+    queries = uneven.trace.queries * sign[:, None]
+    uneven = with_queries_keys_values(case, queries, uneven.trace.keys, uneven.trace.values)
+    return near(
+        "the formula's",
+        uneven.output,
+        uneven.trace.output,
+        uneven.budget.output,
+        "batch token column",
+    )
+
+
+@clause(
+    "numerics/saturates-to-the-largest-score",
+    Level.MUST,
+    "A key whose score exceeds all others by far takes the whole weight.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+)
+def saturates_to_the_largest_score(case: Case) -> float:
+    """exp(-1024) is zero in every format, so the output is the value of that key to rounding. The
+    first key is the one that every query sees.
+    """
+    scores = np.zeros(case.sizes.tokens)
+    scores[0] = STEEP
+    peaked = visible(with_scores(case, scores))
+    weights = read_weights(peaked, peaked.output)
+    expected = np.zeros_like(weights)
+    expected[..., 0] = 1.0
+    allowed = read_weights(peaked, peaked.budget.output)
+    return near("a weight of", weights, expected, allowed, "batch head query key")
+
+
+@clause(
+    "numerics/no-quiet-downcast",
+    Level.MUST,
+    "Float64 in gives float64 accuracy out.",
+    needs={"projections"},
+    counts=DOUBLE,
+)
+def no_quiet_downcast(case: Case) -> float | None:
+    """A detour through float32 leaves errors of 1e-8 that look harmless and make gradient checks
+    and comparisons in double precision meaningless. The inputs use all 53 bits.
+    """
+    if "float64" not in case.subject.dtypes:
+        return None
+    rng = np.random.default_rng(case.seed)
+    double = replace(case, dtype="float64").map_arrays(
+        lambda name, array: array * (1.0 + rng.uniform(-0.01, 0.01, size=array.shape))
+    )
+    return near(
+        "the formula's",
+        double.output,
+        double.trace.output,
+        double.budget.output,
+        "batch token column",
+    )
+
+
+@clause(
+    "numerics/deterministic-in-eval",
+    Level.MUST,
+    "In eval mode the same module gives the same bits for the same input.",
+)
+def deterministic_in_eval(case: Case) -> float:
+    """Nothing random is left in eval mode, and one machine adds in one order."""
+    instance = case.build()
+    first, second = (instance.run(case.x, seed=seed) for seed in (case.seed, case.seed + 1))
+    return near("the first call's", second, first, 0.0, "batch token column")
+
+
+@lru_cache(maxsize=ALIVE)
+def in_half_formats(case: Case) -> tuple[Case, ...]:
+    """The case in those of bfloat16 and float16 that the subject claims."""
+    claimed = [dtype for dtype in HALF_FORMATS if dtype in case.subject.dtypes]
+    return tuple(replace(case, dtype=dtype) for dtype in claimed)
+
+
+@clause(
+    "numerics/low-precision-within-bound",
+    Level.MUST,
+    "In bfloat16 and float16, where the subject runs in them, the output is the formula's to rounding.",
+    needs={"projections", "half"},
+    counts=A_HALF_FORMAT,
+)
+def low_precision_within_bound(case: Case) -> float:
+    """Every number of a case is exact in all formats, so only the arithmetic differs. A mask constant
+    or a scale that the short format cannot hold shows here.
+    """
+    shares = [
+        near(
+            f"in {half.dtype} the formula's",
+            half.output,
+            half.trace.output,
+            half.budget.output,
+            "batch token column",
+        )
+        for half in in_half_formats(case)
+    ]
+    return max(shares, default=0.0)
