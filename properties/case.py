@@ -102,9 +102,9 @@ class Case:
 
     @cached_property
     def upstream(self) -> Array:
-        """(B, T, W) small integers: what the output is multiplied by before gradients are taken."""
+        """(B, T, W), integers from 1 to 4: the factors of the outputs whose sum is differentiated."""
         shape = (self.sizes.batch, self.sizes.tokens, self.sizes.width)
-        integers = np.random.default_rng(self.seed).integers(-3, 4, size=shape)
+        integers = np.random.default_rng(self.seed).integers(1, 5, size=shape)
         return integers.astype(np.float64)
 
     @cached_property

@@ -42,7 +42,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Clause:
-    """One line of the specification."""
+    """One line of the specification.
+
+    examples: how many that count are enough, where one tells as much as many; None: all there are.
+    """
 
     id: str
     level: Level
@@ -52,6 +55,7 @@ class Clause:
     counts: Condition
     after: tuple[str, ...]
     check: Check
+    examples: int | None = None
 
     @property
     def area(self) -> str:
@@ -66,12 +70,12 @@ class Clause:
     def concerns(self, subject: Subject) -> bool:
         """Whether the spec asks this of the subject: by its family, and by what it offers beyond it."""
         beyond = self.needs - EXPECTED[subject.family] - _TESTING
-        return subject.family in self.families and beyond <= subject.capabilities
+        return subject.family in self.families and beyond <= subject.offers
 
     def missing(self, subject: Subject) -> list[str]:
         """The capabilities that the clause needs and the subject lacks, sorted."""
         needs = self.needs - {"projections"} if subject.family == "plain" else self.needs
-        return sorted(needs - subject.capabilities)
+        return sorted(needs - subject.offers)
 
 
 _TESTING = frozenset({"projections"})  # what the suite needs in order to look, whatever the family
@@ -88,6 +92,7 @@ def clause(
     needs: Iterable[str] = (),
     counts: Condition = ALWAYS,
     after: tuple[str, ...] = ("shape/output-shape",),
+    examples: int | None = None,
 ) -> Callable[[Check], Check]:
     """Register the decorated check as a clause."""
     if id in _registry:
@@ -95,7 +100,15 @@ def clause(
 
     def register(check: Check) -> Check:
         _registry[id] = Clause(
-            id, level, requirement, frozenset(families), frozenset(needs), counts, after, check
+            id,
+            level,
+            requirement,
+            frozenset(families),
+            frozenset(needs),
+            counts,
+            after,
+            check,
+            examples,
         )
         return check
 

@@ -35,12 +35,14 @@ CAPABILITIES = {
     "batched": "the input may have a batch axis: (B, T, d_in)",
     "unbatched": "the input may be one sequence: (T, d_in)",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
+    "float64": "it runs in float64",
+    "half-precision": "it runs in bfloat16 or float16",
 }
 
-_ONE_HEAD = frozenset({"projections"})
+_ONE_HEAD = frozenset({"projections", "float64"})
 _CAUSAL = _ONE_HEAD | {"dropout", "context-length", "qkv-bias", "batched", "module"}
 EXPECTED = {
-    "plain": frozenset[str](),
+    "plain": frozenset({"float64"}),
     "self": _ONE_HEAD,
     "causal": _CAUSAL,
     "wrapper": _CAUSAL,
@@ -140,6 +142,15 @@ class Subject(ABC):
         """
         return None
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """The capabilities, with those that follow from the formats it runs in."""
+        formats = {
+            "float64": "float64" in self.dtypes,
+            "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
+        }
+        return self.capabilities | {name for name, there in formats.items() if there}
+
     def has(self, capability: str) -> bool:
         """Whether this implementation offers `capability`."""
-        return capability in self.capabilities
+        return capability in self.offers

@@ -2,12 +2,143 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
+
 import numpy as np
 import torch
+from torch.autograd.gradcheck import GradcheckError
+from torch.func import functional_call
 
-from properties.assertions import near, require
+from properties.assertions import require
 from properties.case import Case, parameters
-from properties.clauses.conditions import SEVERAL_TOKENS
+from properties.clauses.conditions import ALIVE, SEVERAL_TOKENS
 from properties.clauses.numerics import STEEP, with_scores
+from properties.dtypes import Array
+from properties.instance import describe
 from properties.spec import Condition, Level, clause
-from properties.subject import PROJECTED_FAMILIES
+from properties.subject import PROJECTED_FAMILIES, Weights
+
+PROBED = 4  # tokens, of one batch item: a difference quotient runs forward for every number
+
+
+def moderate(case: Case) -> Case:
+    """The case with ordinary input, so that no softmax is saturated and no gradient vanishes."""
+    return replace(case, x=case.other)
+
+
+@lru_cache(maxsize=ALIVE)
+def with_steep_scores(case: Case) -> Case:
+    """The case with scores of either sign that saturate the softmax, and ordinary values."""
+    signs = np.random.default_rng(case.seed).choice([-1.0, 1.0], size=case.sizes.tokens)
+    return with_scores(moderate(case), STEEP * signs)
+
+
+def in_range(case: Case) -> bool:
+    """Whether no gradient leaves the range of the format by its own size."""
+    return bool(np.isfinite(case.gradient_budget.x).all())
+
+
+STEEP_IN_RANGE = Condition(
+    "two tokens or more, and no gradient that leaves the format's range by its own size",
+    lambda case: case.sizes.tokens > 1 and in_range(with_steep_scores(case)),
+)
+
+
+@clause(
+    "gradient/gradcheck",
+    Level.MUST,
+    "The gradients of input and parameters are the slopes of the subject's own output.",
+    needs={"module", "float64"},
+    counts=SEVERAL_TOKENS,
+    after=("shape/output-shape",),
+)
+def gradcheck(case: Case) -> None:
+    """torch.autograd.gradcheck in float64: central differences against the backward pass, whatever
+    the forward pass computes. It needs no weights to be set.
+    """
+    tokens = range(min(PROBED, case.sizes.tokens))
+    small = replace(moderate(case).take(batch=[0], tokens=tokens), dtype="float64")
+    instance = small.build()
+    instance.module.eval()
+    named = {n: p.detach() for n, p in instance.module.named_parameters()}
+    x = instance.tensor(small.x if instance.batched else small.x[0])
+
+    def output(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        given = dict(zip(named, values, strict=True))
+        result: torch.Tensor = functional_call(instance.module, given, (x,))
+        return result
+
+    leaves = [leaf.clone().requires_grad_() for leaf in (x, *named.values())]
+    torch.manual_seed(small.seed)  # the fast mode projects on random directions
+    try:
+        torch.autograd.gradcheck(output, leaves, fast_mode=True)
+    except GradcheckError as error:
+        text = " ".join(str(error).split())
+        require(False, "gradients that are the output's slopes", text[:200])
+    except Exception as error:  # backward or forward of the subject raised
+        require(False, "a backward pass", f"it raised {describe(error)}")
+
+
+@clause(
+    "gradient/every-parameter-receives-gradient",
+    Level.MUST,
+    "Every parameter but the key bias has a gradient that is not zero.",
+    families=PROJECTED_FAMILIES,
+    needs={"module"},
+    counts=SEVERAL_TOKENS,
+)
+def every_parameter_receives_gradient(case: Case) -> None:
+    """A parameter without a gradient is not part of the computation, or cut off from it. Where the
+    adapter says what a parameter carries, it is asked for where the formula's gradient is clearly
+    not zero: not for a key bias, which adds q.b to every score of a row alike, so that softmax takes
+    it out again; and not for queries and keys of one token alone, whose weight is always one.
+    """
+    probe = moderate(case)
+    instance = probe.build()
+    gradients = instance.gradients(probe.x, probe.upstream)
+    shapes = {name: array.shape for name, array in gradients.items() if name != "x"}
+    for name in shapes:
+        marked = {n: np.full(shape, float(n == name)) for n, shape in shapes.items()}
+        carried = case.subject.collect(marked, case.config())
+        if expects_gradient(probe, carried, len(shapes[name])):
+            alive = bool(np.any(gradients[name] != 0))
+            require(alive, f"a gradient for {name} that is not zero", "zeros alone")
+
+
+def expects_gradient(case: Case, carried: Weights | None, axes: int) -> bool:
+    """Whether a parameter must have a gradient: one with so many axes that carries this of ours.
+
+    Where the adapter cannot say what it carries, a vector may be a key bias.
+    """
+    if carried is None:
+        return axes > 1 and case.sizes.tokens > 1
+    found, allowed = case.gradients.parameters, case.gradient_budget.parameters
+    ours = [name for name, array in parameters(carried).items() if np.any(array)]
+    if not ours:  # nothing of ours: it should not be there, or take part
+        return case.sizes.tokens > 1
+    return any(
+        bool(np.any(abs(getattr(found, name)) > 2.0 * getattr(allowed, name))) for name in ours
+    )
+
+
+@clause(
+    "gradient/gradients-are-finite-for-large-scores",
+    Level.MUST,
+    "Scores far beyond the range of the exponential give finite gradients.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=STEEP_IN_RANGE,
+)
+def gradients_are_finite_for_large_scores(case: Case) -> None:
+    """A saturated softmax has small gradients, not NaN: infinity must not meet zero on the way back."""
+    steep = with_steep_scores(case)
+    if not in_range(steep):
+        return
+    for name, gradient in steep.build().gradients(steep.x, steep.upstream).items():
+        require(all_finite(gradient), f"a finite gradient of {name}", "NaN or infinity")
+
+
+def all_finite(array: Array) -> bool:
+    """Whether no entry is NaN or infinite."""
+    return bool(np.isfinite(array).all())
