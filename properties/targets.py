@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from properties.adapters import families, messages, notebook, recognise, subject_for
+from properties.adapters import families, messages, notebook, recognise, subject_for, trials
 from properties.errors import QuestionError
 from properties.subject import CAPABILITIES, FAMILIES, Subject
 
@@ -65,6 +66,12 @@ def survey(target: Any, family: str | None = None) -> Survey:
     Raises QuestionError where the target itself cannot be found.
     """
     families.validate(family)
+    with trials.one_thread():
+        return surveyed(target, family)
+
+
+def surveyed(target: Any, family: str | None) -> Survey:
+    """See `survey`."""
     if not isinstance(target, str):
         return one(target, name_of(target), family)
     source, name = split(target)
@@ -81,7 +88,8 @@ def survey(target: Any, family: str | None = None) -> Survey:
         result.refused |= each.refused
     if skipped and result.subjects:
         first = result.subjects[0]
-        first.notes = (*first.notes, f"not attention, not asked: {messages.listed(skipped)}")
+        shown = skipped if len(skipped) < 12 else [*skipped[:10], f"{len(skipped) - 10} more"]
+        first.notes = (*first.notes, f"not attention, not asked: {messages.listed(shown)}")
     return result
 
 
@@ -172,7 +180,7 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
 
 
 def is_instance(target: Any) -> bool:
-    """Whether it is an object that happens to be callable, such as a module that is already built."""
+    """Whether it is an object that happens to be callable, such as a module already built."""
     return not (inspect.isclass(target) or inspect.isroutine(target) or hasattr(target, "func"))
 
 
@@ -200,7 +208,7 @@ def split(target: str) -> tuple[str, str]:
 def load(source: str) -> ModuleType:
     """The module, file or notebook; QuestionError if it does not exist or does not import."""
     path = Path(source)
-    if source.endswith(FILES) or path.is_file() or path.is_dir() and not source.isidentifier():
+    if source.endswith(FILES) or path.is_file() or "/" in source or os.sep in source:
         return load_file(path)
     return load_package(source)
 
@@ -213,7 +221,12 @@ def load_file(path: Path) -> ModuleType:
         raise messages.refusal(
             f"{path} is neither a Python file nor a notebook.", FORMS, "name a .py or .ipynb file"
         )
-    name = module_name(path)
+    try:
+        name = module_name(path)
+    except OSError as error:
+        raise messages.refusal(
+            f"{path} cannot be read: {error}.", FORMS, "make it readable"
+        ) from error
     if name in sys.modules:
         return sys.modules[name]
     make_importable(path.resolve().parent)
@@ -315,11 +328,12 @@ def no_module(source: str, missing: str) -> QuestionError:
     if parent is not None and hasattr(parent, name):
         near = [f"{package}:{name}"]
     else:
-        near = [near for near in get_close_matches(missing, list(siblings(missing)))]
+        near = get_close_matches(missing, list(siblings(missing)))
     return messages.refusal(
         f"There is no module {missing}{did_you_mean(near)}.",
-        f"{FORMS}; modules are looked for in the working directory and where packages are installed",
-        "correct the name, or run in the folder that holds the package",
+        FORMS,
+        "correct the name, or run in the folder that holds the package: the working directory and "
+        "the installed packages were searched",
     )
 
 
@@ -366,7 +380,7 @@ def failures(module: ModuleType) -> str:
 
 
 def attention_classes(module: ModuleType) -> tuple[list[type], list[str]]:
-    """The attention classes and adapters defined in a module or package, and what else is a module."""
+    """The attention classes and adapters defined there, and the other modules' names."""
     defined = [value for value in vars(module).values() if defined_in(value, module)]
     unique: list[type] = list(dict.fromkeys(defined))
     found = [c for c in unique if issubclass(c, Subject) or recognise.is_attention(c)]
@@ -391,6 +405,6 @@ def nothing_found(module: ModuleType, source: str, skipped: list[str]) -> Questi
         hint += f", or one of the modules inside: {messages.listed(inner)}"
     return messages.refusal(
         f"{source} defines no attention class. Classes seen: {seen}.{failures(module)}",
-        "a torch.nn.Module whose name says attention or head, or that keeps W_query, W_key, W_value",
+        "a torch.nn.Module that is called attention or keeps W_query, W_key, W_value",
         hint,
     )

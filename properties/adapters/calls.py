@@ -1,0 +1,74 @@
+"""How a module or function is called: with one input, and perhaps with more than that."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any
+
+from torch import nn
+
+from properties.adapters import messages
+from properties.adapters.spellings import MASK
+from properties.errors import QuestionError
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments that have to be given, and those that have a default."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The optional arguments that could hide the future."""
+        return tuple(name for name in self.optional if MASK.search(name))
+
+
+def signature(function: Callable[..., Any]) -> Call | None:
+    """How `function` is called; None where it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    open_ended = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    closed = [p for p in parameters if p.kind not in open_ended]
+    return Call(
+        tuple(p.name for p in closed if p.default is Parameter.empty),
+        tuple(p.name for p in closed if p.default is not Parameter.empty),
+    )
+
+
+def forward_of(module: nn.Module, owner: str) -> Call:
+    """How the module's forward is called; QuestionError if one input is not enough."""
+    call = signature(module.forward)
+    if call is None:
+        return Call((), ())
+    if len(call.required) > 1:
+        raise needs_more(owner, call)
+    return call
+
+
+def needs_more(owner: str, call: Call) -> QuestionError:
+    """The refusal of a forward that wants more than x."""
+    given = ", ".join(["x", *("..." for _ in call.required[1:])])
+    return messages.refusal(
+        f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).",
+        "forward(x) with x (B, T, d_in); everything else made inside",
+        "name a module or an adapter that makes the others from x:",
+        messages.SHELL.format(name=owner, call=given),
+    )
+
+
+def needs_mask(owner: str, masks: tuple[str, ...]) -> QuestionError:
+    """The refusal of a forward that hides the future only if it is handed a mask."""
+    return messages.refusal(
+        f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
+        "called with x alone, it does not.",
+        "forward(x) that hides the future itself (--family self asks for none of that)",
+        f"name a module or an adapter that passes {masks[0]}:",
+        messages.SHELL.format(name=owner, call=f"x, {masks[0]}=..."),
+    )

@@ -1,0 +1,118 @@
+"""Our weights written into the matrices of a built module.
+
+Ours are (d_in, W), applied as x @ W, head h in the columns h*D to (h+1)*D. Theirs may be turned,
+cut into heads, or one for queries, keys and values together.
+
+Legend: H heads, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from properties.adapters.projections import Cell, Structure, shape_of
+from properties.adapters.spellings import LETTER
+from properties.dtypes import Array
+from properties.errors import SubjectError
+from properties.subject import Sizes, Weights
+
+Rows = NDArray[np.int64]
+
+# Which rows of a matrix for n roles belong to each: (n, width) row numbers.
+LAYOUTS: Mapping[str, Callable[[int, int, int], Rows]] = {
+    "one role after the other": lambda n, heads, dim: np.arange(n * heads * dim).reshape(n, -1),
+    "head by head": lambda n, heads, dim: (
+        np.arange(n * heads * dim).reshape(heads, n, dim).transpose(1, 0, 2).reshape(n, -1)
+    ),
+    "column by column": lambda n, heads, dim: np.arange(n * heads * dim).reshape(-1, n).T,
+}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What names do not tell. rows: by role, whether a raw matrix is (out, in), not (in, out);
+    layout and order: how the rows of one matrix for several roles are dealt out.
+    """
+
+    rows: Mapping[str, bool] = field(default_factory=dict)
+    layout: str = "one role after the other"
+    order: str = ""
+
+
+def expected_shape(cell: Cell, role: str, count: int, sizes: Sizes) -> tuple[int, int]:
+    """(out, in) of one of `count` cells that carry `role` together."""
+    d_in = sizes.width if role == "out" else sizes.d_in
+    return sizes.width // count * max(1, len(cell.order)), d_in
+
+
+def orientation(cell: Cell, expected: tuple[int, int]) -> bool | None:
+    """True for (out, in), False for (in, out), None where both fit; SubjectError for neither."""
+    shape = tuple(cell.weight.shape)
+    fits = (shape == expected, shape == expected[::-1])
+    if not any(fits) or (cell.rows and not fits[0]):
+        kept = expected if cell.rows else expected[::-1]
+        raise SubjectError(f"{cell.path} has the shape {shape_of(cell.weight)}, expected {kept}")
+    if cell.rows:
+        return True
+    return None if all(fits) else fits[0]
+
+
+def shapes(structure: Structure, role: str, sizes: Sizes) -> bool | None:
+    """The orientation of the matrices for `role`, as their shapes tell it; see `orientation`."""
+    cells = structure.cells[role]
+    if sizes.width % len(cells):
+        raise SubjectError(f"{len(cells)} matrices for {role}, expected {sizes.heads}")
+    seen = [orientation(c, expected_shape(c, role, len(cells), sizes)) for c in cells]
+    return seen[0]
+
+
+def load(structure: Structure, weights: Weights, sizes: Sizes, scheme: Scheme) -> None:
+    """Write all weights; SubjectError where a matrix has not the shape that the sizes ask for.
+
+    A bias that the weights lack becomes zero, an output projection that they lack the identity.
+    """
+    with torch.no_grad():
+        for role in LETTER:
+            bias: Array | None = getattr(weights, f"{role}_bias")
+            write(structure, role, getattr(weights, role), bias, sizes, scheme)
+        if structure.out is not None:
+            out = np.eye(sizes.width) if weights.out is None else weights.out
+            write(structure, "out", out, weights.out_bias, sizes, scheme)
+
+
+def write(
+    structure: Structure,
+    role: str,
+    matrix: Array,
+    bias: Array | None,
+    sizes: Sizes,
+    scheme: Scheme,
+) -> None:
+    """Write one of our matrices (in, W) and its bias (W,) into the cells that carry it."""
+    cells = structure.cells[role]
+    rows = shapes(structure, role, sizes)
+    if rows is None:
+        rows = scheme.rows.get(role, False)
+    bias = np.zeros(sizes.width) if bias is None else bias
+    blocks = zip(np.split(matrix.T, len(cells)), np.split(bias, len(cells)), strict=True)
+    for cell, (block, vector) in zip(cells, blocks, strict=True):
+        target = cell.weight if rows else cell.weight.T  # (out, in)
+        heads = 1 if len(cells) > 1 else sizes.heads
+        index = own_rows(cell, role, heads, len(block), scheme)
+        target[index] = torch.tensor(block, dtype=target.dtype)
+        if cell.bias is not None:
+            cell.bias[index] = torch.tensor(vector, dtype=cell.bias.dtype)
+
+
+def own_rows(cell: Cell, role: str, heads: int, width: int, scheme: Scheme) -> torch.Tensor:
+    """The numbers of the rows of a cell that belong to `role`: all of them unless it is shared."""
+    if not cell.order:
+        return torch.arange(width)
+    order = scheme.order or cell.order
+    dealt = LAYOUTS[scheme.layout](len(order), heads, width // heads)
+    return torch.from_numpy(dealt[order.index(LETTER[role])].copy())

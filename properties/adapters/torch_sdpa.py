@@ -1,0 +1,18 @@
+"""torch.nn.functional.scaled_dot_product_attention, with the rest of a module put around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from properties.adapters import qkv_function
+from properties.adapters.qkv_function import Function
+from properties.subject import Subject
+
+SERVES = ("torch.nn.functional.scaled_dot_product_attention",)
+
+
+def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
+    """The subject: is_causal=True in the causal families, dropout_p only in training."""
+    name = "torch.nn.functional.scaled_dot_product_attention"
+    return qkv_function.subject(Function(target, name, "is_causal", "dropout_p"), family)
