@@ -67,6 +67,19 @@ class Instance:
             return f"{type(error).__name__}: {error}"
         return None
 
+    def call(self, x: torch.Tensor, *, training: bool = False) -> Array:
+        """The output for a tensor as it lies in memory, which `run` always makes anew."""
+        self.module.train(training)
+        with torch.no_grad():
+            if self.batched:
+                return to_array(self.forward(x))
+            return np.stack([to_array(self.forward(item)) for item in x])
+
+    def state(self) -> dict[str, Array]:
+        """Every tensor of the state_dict by name, in float64."""
+        entries = self.module.state_dict().items()
+        return {name: to_array(entry) for name, entry in entries if isinstance(entry, torch.Tensor)}
+
     def tensor(self, x: Array) -> torch.Tensor:
         """A fresh tensor with the values of x in the instance's dtype."""
         return torch.tensor(x, dtype=self.dtype)

@@ -51,6 +51,12 @@ class Tally:
         """Whether more examples may still change the verdict."""
         return self.status is None
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether another example is worth its time."""
+        enough = self.clause.examples
+        return self.standing and (enough is None or self.counted < enough)
+
     def result(self) -> Result:
         """The verdict as plain data."""
         return Result(
@@ -125,7 +131,7 @@ class Run:
         examples += draw(self.subject, self.profile, self.seed)
         for number, case in enumerate(examples):
             for tally in tallies.values():
-                if not tally.standing:
+                if not tally.wants_more:
                     continue
                 self.listen(tally.clause.id, number, len(examples))
                 self.block(tally, tallies)
@@ -136,11 +142,12 @@ class Run:
             if not any(tally.standing for tally in tallies.values()):
                 break
         for tally in tallies.values():
-            if tally.standing and tally.counted < self.profile.counted:
+            wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
+            if tally.standing and tally.counted < wanted:
                 tally.status = Status.VACUOUS
                 tally.message = (
                     f"{tally.counted} of {tally.examples} examples had "
-                    f"{tally.clause.counts.words}; at least {self.profile.counted} must"
+                    f"{tally.clause.counts.words}; at least {wanted} must"
                 )
 
     def block(self, tally: Tally, tallies: dict[str, Tally]) -> None:

@@ -1,77 +1,240 @@
-"""dropout/: in training some weights vanish and the others grow to make up for them."""
+"""dropout/: in training some weights vanish and the others grow to make up for them.
+
+Three samples serve all clauses. `training`: the example's own weights, each shown twice, in a few
+calls. `draws`: the example's own sizes with equal scores, so that every weight is safely away from
+zero and the patterns are exact, in CALLS calls. `crowd`: one call on so many draws that a small
+error of the probability shows. What the laws about chance call unlikely is said in `chance.py`.
+
+Everything is compared with the subject's own weights in eval mode, so that a wrong scale or mask is
+not mistaken for a fault of dropout.
+
+Legend: B batch, T tokens, H heads, D head_dim, W = H * D, C calls, R readings of each weight.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 
-from properties import bounds
-from properties.assertions import near
+from properties import bounds, chance
+from properties.assertions import near, require
 from properties.case import Case
+from properties.chance import Bits
 from properties.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
-from properties.devices import read_weights
-from properties.dtypes import Array
-from properties.spec import Level, clause
+from properties.devices import pad, with_queries_keys_values
+from properties.dtypes import FORMATS, Array
+from properties.errors import SubjectError
+from properties.instance import Instance, describe, to_array
+from properties.spec import Condition, Level, clause
+from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
+
+CALLS = 16  # of one instance, at the example's own sizes: enough for most to tell shared patterns
+OWN_CALLS = 3  # at the example's own scores: a weight should survive in two of them
+SEEDED = 4  # calls in which the patterns of two seeds are compared
+CROWD_TOKENS = 32
+ENOUGH = 20  # examples of a law whose sample shows what it must by itself
+RARE = 1.0 / 8.0  # the rate is also looked at where p is this part of itself, near zero
+SEEDS = 2**16  # seeds of cases are below this; a fresh sample takes the next as many
+INERT = ("dropout/inert-in-eval",)
+APART = (1, 2, 4, 8)  # calls that are compared: every one of CALLS has a partner at each distance
+AXES = ("call", "batch", "head", "query", "key")
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """The attention weights of one training run beside the subject's own in eval, (B, H, T, T).
+    """Calls of one instance in training mode, (C, B, T, W), and one in eval, (B, T, W).
 
-    Comparing a subject with itself keeps a wrong scale or mask out of the laws about dropout.
+    probe: the case whose output shows its weights R times; one: the probe, or where all its items
+    are alike one of them; still: the output in eval mode of one of these two.
     """
 
-    drawn: Array
-    undropped: Array
-    allowed: Array
+    probe: Case
+    one: Case
+    instance: Instance
+    dropout: float
+    outputs: Array
+    still: Array
+    readings: int = 1
 
-    @property
-    def dropped(self) -> Array:
-        """Which weights look dropped: below half of the least that rounding can leave of them."""
-        return abs(self.drawn) < 0.5 * (self.undropped - self.allowed)
+    @cached_property
+    def drawn(self) -> Array:
+        """The weights after dropout, (C, B, H, T, R, T)."""
+        return np.stack([read(self.probe, output, self.readings) for output in self.outputs])
+
+    @cached_property
+    def undropped(self) -> Array:
+        """The subject's own weights in eval mode, (B, H, T, R, T)."""
+        return read(self.probe, self.still, self.readings)
+
+    @cached_property
+    def allowed(self) -> Array:
+        """How far the undropped weights of two runs may be apart."""
+        return read(self.one, bounds.difference(self.one), self.readings)
+
+    @cached_property
+    def scaled(self) -> tuple[Array, Array]:
+        """What survivors should be, and the error they may have."""
+        expected = self.undropped / (1.0 - self.dropout)
+        allowed = bounds.survivors(self.undropped, self.allowed, self.dropout, self.probe.dtype)
+        return expected, allowed
+
+    @cached_property
+    def dropped(self) -> Bits:
+        """Which weights look dropped: below half of what even a factor of 1 - p would leave."""
+        known = self.undropped - self.allowed
+        fewest: Bits = np.abs(self.drawn) < 0.5 * (1.0 - self.dropout) * known
+        return fewest
+
+
+@dataclass(frozen=True, eq=False)
+class Draws(Training):
+    """The same with equal scores and equal items: bits, one for each weight, (C, B, H, T, T)."""
+
+    @cached_property
+    def seen(self) -> Bits:
+        """The weights that are not hidden: at least half an even share."""
+        there = self.undropped[..., 0, :] > 0.5 / self.probe.sizes.tokens
+        return np.broadcast_to(there, self.bits.shape)
+
+    @cached_property
+    def bits(self) -> Bits:
+        """Which weights were dropped; no error budget is needed, so far from zero they are."""
+        return self.bits_of(self.drawn)
+
+    def bits_of(self, drawn: Array) -> Bits:
+        """The same for other calls with these scores."""
+        left = 0.5 * (1.0 - self.dropout) * self.undropped
+        lost: Bits = (np.abs(drawn) < left)[..., 0, :]
+        return lost
+
+
+def read(probe: Case, output: Array, readings: int) -> Array:
+    """(..., T, W) -> (..., H, T, R, T): the weights in an output, all readings of them."""
+    s = probe.sizes
+    columns = readings * s.tokens
+    if probe.subject.family == "plain":
+        shown = output[..., None, :, -columns:]
+    else:
+        by_head = output.reshape(*output.shape[:-1], s.heads, s.head_dim)
+        shown = by_head[..., :columns].swapaxes(-2, -3)
+    return shown.reshape(*shown.shape[:-1], readings, s.tokens)
+
+
+def seed_generator(seed: int) -> None:
+    """torch's own generator for the CPU alone: torch.manual_seed takes a thousand times as long."""
+    torch.default_generator.manual_seed(seed)
+
+
+def call_again(instance: Instance, x: Array) -> Array:
+    """One more call in training mode; the generator runs on."""
+    instance.module.train()
+    with torch.no_grad():
+        if instance.batched:
+            return to_array(instance.forward(instance.tensor(x)))
+        return np.stack([to_array(instance.forward(instance.tensor(item))) for item in x])
+
+
+def calls(instance: Instance, x: Array, count: int, seed: int) -> Array:
+    """Several calls in training mode, (C, B, T, W), the generator seeded before the first alone."""
+    seed_generator(seed)
+    return np.stack([call_again(instance, x) for _ in range(count)])
+
+
+@lru_cache(maxsize=ALIVE)
+def dropping(case: Case) -> Instance:
+    """An instance with the example's own weights and probability."""
+    return case.build(dropout=case.dropout)
 
 
 @lru_cache(maxsize=ALIVE)
 def training(case: Case) -> Training:
-    """One training run at the case's probability, its weights made visible."""
-    probe = visible(case)
-    output = probe.run(training=True, dropout=case.dropout)
-    return Training(
-        drawn=read_weights(probe, output),
-        undropped=read_weights(probe, probe.output),
-        allowed=read_weights(probe, bounds.difference(probe)),
-    )
+    """The example's own weights, each shown in two columns, over a few calls."""
+    probe = shown_twice(case)
+    instance = probe.build(dropout=case.dropout)
+    outputs = calls(instance, probe.x, OWN_CALLS, case.seed)
+    still = instance.run(probe.x)
+    return Training(probe, probe, instance, case.dropout, outputs, still, readings=2)
 
 
-@clause(
-    "dropout/survivors-are-exactly-scaled",
-    Level.MUST,
-    "In training a weight that is not dropped is multiplied by 1 / (1 - p).",
-    needs={"projections", "dropout"},
-    counts=SEVERAL_TOKENS,
-)
-def survivors_are_exactly_scaled(case: Case) -> float:
-    """Inverted dropout: the expectation stays the weight itself, so eval needs no factor."""
-    run = training(case)
-    scaled = run.undropped / (1.0 - case.dropout)
-    expected = np.where(run.dropped, run.drawn, scaled)
-    allowed = bounds.survivors(run.undropped, run.allowed, case.dropout, case.dtype)
-    return near("a surviving weight of", run.drawn, expected, allowed, "batch head query key")
+def shown_twice(case: Case) -> Case:
+    """The case with the same queries and keys whose output holds every weight twice."""
+    tokens = case.sizes.tokens
+    if case.subject.family == "plain":
+        probe = visible(case)
+        x = np.concatenate([probe.x, probe.x[..., -tokens:]], axis=-1)
+        sizes = replace(probe.sizes, d_in=x.shape[-1], head_dim=x.shape[-1])
+        return replace(probe, x=x, other=x, sizes=sizes)
+    queries, keys = (FORMATS[case.dtype].round(p) for p in (case.trace.queries, case.trace.keys))
+    dims = max(2 * tokens, queries.shape[-1])
+    twice = np.tile(np.eye(tokens), (*queries.shape[:2], 1, 2))
+    return with_queries_keys_values(case, *(pad(part, dims) for part in (queries, keys, twice)))
 
 
-@clause(
-    "dropout/dropped-are-exactly-zero",
-    Level.MUST,
-    "In training a weight that is dropped is exactly zero.",
-    needs={"projections", "dropout"},
-    counts=SEVERAL_TOKENS,
-)
-def dropped_are_exactly_zero(case: Case) -> float:
-    """A product by zero is exact, so there is no tolerance."""
-    run = training(case)
-    return near("a dropped weight of", run.drawn * run.dropped, 0.0, 0.0, "batch head query key")
+def even(case: Case, batch: int, tokens: int) -> Case:
+    """Equal scores: a query gives the keys that it sees the same weight each, and the output shows
+    it. Every batch item is the same sequence of one-hot tokens.
+    """
+    one_hot = np.eye(tokens)[None]
+    if case.subject.family == "plain":
+        sizes = replace(case.sizes, batch=1, tokens=tokens, d_in=tokens, head_dim=tokens)
+        one = replace(case, sizes=sizes, x=one_hot, other=one_hot)
+    else:
+        values = np.repeat(one_hot[None], case.sizes.heads, axis=1)
+        zero = np.zeros_like(values)
+        one = with_queries_keys_values(case, zero, zero, values)
+    x = np.repeat(one.x, batch, axis=0)
+    return replace(one, sizes=replace(one.sizes, batch=batch), x=x, other=x)
+
+
+@lru_cache(maxsize=ALIVE)
+def draws(case: Case, sample: int = 0) -> Draws:
+    """Many calls with equal scores at the example's own sizes; another sample has another seed."""
+    one, probe = (even(case, batch, case.sizes.tokens) for batch in (1, case.sizes.batch))
+    instance = probe.build(dropout=case.dropout)
+    outputs = calls(instance, probe.x, CALLS, case.seed + sample * SEEDS)
+    return Draws(probe, one, instance, case.dropout, outputs, instance.run(probe.x))
+
+
+@lru_cache(maxsize=ALIVE)
+def crowd(case: Case, dropout: float, sample: int = 0) -> Draws:
+    """One call with equal scores and enough weights to see a small error of the probability."""
+    shown = CROWD_TOKENS * (CROWD_TOKENS + 1) // 2 if case.causal else CROWD_TOKENS**2
+    batch = -(-chance.DRAWS // (case.sizes.heads * shown))
+    one, probe = (even(case, items, CROWD_TOKENS) for items in (1, batch))
+    instance = probe.build(dropout=dropout)
+    outputs = calls(instance, probe.x, 1, case.seed + sample * SEEDS)
+    return Draws(probe, one, instance, dropout, outputs, instance.run(one.x))
+
+
+def sharing_shows(axis: str) -> Condition:
+    """Two or more along the axis, and draws enough to tell a shared pattern from two."""
+
+    def holds(case: Case) -> bool:
+        s = case.sizes
+        size = {"call": 2, "seed": 2, "batch": s.batch, "head": s.heads}.get(axis, s.tokens)
+        rows = s.tokens * (s.tokens + 1) // 2 if case.causal else s.tokens**2
+        every = (SEEDED * 2 if axis == "seed" else CALLS) * s.batch * s.heads
+        each = every * (s.tokens - 1) if axis in ("query", "key") else every * rows // size
+        pairs = math.comb(size, 2) * (len(APART) if axis == "call" else 1)
+        return size > 1 and chance.tells_sharing(each, case.dropout, pairs)
+
+    plural = {"batch": "batch items", "query": "queries"}.get(axis, f"{axis}s")
+    return Condition(f"at least two {plural}, and draws enough to tell a shared pattern", holds)
+
+
+def independent(case: Case, axis: str) -> float:
+    """The patterns of any two along one axis are independent; two samples in a row must deny it."""
+
+    def law(sample: int) -> float:
+        d = draws(case, sample)
+        along = (np.moveaxis(part, AXES.index(axis), 0) for part in (d.bits, d.seen))
+        return chance.independent(f"the weights dropped for {axis}", *along)
+
+    return chance.confirmed(law)
 
 
 @clause(
@@ -86,8 +249,393 @@ def inert_in_eval(case: Case) -> float:
     """
     worst = 0.0
     for seed in (case.seed, case.seed + 1):
-        output = case.run(dropout=case.dropout, seed=seed)
+        output = dropping(case).run(case.x, seed=seed)
         what = f"without dropout (p = {case.dropout})"
         share = near(what, output, case.output, bounds.difference(case), "batch token column")
         worst = max(worst, share)
     return worst
+
+
+@clause(
+    "dropout/zero-p-is-inert-in-training",
+    Level.MUST,
+    "At p = 0 the output in training is that in eval mode.",
+    needs={"dropout"},
+)
+def zero_p_is_inert_in_training(case: Case) -> float:
+    """Nothing is dropped and the factor 1 / (1 - p) is one. A default that replaces a false-looking
+    zero, or another kernel in training, shows here.
+    """
+    output = case.run(training=True, dropout=0.0)
+    allowed = bounds.difference(case)
+    return near("as in eval", output, case.output, allowed, "batch token column")
+
+
+@clause(
+    "dropout/survivors-are-exactly-scaled",
+    Level.MUST,
+    "In training a weight that is not dropped is multiplied by 1 / (1 - p).",
+    needs={"projections", "dropout"},
+    counts=SEVERAL_TOKENS,
+    after=INERT,
+)
+def survivors_are_exactly_scaled(case: Case) -> float:
+    """Inverted dropout: the expectation stays the weight itself, so eval needs no factor."""
+    run = training(case)
+    scaled, allowed = run.scaled
+    expected = np.where(run.dropped, run.drawn, scaled)
+    allowed = np.broadcast_to(allowed, expected.shape)
+    axes = "call batch head query reading key"
+    return near("a surviving weight of", run.drawn, expected, allowed, axes)
+
+
+@clause(
+    "dropout/dropped-are-exactly-zero",
+    Level.MUST,
+    "In training a weight that is dropped is exactly zero.",
+    needs={"projections", "dropout"},
+    counts=SEVERAL_TOKENS,
+    after=INERT,
+)
+def dropped_are_exactly_zero(case: Case) -> float:
+    """A product by zero is exact, so there is no tolerance."""
+    run = training(case)
+    axes = "call batch head query reading key"
+    return near("a dropped weight of", run.drawn * run.dropped, 0.0, 0.0, axes)
+
+
+@clause(
+    "dropout/acts-on-weights-only",
+    Level.MUST,
+    "Dropout takes a weight out of all columns of its head or of none; a weight that survives is the "
+    "same number in every call.",
+    needs={"projections", "dropout"},
+    counts=SEVERAL_TOKENS,
+    after=INERT,
+)
+def acts_on_weights_only(case: Case) -> float:
+    """Every weight is shown in two columns of its head, in several calls. Dropout on the output or on
+    the values takes it out of one column and leaves it in the other. Dropout on the queries, the
+    keys or the scores changes by chance what the softmax makes of all of them, so a weight is
+    another number in another call.
+    """
+    run = training(case)
+    apart = run.dropped[..., 0, :] != run.dropped[..., 1, :]
+    place = dict(zip(AXES, map(int, np.argwhere(apart)[0]), strict=True)) if apart.any() else {}
+    require(not place, "a weight dropped in all columns or in none", "some of them", **place)
+    return steady("a weight as in the other calls:", run)
+
+
+def steady(what: str, run: Training) -> float:
+    """A weight is the same number in every call that it survives in."""
+    alive = np.where(run.dropped, np.nan, run.drawn)
+    first = np.argmax(~run.dropped, axis=0)[None]
+    expected = np.take_along_axis(alive, first, axis=0)
+    allowed = 2.0 * run.scaled[1]
+    expected = np.where(run.dropped, alive, expected)
+    return near(what, alive, expected, allowed, "call batch head query reading key")
+
+
+@clause(
+    "dropout/not-renormalised",
+    Level.MUST,
+    "Weights that survive do not grow when others of their row are dropped.",
+    needs={"projections", "dropout"},
+    counts=SEVERAL_TOKENS,
+    after=INERT,
+)
+def not_renormalised(case: Case) -> float:
+    """The factor 1 / (1 - p) makes up for the loss on average; dividing by the sum of what is left
+    as well would make it up in every row, and drop nothing where one key alone is seen. With equal
+    scores each weight is one number, however many of its row survive.
+    """
+    return steady("a surviving weight of", draws(case))
+
+
+@clause(
+    "dropout/no-weight-is-exempt",
+    Level.MUST,
+    "In training every weight is dropped with probability p, wherever it stands.",
+    needs={"projections", "dropout"},
+    after=INERT,
+)
+def no_weight_is_exempt(case: Case) -> float:
+    """At the example's own sizes, of each call, batch item, head, query and key, and of each query
+    and key together, the number dropped is binomial. The diagonal that is kept, the head that is
+    left out, the one token that is not worth it: their counts are too far off for chance. With one
+    token the weight is one, and each head is all or nothing.
+    """
+
+    def law(sample: int) -> float:
+        d = draws(case, sample)
+        worst = 0.0
+        for kept in ((), *((axis,) for axis in AXES), ("query", "key")):
+            others = tuple(n for n, axis in enumerate(AXES) if axis not in kept)
+            hits, trials = ((b & d.seen).sum(axis=others, dtype=float) for b in (d.bits, d.seen))
+            share = chance.rates("weights dropped at p =", hits, trials, d.dropout, " ".join(kept))
+            worst = max(worst, share)
+        return worst
+
+    return chance.confirmed(law)
+
+
+@clause(
+    "dropout/survival-rate",
+    Level.MUST,
+    "In training a weight survives with probability 1 - p.",
+    needs={"projections", "dropout"},
+    after=INERT,
+    examples=ENOUGH,
+)
+def survival_rate(case: Case) -> float:
+    """The number dropped is binomial. One example draws enough to see p off by 0.02 with a
+    probability of 0.999, at its own p and near zero, so few examples do. A rate within 2**-8 of p is
+    not accused: kernels that compare p with a random byte are right.
+    """
+
+    def law(sample: int) -> float:
+        worst = 0.0
+        for p in (case.dropout, RARE * case.dropout):
+            d = crowd(case, p, sample)
+            hits, trials = (np.asarray((b & d.seen).sum(), float) for b in (d.bits, d.seen))
+            worst = max(worst, chance.rates("weights dropped at p =", hits, trials, p, ""))
+        return worst
+
+    return chance.confirmed(law)
+
+
+A_FINE_FORMAT = Condition(
+    "a format in which a weight is known to a tenth of itself",
+    lambda case: bounds.row_sum(CROWD_TOKENS, case.dtype) < 0.1,
+)
+
+
+@clause(
+    "dropout/unbiased",
+    Level.MUST,
+    "In training the expectation of a weight is the weight in eval mode.",
+    needs={"projections", "dropout"},
+    counts=A_FINE_FORMAT,
+    after=INERT,
+    examples=ENOUGH,
+)
+def unbiased(case: Case) -> float:
+    """Dropped with probability p and otherwise multiplied by 1 / (1 - p), a weight keeps its mean.
+    So the sum of drawn / undropped over n draws, times 1 - p, is binomial with probability 1 - p, up
+    to rounding. It tells where the rate and the factor do not belong together.
+    """
+
+    def law(sample: int) -> float:
+        d = crowd(case, case.dropout, sample)
+        seen = d.seen[..., None, :]
+        kept = 1.0 - d.dropout
+        whole = np.where(d.undropped > 0, d.undropped, 1.0)
+        survived = np.asarray(kept * np.sum(d.drawn / whole, where=seen))
+        slack = float(kept * np.sum(np.broadcast_to(d.scaled[1] / whole, seen.shape), where=seen))
+        trials = np.asarray(seen.sum(), float)
+        finite = bool(np.isfinite(survived))
+        require(finite, "a finite mean of the weights drawn", "NaN or infinity")
+        what = "a mean of drawn / undropped, times 1 - p ="
+        return chance.rates(what, survived, trials, kept, "", slack)
+
+    return chance.confirmed(law)
+
+
+@clause(
+    "dropout/independent-over-batch",
+    Level.MUST,
+    "What is dropped for one batch item says nothing about what is dropped for another.",
+    needs={"projections", "dropout", "batched"},
+    counts=sharing_shows("batch"),
+    after=INERT,
+)
+def independent_over_batch(case: Case) -> float:
+    """One pattern for the whole batch makes its noise common to all items, and no average over the
+    batch takes it out. The overlap of two items' patterns is compared with its exact distribution,
+    the hypergeometric one, which needs no p.
+    """
+    return independent(case, "batch")
+
+
+@clause(
+    "dropout/independent-over-heads",
+    Level.MUST,
+    "What is dropped in one head says nothing about what is dropped in another.",
+    families=HEADED_FAMILIES,
+    needs={"projections", "dropout"},
+    counts=sharing_shows("head"),
+    after=INERT,
+)
+def independent_over_heads(case: Case) -> float:
+    """A pattern that is broadcast over the heads, or a generator that is set back for each of them,
+    drops a key for all heads at once.
+    """
+    return independent(case, "head")
+
+
+@clause(
+    "dropout/independent-over-rows",
+    Level.MUST,
+    "What is dropped for one query says nothing about what is dropped for another.",
+    needs={"projections", "dropout"},
+    counts=sharing_shows("query"),
+    after=INERT,
+)
+def independent_over_rows(case: Case) -> float:
+    """Dropping whole keys, or whole values, is one pattern for all rows of weights."""
+    return independent(case, "query")
+
+
+@clause(
+    "dropout/independent-over-columns",
+    Level.MUST,
+    "What is dropped of one key says nothing about what is dropped of another.",
+    needs={"projections", "dropout"},
+    counts=sharing_shows("key"),
+    after=INERT,
+)
+def independent_over_columns(case: Case) -> float:
+    """Dropping whole queries is one pattern for all columns of weights. Dropping a fixed number of
+    keys in each row makes the columns depend on each other the other way round.
+    """
+    return independent(case, "key")
+
+
+@clause(
+    "dropout/independent-over-calls",
+    Level.MUST,
+    "What is dropped in one call says nothing about what is dropped in another.",
+    needs={"projections", "dropout"},
+    counts=sharing_shows("call"),
+    after=INERT,
+)
+def independent_over_calls(case: Case) -> float:
+    """One instance is called again and again while the generator runs on. A pattern that is kept
+    comes again, and so does one whose generator is set back. Calls are compared in pairs that lie 1,
+    2, 4 and 8 apart, all pairs of one distance together.
+    """
+
+    def law(sample: int) -> float:
+        d = draws(case, sample)
+        worst = 0.0
+        for apart in APART:
+            halves = (in_halves(part, apart) for part in (d.bits, d.seen))
+            what = f"the weights dropped in calls {apart} apart,"
+            worst = max(worst, chance.independent(what, *halves, others=len(APART)))
+        return worst
+
+    return chance.confirmed(law)
+
+
+def in_halves(part: Bits, apart: int) -> Bits:
+    """(C, ...) -> (2, C / 2, ...): partner by partner, so many calls apart."""
+    return np.moveaxis(part.reshape(-1, 2, apart, *part.shape[1:]), 1, 0)
+
+
+@clause(
+    "dropout/reproducible-under-manual-seed",
+    Level.MUST,
+    "torch.manual_seed decides what is dropped: equal seeds the same, two seeds independently.",
+    needs={"projections", "dropout"},
+    counts=sharing_shows("seed"),
+    after=INERT,
+)
+def reproducible_under_manual_seed(case: Case) -> float:
+    """The same seed gives the same pattern, in the same instance and in a new one. Patterns of two
+    seeds are independent, so a generator of the module's own, with a seed of its own, is found out.
+    """
+
+    def law(sample: int) -> float:
+        d, seed = draws(case, sample), case.seed + sample * SEEDS
+        new = d.probe.build(dropout=d.dropout)
+        for instance, what in ((new, "in a new instance"), (d.instance, "in the same instance")):
+            again = read(d.probe, calls(instance, d.probe.x, 1, seed), 1)
+            equal = np.array_equal(d.bits_of(again)[0], d.bits[0])
+            require(equal, f"the same weights dropped by the same seed {what}", "others")
+        other = d.bits_of(read(d.probe, calls(new, d.probe.x, SEEDED, seed + 1), 1))
+        bits, seen = np.stack([d.bits[:SEEDED], other]), np.stack([d.seen[:SEEDED]] * 2)
+        return chance.independent("the weights dropped by seed", bits, seen)
+
+    return chance.confirmed(law)
+
+
+@clause(
+    "dropout/does-not-reseed-the-global-generator",
+    Level.MUST,
+    "A call may use torch's generator but does not seed it.",
+    needs={"dropout"},
+)
+def does_not_reseed_the_global_generator(case: Case) -> None:
+    """A seed set inside makes all chance of the program the same from then on, the order of batches
+    for instance. After a call, in either mode, two seeds must have left the generator in two states;
+    and where a call draws at all, a second one must leave it in another state than the first.
+    """
+    instance = dropping(case)
+    for mode in (False, True):
+        states = []
+        for seed in (case.seed + 1, case.seed):
+            instance.run(case.x, training=mode, seed=seed)
+            states.append(torch.get_rng_state())
+        apart = not torch.equal(*states)
+        require(apart, "two seeds to leave the generator in two states", "the same state")
+    call_again(instance, case.x)
+    set_back = torch.equal(states[1], torch.get_rng_state())
+    seed_generator(case.seed)
+    unused = torch.equal(states[1], torch.get_rng_state())
+    require(unused or not set_back, "the generator to run on from call to call", "it was set back")
+
+
+@clause(
+    "dropout/gradient-follows-the-draw",
+    Level.MUST,
+    "In training the gradient passes the weights that survive, scaled as they are, and no other.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections", "dropout"},
+    after=INERT,
+)
+def gradient_follows_the_draw(case: Case) -> float:
+    """The derivative of the output by a value is the weight that it was multiplied by in this very
+    call. Queries and keys are zero whatever the input, so nothing else flows back; the gradient of
+    the last query's output, in one head, shows that head's last row of weights.
+    """
+    d = draws(case)
+    s, head = d.probe.sizes, case.seed % case.sizes.heads
+    columns = slice(head * s.head_dim, head * s.head_dim + s.tokens)
+    upstream = np.zeros((s.tokens, s.width))
+    upstream[-1, columns] = 1.0
+    output, gradient = with_gradient(d.instance, d.probe.x[:1], upstream, case.seed)
+    drawn = output[-1, columns]
+    allowed = np.where(drawn == 0, 0.0, 2.0 * d.scaled[1][0, head, -1, 0])
+    shown = gradient[:, : s.tokens]  # (T, T): by key, and by column of its value
+    return near("the weight drawn,", shown, drawn[:, None], allowed[:, None], "key column")
+
+
+def with_gradient(instance: Instance, x: Array, upstream: Array, seed: int) -> tuple[Array, Array]:
+    """Output (T, W) and the input's gradient (T, d_in) of one call in training, for one item."""
+    instance.module.train()
+    seed_generator(seed)
+    given = instance.tensor(x if instance.batched else x[0]).requires_grad_()
+    output = instance.forward(given)
+    try:
+        (gradient,) = torch.autograd.grad(
+            output, given, instance.tensor(upstream).reshape(output.shape)
+        )
+    except Exception as error:  # whatever it is, it is the subject's
+        raise SubjectError(f"backward raised {describe(error)}") from error
+    return to_array(output).reshape(upstream.shape), to_array(gradient).reshape(x.shape[1:])
+
+
+@clause(
+    "dropout/p-one-gives-zeros",
+    Level.SHOULD,
+    "At p = 1 every weight is dropped in training, and the output is the output bias or zero.",
+    needs={"projections", "dropout"},
+)
+def p_one_gives_zeros(case: Case) -> float:
+    """The limit of dropping more and more. The factor 1 / (1 - p) is infinite there, and zero times
+    infinity is NaN: the case wants a line of its own, or a constructor that refuses p = 1.
+    """
+    output = case.run(training=True, dropout=1.0)
+    bias = None if case.weights is None else case.weights.out_bias
+    expected = 0.0 if bias is None else bias
+    return near("nothing but the output bias:", output, expected, 0.0, "batch token column")

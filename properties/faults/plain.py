@@ -140,3 +140,76 @@ class PlainWrapper(nn.Module):
     def join(self, parts: list[Tensor]) -> Tensor:
         """Each (B, T, D), together (B, T, H * D)."""
         return torch.cat(parts, dim=-1)
+
+
+class PlainSelf(nn.Module):
+    """One head with projections and nothing hidden, for one sequence or a batch of them."""
+
+    def __init__(self, d_in: int, d_out: int, qkv_bias: bool = False) -> None:
+        super().__init__()
+        self.d_in, self.d_out = d_in, d_out
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """([B,] T, d_in) -> ([B,] T, W)."""
+        self.validate(x)
+        queries, keys, values = self.W_query(x), self.W_key(x), self.W_value(x)
+        weights = self.normalise(self.scale(self.score(queries, keys)))
+        return self.finish(self.mix(weights, values))
+
+    def validate(self, x: Tensor) -> None:
+        """Refuse what the spec says must be refused."""
+        if x.dim() not in (2, 3) or x.shape[-1] != self.d_in:
+            raise ValueError(f"input {tuple(x.shape)}: expected ([B,] T, {self.d_in})")
+
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """([B,] T, W) twice -> ([B,] T, T)."""
+        return queries @ keys.transpose(-2, -1)
+
+    def scale(self, scores: Tensor) -> Tensor:
+        """Scores over the root of the width."""
+        return scores / self.d_out**0.5
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        """Softmax over the keys."""
+        return torch.softmax(scores, dim=-1)
+
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        """([B,] T, T), ([B,] T, W) -> ([B,] T, W)."""
+        return weights @ values
+
+    def finish(self, context: Tensor) -> Tensor:
+        """The context itself."""
+        return context
+
+
+class PlainSimplified(nn.Module):
+    """Self-attention without parameters, scale or mask, for one sequence or a batch of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """([B,] T, d_in) -> ([B,] T, d_in)."""
+        self.validate(x)
+        return self.finish(self.mix(self.normalise(self.score(x, x)), x))
+
+    def validate(self, x: Tensor) -> None:
+        """Refuse what the spec says must be refused."""
+        if x.dim() not in (2, 3):
+            raise ValueError(f"input {tuple(x.shape)}: expected ([B,] T, d_in)")
+
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """([B,] T, d_in) twice -> ([B,] T, T)."""
+        return queries @ keys.transpose(-2, -1)
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        """Softmax over the keys."""
+        return torch.softmax(scores, dim=-1)
+
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        """([B,] T, T), ([B,] T, d_in) -> ([B,] T, d_in)."""
+        return weights @ values
+
+    def finish(self, context: Tensor) -> Tensor:
+        """The context itself."""
+        return context

@@ -22,6 +22,8 @@ STYLES = {
     Status.WAIVED: "yellow",
 }
 
+EXPLAINED = (Status.VACUOUS, Status.UNSUPPORTED, Status.BLOCKED)
+
 
 def show(report: Report, console: Console, *, target: str) -> None:
     """Print the whole report; `target` is what the reader typed, for the command that repeats it."""
@@ -115,20 +117,24 @@ def case_lines(case: dict[str, Any]) -> list[str]:
 
 
 def clause_table(report: Report) -> Table:
-    """One line a clause: status, examples counted, the share of the error budget used, seconds."""
+    """One line a clause: status, examples that counted, share of the error budget used, seconds.
+
+    The clause comes last, so that a narrow terminal cuts nothing that is needed.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("clause", no_wrap=True)
-    table.add_column("level")
     table.add_column("status")
-    table.add_column("examples", justify="right")
-    table.add_column("margin", justify="right")
-    table.add_column("seconds", justify="right")
+    for heading in ("examples", "margin", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("clause", overflow="fold")
     for r in report.results:
         margin = "" if r.margin is None else f"{r.margin:.2g}"
-        status = Text(str(r.status), style=STYLES[r.status])
+        level = "" if r.level == "MUST" else f"  {r.level}"
+        why = f"\n{r.message.splitlines()[0]}" if r.message and r.status in EXPLAINED else ""
         table.add_row(
-            r.clause, r.level, status, f"{r.counted}/{r.examples}", margin, f"{r.seconds:.2f}"
+            Text(str(r.status), style=STYLES[r.status]),
+            f"{r.counted}/{r.examples}",
+            margin,
+            f"{r.seconds:.2f}",
+            Text.assemble(r.clause, (level, "dim"), (why, "dim")),
         )
-        if r.message and r.status in (Status.VACUOUS, Status.UNSUPPORTED, Status.BLOCKED):
-            table.add_row(Text(f"  {r.message.splitlines()[0][:70]}", style="dim"))
     return table

@@ -1,0 +1,45 @@
+"""How far a mixture of values may leave their hull: no error of a score counts, only of the mixing.
+
+The weights are exponentials over their own sum, so whatever the scores are, they sum to one up to
+`bounds.row_sum`, and none is negative. Their products with the values and the sum over the keys add
+gamma(T + 4), a last projection by the identity gamma(W + 4), and what underflows is at most one
+spacing each time. All of it is measured on the largest value that is mixed.
+
+Legend: T tokens, W = H * D.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from properties.bounds import SPARE, gamma, row_sum
+from properties.case import Case
+from properties.dtypes import FORMATS, Array
+
+
+def mixing(case: Case, largest: Array) -> Array:
+    """The allowed error of a mixture of values of at most `largest` in magnitude; of its shape.
+
+    Infinite where a magnitude of the example leaves the format's range.
+    """
+    if not case.budget.claims:
+        return np.full_like(largest, np.inf)
+    fmt, s = FORMATS[case.dtype], case.sizes
+    weights = row_sum(s.tokens, case.dtype)
+    roundings = gamma(s.tokens + SPARE, fmt) + gamma(s.width + SPARE, fmt)
+    allowed = largest * (weights + roundings * (1.0 + weights))
+    return allowed + (s.tokens + s.width + 2 * SPARE) * fmt.spacing_at_zero
+
+
+def underflow(case: Case) -> float:
+    """How far the contexts of values v and of -2 v may be from that factor: by underflow alone.
+
+    T products and sums of the mixture and W of a projection, three times: once for -2 v, and twice
+    for v. What is summed in float32 may be flushed to zero below its normal range. Infinite where
+    doubled values might leave the format's range.
+    """
+    fmt, s = FORMATS[case.dtype], case.sizes
+    if 4.0 * np.abs(case.trace.values).max(initial=0.0) > fmt.largest:
+        return np.inf
+    lost = max(fmt.spacing_at_zero, FORMATS["float32"].smallest_normal)
+    return 3 * (2 * s.tokens + 2 * s.width + SPARE) * lost

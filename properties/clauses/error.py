@@ -1,0 +1,300 @@
+"""error/: what cannot be attended to is refused, not answered with numbers.
+
+Any exception is a refusal, an assert's among them. Where a wider reading of the input has one right
+answer (a batch of batches, a longer sequence than was asked for), that answer will do as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from properties.assertions import near, require
+from properties.bounds import difference
+from properties.case import Case, parameters
+from properties.clauses.state import require_same_state
+from properties.dtypes import Array
+from properties.errors import SubjectError
+from properties.instance import Instance
+from properties.spec import Level, clause
+from properties.subject import PROJECTED_FAMILIES, Config, Weights
+
+AXES = "batch token column"
+OUTSIDE = (1.5, -0.1, float("nan"))  # no probabilities
+ANSWER = "an output"
+Numbers = list[tuple[str, ...]]  # of each tuple one is to be named
+
+
+@clause(
+    "error/too-many-tokens",
+    Level.MUST,
+    "More tokens than context_length are refused, or attended to as by a module made for as many.",
+    needs={"context-length"},
+)
+def too_many_tokens(case: Case) -> float:
+    """The mask covers context_length tokens. One token more must not meet a mask that is cut,
+    repeated or, at a context_length of 1, broadcast over all scores so that nothing is hidden.
+    """
+    worst = 0.0
+    for limited in (case, of_one_token(case)):
+        instance = limited.build()
+        for longer in beyond(limited):
+            if instance.refusal(longer.x) is None:
+                output = instance.run(longer.x)
+                what = f"{longer.sizes.tokens} tokens refused, or"
+                worst = max(worst, right(what, output, longer.output, difference(longer)))
+    return worst
+
+
+@clause(
+    "error/too-many-tokens-raise",
+    Level.SHOULD,
+    "More tokens than context_length raise an error.",
+    needs={"context-length"},
+)
+def too_many_tokens_raise(case: Case) -> None:
+    """Who says how long a sequence may become wants to hear of a longer one: the positions of the
+    model around the attention end there, too.
+    """
+    for limited in (case, of_one_token(case)):
+        instance, limit = limited.build(), limited.sizes.context_length
+        for longer in beyond(limited):
+            expected = f"{longer.sizes.tokens} tokens refused, at most {limit} fit"
+            require(instance.refusal(longer.x) is not None, expected, ANSWER)
+
+
+def of_one_token(case: Case) -> Case:
+    """The case's first token alone, in a module that takes no more."""
+    sizes = replace(case.sizes, tokens=1, context_length=1)
+    return replace(case, sizes=sizes, x=case.x[:, :1], other=case.other[:, :1], cut=0)
+
+
+def beyond(case: Case) -> Iterator[Case]:
+    """The case with one token too many and with more than twice as many as fit."""
+    limit = case.sizes.context_length
+    for tokens in (limit + 1, 2 * limit + 1):
+        again = np.arange(tokens) % case.sizes.tokens
+        sizes = replace(case.sizes, tokens=tokens, context_length=tokens)
+        yield replace(case, sizes=sizes, x=case.x[:, again], other=case.other[:, again])
+
+
+def right(what: str, output: Array, expected: Array, allowed: Array) -> float:
+    """The output holds the expected numbers, whatever axes of length one it has beside them."""
+    require(output.size == expected.size, f"{what} {expected.shape}", f"{output.shape}")
+    return near(what, output.reshape(expected.shape), expected, allowed, AXES)
+
+
+@clause(
+    "error/wrong-d_in",
+    Level.MUST,
+    "An input with another number of columns than d_in is refused.",
+    families=PROJECTED_FAMILIES,
+)
+def wrong_d_in(case: Case) -> None:
+    """Cutting, filling up, broadcasting or rearranging numbers gives tokens that nobody sent."""
+    instance, d_in = case.build(), case.sizes.d_in
+    for columns in sorted({1, d_in - 1, d_in + 1, 2 * d_in} - {0, d_in}):
+        require(
+            instance.refusal(of_width(case, columns)) is not None,
+            f"{columns} columns refused where d_in is {d_in}",
+            ANSWER,
+        )
+
+
+def of_width(case: Case, columns: int) -> Array:
+    """The input with another number of columns, in the axes that the subject takes."""
+    x = case.x[..., np.arange(columns) % case.sizes.d_in]
+    return x if case.subject.has("batched") else x[0]
+
+
+@clause(
+    "error/wrong-rank",
+    Level.MUST,
+    "An input of another number of axes is refused, or each sequence in it attended to alone.",
+)
+def wrong_rank(case: Case) -> float:
+    """One axis is no sequence of tokens, so it must be refused. Where two, three or four are
+    accepted beyond what the subject promises, the last two are tokens and columns; if they are
+    taken for anything else, tokens are mixed with items.
+    """
+    instance = Instance(case.build().module, case.dtype, batched=True)  # what comes goes in whole
+    refused = instance.refusal(case.x[0, 0]) is not None
+    require(refused, "an input of one axis refused", ANSWER)
+    allowed, worst = difference(case), 0.0
+    readings = {
+        2: (case.x[0], case.output[0], allowed[0]),
+        3: (case.x, case.output, allowed),
+        4: (np.stack([case.x, case.x]), np.stack([case.output] * 2), np.stack([allowed] * 2)),
+    }
+    promised = {3: case.subject.has("batched"), 2: case.subject.has("unbatched")}
+    for axes, (x, expected, margin) in readings.items():
+        if not promised.get(axes) and instance.refusal(x) is None:
+            what = f"an input of {axes} axes refused, or in its first sequence"
+            rows = (-1, *case.output.shape[1:])
+            output = instance.run(x)
+            share = right(what, output, expected.reshape(rows), margin.reshape(rows))
+            worst = max(worst, share)
+    return worst
+
+
+@clause(
+    "error/indivisible-heads",
+    Level.MUST,
+    "A d_out that the heads do not divide is refused at construction.",
+    families={"multihead"},
+)
+def indivisible_heads(case: Case) -> None:
+    """Rounding head_dim down leaves columns out; rounding it up makes them from nothing."""
+    config = indivisible(case)
+    require(
+        construction_refused(case, config) is not None,
+        f"d_out {config.width} refused with {config.sizes.heads} heads",
+        "a module",
+    )
+
+
+def indivisible(case: Case) -> Config:
+    """A request for two heads or more with columns left over."""
+    heads = max(2, case.sizes.heads)
+    sizes = replace(case.sizes, heads=heads)
+    if not case.subject.has("rectangular"):
+        sizes = replace(sizes, d_in=sizes.width)
+    return replace(case.config(), sizes=sizes, odd=1 + case.seed % (heads - 1))
+
+
+def construction_refused(case: Case, config: Config) -> str | None:
+    """What is raised instead of a module of an indivisible width; None if there is a module.
+
+    No weights fit what should not exist. So it is asked for without any, as some subjects cannot
+    be, and with some that fill the whole width, as others cannot be; what a subject raises of its
+    own because of them (`SubjectError`) is no refusal.
+    """
+    text = None
+    for weights in (None, zeros(case, config)):
+        try:
+            case.subject.build(config, weights)
+        except SubjectError:
+            return None
+        except Exception as error:  # being refused is what is asked for
+            text = text or f"{type(error).__name__}: {error}"
+        else:
+            return None
+    return text
+
+
+def zeros(case: Case, config: Config) -> Weights:
+    """Weights as wide as the request."""
+    sizes = {"out": (config.width, config.width)}
+    sizes |= {name: (config.sizes.d_in, config.width) for name in ("query", "key", "value")}
+    return Weights(
+        **{name: np.zeros(sizes.get(name, config.width)) for name in parameters(case.weights)}
+    )
+
+
+@clause(
+    "error/dropout-out-of-range",
+    Level.MUST,
+    "A dropout outside [0, 1] is refused, at the latest in training; below 0 it may drop nothing.",
+    needs={"dropout"},
+)
+def dropout_out_of_range(case: Case) -> float:
+    """1.5 often stands for a percentage, and 1 / (1 - 1.5) turns every weight round. Of a negative
+    p or NaN no weight is dropped; an implementation that then leaves all weights as they are does
+    no harm, one that scales them does.
+    """
+    worst = 0.0
+    for probability in OUTSIDE:
+        try:
+            output = case.run(training=True, dropout=probability)
+        except SubjectError:
+            continue
+        require(not probability > 1.0, f"dropout {probability} refused", ANSWER)
+        what = f"dropout {probability} refused, or as without any"
+        worst = max(worst, near(what, output, case.output, difference(case), AXES))
+    return worst
+
+
+@clause(
+    "error/dropout-out-of-range-at-construction",
+    Level.SHOULD,
+    "A dropout outside [0, 1] is refused at construction.",
+    needs={"dropout"},
+)
+def dropout_out_of_range_at_construction(case: Case) -> None:
+    """A model is often built long before it is trained; NaN is outside as well."""
+    for probability in OUTSIDE:
+        require(
+            dropout_refused(case, probability) is not None,
+            f"dropout {probability} refused at construction",
+            "a module",
+        )
+
+
+def dropout_refused(case: Case, probability: float) -> str | None:
+    """What the constructor raises; None if there is a module."""
+    try:
+        case.build(dropout=probability)
+    except SubjectError as error:
+        return f"{type(error.__cause__).__name__}: {error.__cause__}"
+    return None
+
+
+@clause(
+    "error/refusing-changes-nothing",
+    Level.MUST,
+    "After a refused input the module's state and its answer to a valid one are what they were.",
+)
+def refusing_changes_nothing(case: Case) -> float:
+    """A service that catches the error goes on with the same module."""
+    instance = case.build()
+    before = instance.state()
+    refused = [str(x.shape) for x, _ in invalid(case) if instance.refusal(x) is not None]
+    require_same_state(before, instance.state())
+    what = f"after refusing {' and '.join(refused)} still"
+    return near(what, instance.run(case.x), case.output, difference(case), AXES)
+
+
+@clause(
+    "error/messages-name-the-numbers",
+    Level.SHOULD,
+    "The text of an error names the offending numbers.",
+)
+def messages_name_the_numbers(case: Case) -> None:
+    """A reader sees at once what was given: 7 tokens where 6 fit, 10 columns in 4 heads, p = 1.5."""
+    for text, numbers in refusals(case):
+        if text is not None:
+            missing = [either for either in numbers if not any(names(text, n) for n in either)]
+            expected = " and ".join(" or ".join(either) for either in numbers)
+            require(not missing, f"an error that names {expected}", repr(text))
+
+
+def refusals(case: Case) -> Iterator[tuple[str | None, Numbers]]:
+    """Whatever the subject may refuse: what it says, and the numbers that it should name."""
+    instance = case.build()
+    for x, numbers in invalid(case):
+        yield instance.refusal(x), numbers
+    if case.subject.family == "multihead":
+        config = indivisible(case)
+        numbers = [(str(config.width),), (str(config.sizes.heads),)]
+        yield construction_refused(case, config), numbers
+    if case.subject.has("dropout"):
+        yield dropout_refused(case, 1.5), [("1.5",)]
+
+
+def invalid(case: Case) -> Iterator[tuple[Array, Numbers]]:
+    """Inputs to be refused, with the numbers that tell: what came, and what would have been right."""
+    s = case.sizes
+    yield case.x[0, 0], [("1", str(s.d_in))]
+    if case.subject.family != "plain":
+        yield of_width(case, s.d_in + 1), [(str(s.d_in + 1),), (str(s.d_in),)]
+    if case.subject.has("context-length"):
+        longer = next(beyond(case))
+        yield longer.x, [(str(longer.sizes.tokens),), (str(s.context_length),)]
+
+
+def names(text: str, number: str) -> bool:
+    """Whether the number stands in the text, not as a part of another."""
+    return re.search(rf"(?<![\d.]){re.escape(number)}(?!\d|\.\d)", text) is not None

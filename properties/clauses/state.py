@@ -1,0 +1,231 @@
+"""state/: a module is its parameters and its mode, and a call changes neither."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+from properties.assertions import Violation, near, require
+from properties.bounds import difference
+from properties.case import Case
+from properties.clauses.conditions import SEVERAL_TOKENS, visible
+from properties.clauses.shape import emptied
+from properties.dtypes import Array
+from properties.instance import Instance, describe
+from properties.spec import Level, clause
+from properties.strategies import make_case
+from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
+
+AXES = "batch token column"
+NEARLY_ALL = 0.999  # a dropout under which a single weight survives five draws once in 10**15
+DRAWS = 5
+
+
+@clause(
+    "state/input-untouched",
+    Level.MUST,
+    "A call leaves the numbers of its input as they were, in eval and in training.",
+)
+def input_untouched(case: Case) -> None:
+    """The same tensor goes on into the residual path; written to in place, it is another there."""
+    instance = case.build(dropout=probability(case))
+    for training in (False, True):
+        x = instance.tensor(case.x)
+        instance.call(x, training=training)
+        changed = int((x != instance.tensor(case.x)).sum())
+        mode = "training" if training else "eval"
+        require(not changed, f"an untouched input in {mode}", f"{changed} changed numbers")
+
+
+def probability(case: Case) -> float:
+    """The case's dropout where the subject has any."""
+    return case.dropout if case.subject.has("dropout") else 0.0
+
+
+@clause(
+    "state/forward-is-pure",
+    Level.MUST,
+    "A call leaves the state_dict and every later result as they were.",
+    needs={"module"},
+)
+def forward_is_pure(case: Case) -> float:
+    """Attention remembers nothing. On one instance: this input, another, this one in training, and
+    then it gives what a new instance gives.
+    """
+    instance = case.build(dropout=probability(case))
+    before = instance.state()
+    instance.run(case.x)
+    instance.run(case.other)
+    instance.run(case.x, training=True)
+    again = instance.run(case.x)
+    require_same_state(before, instance.state())
+    return near("after other calls still", again, case.output, difference(case), AXES)
+
+
+def require_same_state(before: dict[str, Array], after: dict[str, Array]) -> None:
+    """The same entries, and in each the same numbers."""
+    gone, new = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
+    require(not gone + new, "the same entries in the state_dict", f"lost {gone}, new {new}")
+    changed = [n for n in before if not np.array_equal(before[n], after[n], equal_nan=True)]
+    require(not changed, "an unchanged state_dict", f"changes in {', '.join(changed)}")
+
+
+@clause(
+    "state/instances-share-nothing",
+    Level.MUST,
+    "Building and calling another instance, of other sizes, weights and dtype, changes no result.",
+)
+def instances_share_nothing(case: Case) -> float:
+    """Several attentions live in one process. What is kept with the class or in a cache whose key
+    lacks a size or the dtype reaches from one to the next.
+    """
+    instance, other = case.build(), neighbour(case)
+    other.run()
+    what = f"after another of {other.sizes.heads} heads, head_dim {other.sizes.head_dim} still"
+    return near(what, instance.run(case.x), case.output, difference(case), AXES)
+
+
+def neighbour(case: Case) -> Case:
+    """As many tokens and items, all else different as far as the subject allows it."""
+    s, subject = case.sizes, case.subject
+    heads = s.heads + 1 if subject.family in HEADED_FAMILIES else s.heads
+    head_dim, d_in = s.head_dim + 1, s.d_in + 1
+    if not (subject.has("rectangular") or subject.family == "plain"):
+        d_in = heads * head_dim
+    sizes = replace(
+        s, d_in=d_in, heads=heads, head_dim=head_dim, context_length=s.context_length + 1
+    )
+    dtypes = [dtype for dtype in subject.dtypes if dtype != case.dtype] or [case.dtype]
+    dtype = dtypes[case.seed % len(dtypes)]
+    return make_case(
+        subject, sizes, dtype, "ordinary", not case.bias, case.dropout, case.cut, case.seed + 1
+    )
+
+
+@clause(
+    "state/state-dict-round-trip",
+    Level.MUST,
+    "A new instance that loads the state_dict does what the old one does.",
+    families=PROJECTED_FAMILIES,
+    needs={"module"},
+    counts=SEVERAL_TOKENS,
+)
+def state_dict_round_trip(case: Case) -> float:
+    """A checkpoint is all that is left of a training run. The new instance starts from other
+    weights, so whatever the state_dict leaves out shows.
+    """
+    trained, blank = case.build(), emptied(case).build()
+    trained.run(case.x)
+    try:
+        blank.module.load_state_dict(trained.module.state_dict())
+    except Exception as error:  # whatever it is, it is the subject's
+        raise Violation("a state_dict that can be loaded", describe(error), {}) from error
+    what = "what the instance gives that the state_dict is from,"
+    return near(what, blank.run(case.x), case.output, difference(case), AXES)
+
+
+@clause(
+    "state/deepcopy",
+    Level.MUST,
+    "A deep copy does what the original does, and what happens to either does not reach the other.",
+    needs={"module"},
+    counts=SEVERAL_TOKENS,
+)
+def deep_copy(case: Case) -> float:
+    """Stacks of layers, averaged weights and target networks are made by `copy.deepcopy`. Here the
+    copy is made after a call, and the original's parameters are then set to zero.
+    """
+    instance = case.build()
+    instance.run(case.x)
+    try:
+        module = copy.deepcopy(instance.module)
+    except Exception as error:  # whatever it is, it is the subject's
+        raise Violation("a deep copy", describe(error), {}) from error
+    for parameter in instance.module.parameters():
+        parameter.data.zero_()
+    output = Instance(module, case.dtype, batched=instance.batched).run(case.x)
+    return near("of the copy", output, case.output, difference(case), AXES)
+
+
+@clause(
+    "state/pickle",
+    Level.SHOULD,
+    "A pickled module, once loaded, does what the original does.",
+    needs={"module"},
+    counts=SEVERAL_TOKENS,
+)
+def pickled(case: Case) -> float:
+    """Workers of another process get their module that way. A class is pickled by its name; where
+    it cannot be found by that (a notebook's, a function's own), the state_dict is pickled instead.
+    """
+    instance = case.build()
+    instance.run(case.x)
+    importable = all(found_by_name(type(part)) for part in instance.module.modules())
+    try:
+        if importable:
+            module = pickle.loads(pickle.dumps(instance.module))
+        else:
+            module = emptied(case).build().module
+            module.load_state_dict(pickle.loads(pickle.dumps(instance.module.state_dict())))
+    except Exception as error:  # whatever it is, it is the subject's
+        raise Violation("a module that can be pickled", describe(error), {}) from error
+    output = Instance(module, case.dtype, batched=instance.batched).run(case.x)
+    return near("of the loaded module", output, case.output, difference(case), AXES)
+
+
+def found_by_name(kind: type) -> bool:
+    """Whether an import finds the class under its own name."""
+    place: object = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        place = getattr(place, name, None)
+    return place is kind
+
+
+@clause(
+    "state/dtype-move-takes-the-mask-along",
+    Level.MUST,
+    "A module that has run in one dtype and is moved to another does what one built in it does.",
+    needs={"module"},
+)
+def dtype_move_takes_the_mask_along(case: Case) -> float:
+    """`module.to` moves parameters and buffers. A mask that is a plain attribute, or is kept from
+    the first call, stays behind. The first dtype is the wider one where that loses no digits.
+    """
+    first = "float32" if case.dtype == "float64" else "float64"
+    instance = replace(case, dtype=first).build()
+    if first in case.subject.dtypes:
+        instance.run(case.x)
+    moved = Instance(instance.module, case.dtype, batched=instance.batched)
+    what = f"after a move from {first} to {case.dtype} still"
+    return near(what, moved.run(case.x), case.output, difference(case), AXES)
+
+
+@clause(
+    "state/train-and-eval-reach-dropout",
+    Level.MUST,
+    "On one instance train() switches dropout on and eval() switches it off, as often as they are called.",
+    needs={"projections", "dropout", "module"},
+    examples=40,
+)
+def train_and_eval_reach_dropout(case: Case) -> float:
+    """The mode is read at each call, wherever dropout is kept. Five draws that all keep a weight
+    though p is 0.999 have a probability of 1e-15. The weights are made visible, so a dropped one
+    shows whatever its value is.
+    """
+    probe = visible(case)
+    instance = probe.build(dropout=NEARLY_ALL)
+    worst = 0.0
+    for _ in range(2):
+        draws = (
+            instance.run(probe.x, training=True, seed=seed)
+            for seed in range(case.seed, case.seed + DRAWS)
+        )
+        dropped = any(np.any(abs(draw) < 0.5 * abs(probe.output)) for draw in draws)
+        require(dropped, f"dropped weights in training at p = {NEARLY_ALL}", "none")
+        output = instance.run(probe.x, seed=case.seed)
+        worst = max(worst, near("in eval", output, probe.output, difference(probe), AXES))
+    return worst

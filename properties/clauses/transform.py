@@ -1,0 +1,107 @@
+"""transform/: PyTorch's transformations of a module compute what the module itself computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from properties.assertions import Violation, near
+from properties.bounds import difference
+from properties.case import Case
+from properties.clauses.shape import emptied
+from properties.clauses.state import require_same_state
+from properties.dtypes import Array
+from properties.instance import Instance, describe, to_array
+from properties.spec import Level, clause
+from properties.subject import PROJECTED_FAMILIES
+
+AXES = "batch token column"
+
+
+@clause(
+    "transform/functional-call",
+    Level.SHOULD,
+    "`torch.func.functional_call` with another module's parameters gives that module's output.",
+    families=PROJECTED_FAMILIES,
+    needs={"module"},
+)
+def functional_call(case: Case) -> float:
+    """Gradients per example and ensembles call one module with many sets of parameters. What is
+    read past them, or kept from another call, is the old value. The module keeps its own.
+    """
+    parameters = dict(case.build().module.named_parameters())
+    blank = emptied(case).build()
+    before = blank.state()
+    blank.run(case.x)
+
+    def call(x: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(blank.module, parameters, (x,))
+        return result
+
+    output = transformed("torch.func.functional_call", call, blank, case.x)
+    require_same_state(before, blank.state())
+    return near("of the parameters' own module", output, case.output, difference(case), AXES)
+
+
+def transformed(
+    name: str, call: Callable[[Tensor], Tensor], instance: Instance, x: Array, whole: bool = False
+) -> Array:
+    """The output of a transformed module in eval mode, for the axes that the subject takes.
+
+    whole: `call` takes (B, T, d_in) in any case. Whatever it raises is the transformation's answer.
+    """
+    instance.module.eval()
+    batch = instance.tensor(x)
+    try:
+        with torch.no_grad():
+            if whole or instance.batched:
+                return to_array(call(batch))
+            return to_array(torch.stack([call(item) for item in batch]))
+    except Exception as error:  # whatever it is, it is the subject's
+        raise Violation(f"an output under {name}", describe(error), {}) from error
+
+
+@clause(
+    "transform/vmap-equals-loop",
+    Level.SHOULD,
+    "`torch.vmap` over the items of a batch gives what a loop over them gives.",
+    needs={"module"},
+)
+def vmap_equals_loop(case: Case) -> float:
+    """No step may look at a value in order to decide what to do next, or write into a tensor that
+    lacks the mapped axis.
+    """
+    instance = case.build()
+
+    def alone(item: Tensor) -> Tensor:
+        result: Tensor = instance.module(item[None])[0] if instance.batched else instance.module(item)
+        return result
+
+    output = transformed("torch.vmap", torch.vmap(alone), instance, case.x, whole=True)
+    looped = np.concatenate([instance.run(item[None]) for item in case.x])
+    return near("what the loop gives,", output, looped, difference(case), AXES)
+
+
+@clause(
+    "transform/export-equals-eager",
+    Level.SHOULD,
+    "The program that `torch.export` makes of the module computes what the module computes.",
+    needs={"module"},
+    examples=4,
+)
+def export_equals_eager(case: Case) -> float:
+    """Deployment runs the exported program. Branches on values and state kept in Python are frozen
+    into it as they were while it was made, so it is run on another input than that.
+    """
+    instance = case.build()
+
+    def call(x: Tensor) -> Tensor:
+        program = torch.export.export(instance.module, (torch.zeros_like(x),))
+        result: Tensor = program.module()(x)
+        return result
+
+    output = transformed("torch.export", call, instance, case.x)
+    return near("the module's own", output, case.output, difference(case), AXES)

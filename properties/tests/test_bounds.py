@@ -1,0 +1,237 @@
+"""The computed bounds hold for every order of arithmetic and are narrow enough to tell a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from properties.clauses.oracle import gradient_within_bound, output_within_bound
+from properties.faults.plain import PlainMultiHead
+from properties.profiles import PROFILES
+from properties.runner import Run, judge
+from properties.spec import clauses
+from properties.strategies import cases
+from properties.targets import find
+
+
+class ScaledQueries(PlainMultiHead):
+    """The scale on the queries, as a product."""
+
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return (queries * self.head_dim**-0.5) @ keys.transpose(-2, -1)
+
+    def scale(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+class RootOnBoth(ScaledQueries):
+    """The root of the scale on queries and keys."""
+
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        root = self.head_dim**-0.25
+        return (queries * root) @ (keys * root).transpose(-2, -1)
+
+
+class OnlineSoftmax(PlainMultiHead):
+    """Key by key with a running maximum, never holding a row of weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = (self.split(part) for part in self.project(x))
+        scores = self.hide(self.scale(self.score(queries, keys)))
+        largest = torch.full_like(scores[..., :1], -torch.inf)
+        total = torch.zeros_like(largest)
+        context = torch.zeros_like(values)
+        for key in range(scores.shape[-1]):
+            column = scores[..., key : key + 1]
+            raised = torch.maximum(largest, column)
+            old, new = (largest - raised).exp(), (column - raised).exp()
+            total = total * old + new
+            context = context * old + new * values[..., key : key + 1, :]
+            largest = raised
+        return self.finish(self.merge(context / total))
+
+
+class BaseTwo(PlainMultiHead):
+    """The exponential in base two, as kernels have it."""
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        scores = scores * 1.4426950408889634
+        exponentials = torch.exp2(scores - scores.amax(dim=-1, keepdim=True))
+        return exponentials / exponentials.sum(dim=-1, keepdim=True)
+
+
+class Reversed(PlainMultiHead):
+    """Every sum from its last term to its first."""
+
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return queries.flip(-1) @ keys.flip(-1).transpose(-2, -1)
+
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        return weights.flip(-1) @ values.flip(-2)
+
+
+class LowestNumberMask(PlainMultiHead):
+    """The smallest finite number in place of minus infinity."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores.masked_fill(self.hidden(scores.shape[-1]), torch.finfo(scores.dtype).min)
+
+
+class RenormalisedMask(PlainMultiHead):
+    """Softmax over everything, the future zeroed, rows divided by what is left."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        weights = torch.softmax(scores, dim=-1).masked_fill(self.hidden(scores.shape[-1]), 0.0)
+        return weights / weights.sum(dim=-1, keepdim=True)
+
+
+class UpcastSoftmax(PlainMultiHead):
+    """The softmax in the widest format."""
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        return torch.softmax(scores.double(), dim=-1).to(scores.dtype)
+
+
+RIGHT = [ScaledQueries, RootOnBoth, OnlineSoftmax, BaseTwo, Reversed, LowestNumberMask, UpcastSoftmax]
+REFERENCE = find("attention:MultiHeadAttention")[0]
+
+
+@pytest.mark.parametrize("module", RIGHT, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_bound_holds_for_every_order_of_arithmetic(
+    module: type[PlainMultiHead], seed: int
+) -> None:
+    """Output and gradients of right implementations stay within it in all four formats."""
+    ids = ("oracle/output-within-bound", "oracle/gradient-within-bound")
+    subject = find(module, "multihead")[0]
+    assert len(subject.dtypes) == 4
+    report = Run(subject, [clauses()[id] for id in ids], PROFILES["ci"], seed).report()
+    assert {r.clause: r.message for r in report.results if r.status != "pass"} == {}
+
+
+def scaled_by(factor: float) -> type[PlainMultiHead]:
+    """A module whose scale is off by a factor."""
+
+    class Scaled(PlainMultiHead):
+        def scale(self, scores: Tensor) -> Tensor:
+            return super().scale(scores) * factor
+
+    return Scaled
+
+
+def caught(module: type[PlainMultiHead], dtype: str, seed: int = 0) -> bool:
+    """Whether the module's output leaves the bound when it computes in this format alone."""
+    subject = find(module, "multihead")[0]
+    subject.dtypes = (dtype,)
+    report = Run(
+        subject, [clauses()["oracle/output-within-bound"]], PROFILES["quick"], seed
+    ).report()
+    return report.failed == ["oracle/output-within-bound"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [("float64", 1 + 1e-6), ("float64", 1 + 1e-12), ("float32", 1 + 1e-3)]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_scale_that_is_slightly_off_leaves_the_bound(
+    dtype: str, factor: float, seed: int
+) -> None:
+    """One part in a million in float64, one in a thousand in float32."""
+    assert caught(scaled_by(factor), dtype, seed)
+
+
+def softmax_through(dtype: torch.dtype) -> type[PlainMultiHead]:
+    """A module whose softmax is computed in another format."""
+
+    class Through(PlainMultiHead):
+        def normalise(self, scores: Tensor) -> Tensor:
+            return torch.softmax(scores.to(dtype), dim=-1).to(scores.dtype)
+
+    return Through
+
+
+@pytest.mark.parametrize(
+    ("dtype", "through"), [("float64", torch.float32), ("float32", torch.bfloat16)]
+)
+def test_a_softmax_in_a_shorter_format_leaves_the_bound(dtype: str, through: torch.dtype) -> None:
+    """Float64 through float32, and float32 through bfloat16."""
+    assert caught(softmax_through(through), dtype)
+
+
+def masked_by(constant: float) -> type[PlainMultiHead]:
+    """A module whose mask is a finite constant added to the scores."""
+
+    class Masked(PlainMultiHead):
+        def hide(self, scores: Tensor) -> Tensor:
+            return scores + constant * self.hidden(scores.shape[-1]).to(scores.dtype)
+
+    return Masked
+
+
+def failed(module: Callable[..., torch.nn.Module], *ids: str, profile: str = "ci") -> list[str]:
+    """Which of these clauses fail on a module, each asked by itself."""
+    subject = find(module, "multihead")[0]
+    return Run(subject, [clauses()[id] for id in ids], PROFILES[profile], 0).report().failed
+
+
+def test_a_mask_by_minus_a_hundred_is_told_by_its_residue() -> None:
+    """exp(-100) is no zero in float64."""
+    assert failed(masked_by(-100.0), "weights/hidden-exactly-zero")
+
+
+def test_a_mask_by_minus_ten_thousand_is_told_by_a_large_future_score() -> None:
+    """Ten thousand is a score that a future key can have."""
+    assert failed(masked_by(-1e4), "causality/huge-future-stays-out")
+
+
+def test_a_mask_by_the_lowest_number_is_right() -> None:
+    """Nothing finite reaches it."""
+    ids = [id for id, clause in clauses().items() if "multihead" in clause.families]
+    assert not failed(LowestNumberMask, *ids)
+
+
+def test_a_mask_after_the_softmax_is_told_by_its_sums() -> None:
+    """Zeroing weights without dividing by what is left takes their part away."""
+
+    class Zeroed(RenormalisedMask):
+        def normalise(self, scores: Tensor) -> Tensor:
+            weights = torch.softmax(scores, dim=-1)
+            return weights.masked_fill(self.hidden(scores.shape[-1]), 0.0)
+
+    assert failed(Zeroed, "weights/rows-sum-to-one")
+
+
+def test_a_renormalised_mask_is_right_until_a_huge_future_takes_all_of_the_softmax() -> None:
+    """It equals the mask by minus infinity in exact arithmetic, and is 0/0 where that underflows."""
+    assert not failed(
+        RenormalisedMask, "weights/rows-sum-to-one", "weights/log-odds-are-scaled-score-differences"
+    )
+    assert failed(RenormalisedMask, "causality/huge-future-stays-out")
+
+
+@given(case=cases(REFERENCE, largest=5), data=st.data())
+def test_the_reference_stays_within_bounds_on_any_case(case: object, data: st.DataObject) -> None:
+    """Drawn by Hypothesis itself, with shrinking, for the two oracle clauses."""
+    for check in (output_within_bound, gradient_within_bound):
+        share = check(case)  # type: ignore[arg-type]
+        assert share is None or share <= 1.0
+
+
+def test_a_scale_of_one_over_the_root_of_d_out_is_judged_by_one_clause_alone() -> None:
+    """judge() on a single case gives a failure with expected, actual and place."""
+    subject = find(scaled_by(2.0), "multihead")[0]
+    from properties.strategies import pinned_cases
+
+    outcomes = [judge(clauses()["oracle/output-within-bound"], c) for c in pinned_cases(subject)]
+    messages = [o.message for o in outcomes if o.status == "fail"]
+    assert messages
+    assert "expected the formula's" in messages[0]
+    assert "batch" in messages[0]

