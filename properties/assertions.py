@@ -34,6 +34,8 @@ def near(
     on both sides are no difference; a NaN or an infinity on one side alone always is.
     """
     expected, allowed = (np.broadcast_to(part, actual.shape) for part in (expected, allowed))
+    # An infinite budget times a zero weight is NaN: nothing is claimed there either.
+    allowed = np.where(np.isnan(allowed), np.inf, allowed)
     if not actual.size:
         return 0.0
     with np.errstate(all="ignore"):

@@ -64,6 +64,8 @@ class Case:
         """A new instance of the subject carrying the weights."""
         try:
             module = self.subject.build(self.config(dropout=dropout), self.weights)
+        except SubjectError:
+            raise
         except (Exception, SystemExit) as error:  # whatever it is, it is the subject's
             raise SubjectError(f"construction raised {describe(error)}") from error
         return Instance(module, self.dtype, batched=self.subject.has("batched"))

@@ -111,7 +111,9 @@ def run_check(options: argparse.Namespace) -> int:
         show(report, console, target=exact_target(options.target, report.subject))
     if options.json:
         options.json.write_text(as_json(reports) + "\n", encoding="utf-8")
-    codes = {report.exit_code for report in reports}
+    for reason in request.refused.values():
+        print(f"attention-properties: {reason}", file=sys.stderr)
+    codes = {report.exit_code for report in reports} | ({CANNOT_ASK} if request.refused else set())
     return 1 if 1 in codes else max(codes, default=CANNOT_ASK)
 
 

@@ -30,6 +30,7 @@ class Request:
     timeout: float
     progress: Progress = lambda subject, phase, done, total: None
     names: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
     phase: str = "starting"
@@ -101,8 +102,8 @@ def take(request: Request, event: dict[str, Any]) -> None:
             request.phase = phase
             name = request.names[len(request.reports)] if request.names else request.target
             request.progress(name, phase, done, total)
-        case {"event": "subjects", "names": names}:
-            request.names = names
+        case {"event": "subjects", "names": names, "refused": refused}:
+            request.names, request.refused = names, refused
         case {"event": "report", "report": report}:
             request.reports.append(Report.from_dict(report))
             request.lost = {}

@@ -54,12 +54,16 @@ def work(wire: Wire, request: dict[str, Any]) -> None:
     """The request: target, family, options, and the first subject that is not reported yet."""
     from properties.runner import run
     from properties.spec import select
-    from properties.targets import find
+    from properties.targets import survey
 
     select(request["options"]["only"])
     with redirect_stdout(StringIO()):
-        subjects = find(request["target"], request["family"])
-    wire.send("subjects", names=[subject.name for subject in subjects])
+        found = survey(request["target"], request["family"])
+    subjects = found.subjects
+    refused = {name: str(error) for name, error in found.refused.items()}
+    if not subjects:
+        raise QuestionError("\n\n".join(refused.values()))
+    wire.send("subjects", names=[subject.name for subject in subjects], refused=refused)
     first = request["first"]
     for number, subject in enumerate(subjects[first:], start=first):
         lost = request["lost"] if number == first else {}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from properties.adapters.projections import Cell, Structure, shape_of
 from properties.adapters.spellings import LETTER
@@ -95,24 +96,55 @@ def write(
 ) -> None:
     """Write one of our matrices (in, W) and its bias (W,) into the cells that carry it."""
     cells = structure.cells[role]
-    rows = shapes(structure, role, sizes)
-    if rows is None:
-        rows = scheme.rows.get(role, False)
+    turned = is_turned(structure, role, sizes, scheme)
     bias = np.zeros(sizes.width) if bias is None else bias
     blocks = zip(np.split(matrix.T, len(cells)), np.split(bias, len(cells)), strict=True)
     for cell, (block, vector) in zip(cells, blocks, strict=True):
-        target = cell.weight if rows else cell.weight.T  # (out, in)
-        heads = 1 if len(cells) > 1 else sizes.heads
-        index = own_rows(cell, role, heads, len(block), scheme)
+        target = cell.weight if turned else cell.weight.T  # (out, in)
+        index = own_rows(cell, role, structure, sizes, scheme)
         target[index] = torch.tensor(block, dtype=target.dtype)
         if cell.bias is not None:
             cell.bias[index] = torch.tensor(vector, dtype=cell.bias.dtype)
 
 
-def own_rows(cell: Cell, role: str, heads: int, width: int, scheme: Scheme) -> torch.Tensor:
+def collect(
+    structure: Structure, replaced: Callable[[Tensor], Tensor], sizes: Sizes, scheme: Scheme
+) -> Weights:
+    """The inverse of `load`: our layout of other numbers that lie as the module's own do.
+
+    replaced: what stands in place of a tensor of the module, in the same shape.
+    """
+    found: dict[str, Array] = {}
+    for role, cells in structure.cells.items():
+        turned = is_turned(structure, role, sizes, scheme)
+        matrices, biases = [], []
+        for cell in cells:
+            index = own_rows(cell, role, structure, sizes, scheme)
+            matrix = replaced(cell.weight)
+            matrices.append((matrix if turned else matrix.T)[index])
+            if cell.bias is not None:
+                biases.append(replaced(cell.bias)[index])
+        found[role] = torch.cat(matrices).T.double().numpy()
+        if biases:
+            found[f"{role}_bias"] = torch.cat(biases).double().numpy()
+    return Weights(**found)
+
+
+def is_turned(structure: Structure, role: str, sizes: Sizes, scheme: Scheme) -> bool:
+    """Whether the matrices for `role` are (out, in)."""
+    rows = shapes(structure, role, sizes)
+    return scheme.rows.get(role, False) if rows is None else rows
+
+
+def own_rows(
+    cell: Cell, role: str, structure: Structure, sizes: Sizes, scheme: Scheme
+) -> torch.Tensor:
     """The numbers of the rows of a cell that belong to `role`: all of them unless it is shared."""
+    count = len(structure.cells[role])
+    width = sizes.width // count
     if not cell.order:
         return torch.arange(width)
+    heads = 1 if count > 1 else sizes.heads
     order = scheme.order or cell.order
     dealt = LAYOUTS[scheme.layout](len(order), heads, width // heads)
     return torch.from_numpy(dealt[order.index(LETTER[role])].copy())

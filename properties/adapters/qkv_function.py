@@ -5,7 +5,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from properties.adapters import calls, families, messages, trials
 from properties.adapters.spellings import INPUT, LETTER, argument_role, parameter_role
-from properties.dtypes import FORMATS
+from properties.dtypes import FORMATS, Array
 from properties.subject import (
     CAUSAL_FAMILIES,
     HEADED_FAMILIES,
@@ -115,6 +115,17 @@ class FunctionSubject(Subject):
         if weights is not None:
             load(shell, weights)
         return shell
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
+        """Arrays by the names of the shell's parameters, in our layout."""
+        matrices = (named[f"W_{role}.weight"].T for role in LETTER)
+        out = named.get("out_proj.weight")
+        return Weights(
+            *matrices,
+            *(named.get(f"W_{role}.bias") for role in LETTER),
+            out=None if out is None else out.T,
+            out_bias=named.get("out_proj.bias"),
+        )
 
 
 def load(shell: Shell, weights: Weights) -> None:

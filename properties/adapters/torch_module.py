@@ -7,19 +7,20 @@ clause: where a trial fails, what the constructor says counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from properties.adapters import arguments, calls, families, layouts, messages, projections, trials
 from properties.adapters.blueprint import Blueprint, dropped_name
-from properties.adapters.loading import Scheme, load
+from properties.adapters.loading import Scheme, collect, load
 from properties.adapters.projections import Structure
 from properties.adapters.spellings import LETTER
-from properties.dtypes import FORMATS
+from properties.dtypes import FORMATS, Array
 from properties.errors import QuestionError, SubjectError
 from properties.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Sizes, Subject, Weights
 
@@ -39,6 +40,7 @@ class ModuleSubject(Subject):
         self.notes = tuple(draft.notes)
         self.blueprint = blueprint
         self.scheme = draft.scheme
+        self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
@@ -48,6 +50,28 @@ class ModuleSubject(Subject):
             structure = found_in(module, self.blueprint.owner, self.has("out-projection"))
             load(structure, weights, config.sizes, self.scheme)
         return module
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
+        """Arrays by the names of the module's parameters, in our layout; None without projections."""
+        if not self.has("projections"):
+            return None
+        module, structure = self.built(config)
+        names = {projections.place(p): name for name, p in module.named_parameters()}
+
+        def replaced(own: Tensor) -> Tensor:
+            """What `named` has in place of a parameter or a view of one; zeros if it is none."""
+            name = names.get(projections.place(own))
+            if name is None:
+                return torch.zeros(own.shape)
+            whole = torch.tensor(named[name])
+            return whole.as_strided(own.shape, own.stride(), own.storage_offset())
+
+        return collect(structure, replaced, config.sizes, self.scheme)
+
+    def blank(self, config: Config) -> tuple[nn.Module, Structure]:
+        """A module of these sizes, for the sake of its structure."""
+        module = self.blueprint.construct(config, self.family)
+        return module, found_in(module, self.blueprint.owner, self.has("out-projection"))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.adapters import families, trials
-from properties.dtypes import FORMATS
+from properties.dtypes import FORMATS, Array
 from properties.errors import QuestionError
 from properties.subject import Config, Sizes, Subject, Weights
 
@@ -96,6 +97,16 @@ class TorchMultihead(Subject):
         if weights is not None:
             load(attention, weights)
         return module
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
+        """Arrays by the names of the module's parameters, in our layout."""
+        matrices = np.split(named["attention.in_proj_weight"], 3)
+        return Weights(
+            *(matrix.T for matrix in matrices),
+            *np.split(named["attention.in_proj_bias"], 3),
+            out=named["attention.out_proj.weight"].T,
+            out_bias=named["attention.out_proj.bias"],
+        )
 
 
 def load(attention: nn.MultiheadAttention, weights: Weights) -> None:

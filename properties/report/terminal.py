@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -22,24 +23,21 @@ STYLES = {
     Status.WAIVED: "yellow",
 }
 
-EXPLAINED = (Status.VACUOUS, Status.UNSUPPORTED, Status.BLOCKED)
+INDENT = (0, 0, 0, 2)
+EXPLAINED = (Status.VACUOUS, Status.BLOCKED)
 
 
 def show(report: Report, console: Console, *, target: str) -> None:
     """Print the whole report; `target` is what the reader typed, for the command that repeats it."""
     console.print(headline(report))
-    console.print(Text(provenance(report), style="dim"))
-    for pairs, title in ((report.matched, "matched"), (report.lacking, "lacking")):
-        for ours, theirs in pairs.items():
-            console.print(Text(f"  {title}: {ours} -> {theirs}", style="dim"))
-    for note in report.notes:
-        console.print(Text(f"  note: {note}", style="dim"))
+    for line in (*unsupported_lines(report), *provenance(report)):
+        console.print(Padding(Text(line, style="dim"), INDENT))
     for result in report.results:
-        if result.status in (Status.FAIL, Status.ERROR):
+        if result.status is Status.ERROR or (result.status is Status.FAIL and result.level == "MUST"):
             title, *rest = failure_lines(result, report, target)
             console.print(Text(f"\n{title}", style=STYLES[result.status]))
             for line in rest:
-                console.print(Text(f"  {line}"), soft_wrap=True)
+                console.print(Text(f"  {line}"), soft_wrap=True)  # to be copied whole
     console.print()
     console.print(clause_table(report))
 
@@ -69,13 +67,29 @@ def headline(report: Report) -> Text:
     )
 
 
-def provenance(report: Report) -> str:
-    """What it takes to see the same again."""
+def unsupported_lines(report: Report) -> list[str]:
+    """What could not be asked, a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for result in report.unsupported:
+        reasons.setdefault(result.message, []).append(result.clause)
+    return [f"not asked: {', '.join(ids)}; {reason}" for reason, ids in reasons.items()]
+
+
+def provenance(report: Report) -> list[str]:
+    """What it takes to see the same again, and how the subject was understood."""
     known = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    return (
-        f"  profile {report.profile}, seed {report.seed}, {report.seconds:.1f} s; "
-        f"{', '.join(report.dtypes)}\n  {known}"
-    )
+    lines = [
+        f"profile {report.profile}, seed {report.seed}, {report.seconds:.1f} s; "
+        f"{', '.join(report.dtypes)}",
+        known,
+    ]
+    renamed = [f"{ours} is {theirs}" for ours, theirs in report.matched.items() if ours != theirs]
+    if renamed:
+        lines.append(f"matched: {', '.join(renamed)}")
+    absent = [f"{name} ({reason.splitlines()[0]})" for name, reason in report.lacking.items()]
+    if absent:
+        lines.append(f"lacking: {', '.join(absent)}")
+    return lines + [f"note: {note}" for note in report.notes]
 
 
 def failure_lines(result: Result, report: Report, target: str) -> list[str]:
@@ -129,9 +143,11 @@ def clause_table(report: Report) -> Table:
     for r in report.results:
         margin = "" if r.margin is None else f"{r.margin:.2g}"
         level = "" if r.level == "MUST" else f"  {r.level}"
-        why = f"\n{r.message.splitlines()[0]}" if r.message and r.status in EXPLAINED else ""
+        advisory = r.status is Status.FAIL and r.level != "MUST"
+        told = r.message and (advisory or r.status in EXPLAINED)
+        why = f"\n{r.message.splitlines()[0]}" if told else ""
         table.add_row(
-            Text(str(r.status), style=STYLES[r.status]),
+            Text(str(r.status), style="yellow" if advisory else STYLES[r.status]),
             f"{r.counted}/{r.examples}",
             margin,
             f"{r.seconds:.2f}",

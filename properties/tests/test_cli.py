@@ -1,0 +1,244 @@
+"""The command line: verdicts, exit codes, and every kind of bad input with one clear message."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from properties.cli import main
+
+HEAD = """
+import os, sys, time
+import numpy as np
+import torch
+from torch import nn
+from attention import MultiHeadAttention
+
+"""
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+
+
+def check(*arguments: object) -> tuple[int, str, str]:
+    """Run `attention-properties check` in a process of its own: exit code, output, errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "properties", "check", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert not TRACEBACK.search(done.stdout + done.stderr), done.stdout + done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def quick(*arguments: object) -> tuple[int, str, str]:
+    """The same for the shape clauses at profile quick."""
+    return check(*arguments, "--profile", "quick", "--only", "shape/output-shape")
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A file in which each test writes its class, called Wrong."""
+    return tmp_path / "wrong.py"
+
+
+def overriding(module: Path, body: str) -> str:
+    """A target whose forward has this body, otherwise the reference."""
+    module.write_text(
+        HEAD + "class Wrong(MultiHeadAttention):\n    def forward(self, x):\n        " + body
+    )
+    return f"{module}:Wrong"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("no_such_package:Attention", "no_such_package"),
+        ("attention:MultiHeadAtention", "MultiHeadAttention"),
+        ("no/such/file.py:Attention", "no/such/file.py"),
+        ("math:pi", "pi"),
+        ("torch.nn:LayerNorm", "LayerNorm"),
+        ("attention.functional", "attention class"),
+    ],
+)
+def test_a_target_that_is_not_there_or_not_attention_cannot_be_asked(
+    target: str, said: str
+) -> None:
+    """Exit code 2 and one message that names what was looked for."""
+    code, out, err = quick(target)
+    assert code == 2
+    assert said in err
+    assert err.startswith("attention-properties: ")
+    assert not out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import no_such_module\n", "no_such_module"),
+        ("def broken(:\n", "SyntaxError"),
+        ("raise ValueError('at import')\n", "at import"),
+        ("import sys; sys.exit(3)\n", "SystemExit"),
+        (HEAD + "class Wrong(nn.Module):\n    attention = 1\n", "not attention"),
+        (
+            HEAD + "class Wrong(MultiHeadAttention):\n"
+            "    def __init__(self, d_in, d_out, context_length, dropout, num_heads):\n"
+            "        raise RuntimeError('no constructing today')\n",
+            "no constructing today",
+        ),
+        ("import os; os._exit(7)\n", "exit code 7"),
+    ],
+)
+def test_a_file_that_does_not_import_or_construct_cannot_be_asked(
+    module: Path, text: str, said: str
+) -> None:
+    """Exit code 2 and the reason in the file's own terms."""
+    module.write_text(text)
+    code, _, err = quick(f"{module}:Wrong")
+    assert code == 2
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise RuntimeError('today not')", "today not"),
+        ("return super().forward(x), x", "a tuple (Tensor"),
+        ("return super().forward(x).detach().numpy()", "numpy ndarray"),
+        ("return super().forward(x)[0]", "expected an output of shape"),
+        ("return super().forward(x).long()", "torch.int64"),
+        ("sys.exit(0)", "SystemExit"),
+    ],
+)
+def test_a_forward_that_gives_no_attention_output_fails_its_first_clause(
+    module: Path, body: str, said: str
+) -> None:
+    """Exit code 1, and shape/output-shape says what came."""
+    code, out, _ = quick(overriding(module, body))
+    assert code == 1
+    assert "FAIL shape/output-shape" in out
+    assert said in " ".join(out.split())
+
+
+def test_a_forward_that_prints_does_not_disturb_the_report(module: Path, tmp_path: Path) -> None:
+    """What it prints is counted in a note; the JSON report stays readable."""
+    report = tmp_path / "report.json"
+    target = overriding(module, "print('noise'); os.system('echo noise'); return super().forward(x)")
+    code, out, _ = quick(target, "--json", report)
+    assert code == 0
+    assert "noise" not in out
+    assert "printed" in out
+    assert json.loads(report.read_text())["reports"][0]["conforms"]
+
+
+def test_a_forward_that_never_returns_is_ended(module: Path) -> None:
+    """--timeout ends it; the message says while doing what."""
+    code, _, err = quick(overriding(module, "time.sleep(1000)"), "--timeout", "6")
+    assert code == 2
+    assert "did not return within 6 s" in err
+
+
+@pytest.mark.parametrize(
+    ("death", "said"),
+    [
+        ("os._exit(5)", "exit code 5"),
+        ("os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("time.sleep(1000)", "did not return within"),
+    ],
+)
+def test_what_one_clause_does_to_the_process_leaves_the_others_their_verdict(
+    module: Path, death: str, said: str
+) -> None:
+    """A module that dies in training alone is an error there; clauses of eval still pass."""
+    body = f"{death} if self.training and x.shape[1] > 3 else None; return super().forward(x)"
+    only = ("dropout/survivors-are-exactly-scaled", "weights/rows-sum-to-one")
+    code, out, _ = check(
+        overriding(module, body), "--profile", "quick", "--timeout", "15", "--only", *only
+    )
+    assert code == 2
+    assert "ERROR dropout/survivors-are-exactly-scaled" in out
+    assert said in out
+    assert re.search(r"pass .*weights/rows-sum-to-one", out)
+
+
+def test_several_classes_are_each_reported_and_the_worst_counts(module: Path) -> None:
+    """Without a name every attention class is checked, and what is none is named."""
+    module.write_text(
+        HEAD + "class Right(MultiHeadAttention):\n    pass\n\n"
+        "class LeakyAttention(MultiHeadAttention):\n"
+        "    def forward(self, x):\n        return super().forward(x)[..., :1]\n\n"
+        "class FeedForward(nn.Module):\n    def forward(self, x): return x\n"
+    )
+    code, out, _ = quick(module)
+    assert code == 1
+    assert re.search(r"Right \(multihead\) conforms", out)
+    assert re.search(r"LeakyAttention \(multihead\) does not conform", out)
+    assert "FeedForward" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--only", "weights/rows-sum-to-two"), "weights/rows-sum-to-one"),
+        (("--profile", "slow"), "quick, ci, thorough"),
+        (("--family", "cross"), "multihead"),
+        (("--json", "no/such/folder/report.json"), "existing folder"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    """Exit code 2, with what it could have been."""
+    code, _, err = check("attention:CausalAttention", *arguments)
+    assert code == 2
+    assert said in err
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "soon", "inf", "nan"])
+def test_a_timeout_is_a_positive_number(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused before the work."""
+    with pytest.raises(SystemExit) as refusal:
+        main(["check", "attention", "--timeout", timeout])
+    assert refusal.value.code == 2
+    assert "number of seconds above 0" in capsys.readouterr().err
+
+
+def test_the_same_seed_gives_the_same_report(module: Path, tmp_path: Path) -> None:
+    """Verdict, counterexample and margins are the same; only seconds differ."""
+    target = overriding(module, "return super().forward(x) + x.mean(dim=1, keepdim=True).mean()")
+    reports = []
+    for name in ("first.json", "second.json"):
+        only = ("causality/future-does-not-change-past", "oracle/output-within-bound")
+        path = tmp_path / name
+        check(target, "--profile", "quick", "--seed", "3", "--json", path, "--only", *only)
+        report = json.loads(path.read_text())["reports"][0]
+        report.pop("seconds")
+        for result in report["results"]:
+            result.pop("seconds")
+        reports.append(report)
+    assert reports[0] == reports[1]
+    assert reports[0]["failed"]
+
+
+def test_clauses_lists_every_clause(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row for each id."""
+    from properties.spec import clauses
+
+    assert main(["clauses"]) == 0
+    out = capsys.readouterr().out
+    assert all(id in out for id in clauses())
+
+
+def test_explain_prints_one_clause_and_suggests_another_for_a_typo(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The section as it stands in SPEC.md, or near ids."""
+    assert main(["explain", "weights/rows-sum-to-one"]) == 0
+    assert "**MUST** The attention weights of every query sum to one." in capsys.readouterr().out
+    assert main(["explain", "weights/rows-sum-to-two"]) == 2
+    assert "weights/rows-sum-to-one" in capsys.readouterr().err
+    assert main(["explain", "weights"]) == 2
+    assert "area" in capsys.readouterr().err
