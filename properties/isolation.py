@@ -32,13 +32,14 @@ class Request:
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
+    done: int = 0  # subjects that are reported or refused
     lost: dict[str, str] = field(default_factory=dict)
     phase: str = "starting"
 
 
 def run_isolated(request: Request) -> list[Report]:
     """The reports on every subject of the target; raises `QuestionError` where there is none."""
-    while not request.names or len(request.reports) < len(request.names):
+    while not request.names or request.done < len(request.names):
         lost = one_process(request)
         if lost is None:
             break
@@ -65,7 +66,7 @@ def one_process(request: Request) -> str | None:
             "target": request.target,
             "family": request.family,
             "options": request.options,
-            "first": len(request.reports),
+            "first": request.done,
             "lost": request.lost,
         }
     )
@@ -100,13 +101,16 @@ def take(request: Request, event: dict[str, Any]) -> None:
     match event:
         case {"event": "step", "phase": phase, "done": done, "total": total}:
             request.phase = phase
-            name = request.names[len(request.reports)] if request.names else request.target
+            name = request.names[request.done] if request.names else request.target
             request.progress(name, phase, done, total)
         case {"event": "subjects", "names": names, "refused": refused}:
             request.names, request.refused = names, refused
         case {"event": "report", "report": report}:
             request.reports.append(Report.from_dict(report))
-            request.lost = {}
+            request.done, request.lost = request.done + 1, {}
+        case {"event": "refused", "name": name, "message": message}:
+            request.refused[name] = message
+            request.done, request.lost = request.done + 1, {}
         case {"event": "question", "message": message}:
             raise QuestionError(message)
 

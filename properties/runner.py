@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from properties.assertions import Violation
 from properties.case import Case
-from properties.errors import DisputeError, SubjectError
+from properties.errors import DisputeError, QuestionError, SubjectError
 from properties.profiles import Profile, profile_named
 from properties.reduction import reduce_case
 from properties.result import Report, Result, Status, describe_case
@@ -279,9 +279,19 @@ def run(
     listen: Listener | None = None,
     lost: Mapping[str, str] | None = None,
 ) -> Report:
-    """Check a subject against the clauses named (all by default)."""
+    """Check a subject against the clauses named (all by default).
+
+    Raises QuestionError for clauses that do not exist or none of which concerns the subject.
+    """
     chosen = Run(subject, select(only), profile_named(profile), seed, fail_fast)
     if listen is not None:
         chosen.listen = listen
     chosen.lost = lost or {}
-    return chosen.report()
+    report = chosen.report()
+    if not report.results:
+        names = ", ".join(only or ())
+        raise QuestionError(
+            f"{subject.name} is of the family {subject.family}, which {names} does not concern; "
+            "`attention-properties explain CLAUSE` names the families of a clause."
+        )
+    return report

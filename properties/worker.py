@@ -67,8 +67,12 @@ def work(wire: Wire, request: dict[str, Any]) -> None:
     first = request["first"]
     for number, subject in enumerate(subjects[first:], start=first):
         lost = request["lost"] if number == first else {}
-        report = run(subject, listen=wire.step, lost=lost, **request["options"])
-        wire.send("report", report=report.to_dict())
+        try:
+            report = run(subject, listen=wire.step, lost=lost, **request["options"])
+        except QuestionError as error:
+            wire.send("refused", name=subject.name, message=str(error))
+        else:
+            wire.send("report", report=report.to_dict())
 
 
 def silence_standard_output() -> None:
