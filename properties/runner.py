@@ -57,6 +57,11 @@ class Tally:
         enough = self.clause.examples
         return self.standing and (enough is None or self.counted < enough)
 
+    @property
+    def broken(self) -> bool:
+        """Whether what depends on the clause cannot be asked."""
+        return self.status in (Status.FAIL, Status.BLOCKED, Status.ERROR)
+
     def result(self) -> Result:
         """The verdict as plain data."""
         return Result(
@@ -141,6 +146,7 @@ class Run:
                     return stop(tallies, tally)
             if not any(tally.standing for tally in tallies.values()):
                 break
+        keep_roots(tallies)
         for tally in tallies.values():
             wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
             if tally.standing and tally.counted < wanted:
@@ -152,9 +158,8 @@ class Run:
 
     def block(self, tally: Tally, tallies: dict[str, Tally]) -> None:
         """A clause is not asked once one that it depends on is broken."""
-        broken = (Status.FAIL, Status.BLOCKED, Status.ERROR)
         for earlier in tally.clause.after:
-            if earlier in tallies and tallies[earlier].status in broken:
+            if earlier in tallies and tallies[earlier].broken:
                 tally.status, tally.message = (
                     Status.BLOCKED,
                     f"needs {earlier}, which does not hold",
@@ -197,6 +202,15 @@ class Outcome:
     counted: bool = False
     margin: float | None = None
     message: str = ""
+
+
+def keep_roots(tallies: Mapping[str, Tally]) -> None:
+    """A failure that follows another one it depends on is blocked: one root instead of a cascade."""
+    for tally in tallies.values():  # in the order of dependence
+        broken = [id for id in tally.clause.after if id in tallies and tallies[id].broken]
+        if tally.status is Status.FAIL and broken:
+            tally.status, tally.case = Status.BLOCKED, None
+            tally.message = f"needs {broken[0]}, which does not hold"
 
 
 def judge(clause: Clause, case: Case) -> Outcome:

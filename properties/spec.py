@@ -79,6 +79,23 @@ class Clause:
 
 
 _TESTING = frozenset({"projections"})  # what the suite needs in order to look, whatever the family
+AREAS = (
+    "shape",
+    "error",
+    "weights",
+    "causality",
+    "heads",
+    "context",
+    "projection",
+    "symmetry",
+    "oracle",
+    "dropout",
+    "numerics",
+    "gradient",
+    "state",
+    "transform",
+)
+"""The order in which a reader meets them; an area that is not named here comes last."""
 ALWAYS = Condition("any example", lambda case: True)
 _registry: dict[str, Clause] = {}
 
@@ -117,7 +134,7 @@ def clause(
 
 @cache
 def clauses() -> dict[str, Clause]:
-    """Every clause by id, each after those it depends on, otherwise in the order of the files."""
+    """Every clause by id, each after those it depends on, otherwise in the order of `AREAS`."""
     package = importlib.import_module("properties.clauses")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"properties.clauses.{module.name}")
@@ -129,9 +146,15 @@ def clauses() -> dict[str, Clause]:
                 place(earlier)
             ordered[id] = _registry[id]
 
-    for id in _registry:
+    for id in sorted(_registry, key=area_rank):
         place(id)
     return ordered
+
+
+def area_rank(id: str) -> int:
+    """The place of a clause's area among `AREAS`."""
+    area = id.partition("/")[0]
+    return AREAS.index(area) if area in AREAS else len(AREAS)
 
 
 def select(only: Iterable[str] | None) -> list[Clause]:

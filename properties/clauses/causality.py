@@ -30,6 +30,7 @@ from properties.subject import CAUSAL_FAMILIES
     "Exchanging the tokens after a position changes no output up to that position.",
     families=CAUSAL_FAMILIES,
     counts=A_FUTURE,
+    after=("numerics/deterministic-in-eval",),
 )
 def future_does_not_change_past(case: Case) -> float:
     """A hidden key has weight zero, and zero times a finite value adds nothing. Two runs of a right
@@ -49,6 +50,7 @@ def future_does_not_change_past(case: Case) -> float:
     families=CAUSAL_FAMILIES,
     needs={"module"},
     counts=SEVERAL_TOKENS,
+    after=("causality/future-does-not-change-past",),
 )
 def future_gradient_is_zero(case: Case) -> float:
     """A mask that only corrects values leaves the way back open. Exactly zero with minus infinity
@@ -70,6 +72,7 @@ def future_gradient_is_zero(case: Case) -> float:
     "The first n tokens alone give the first n rows of the whole output, for every n.",
     families=CAUSAL_FAMILIES,
     counts=SEVERAL_TOKENS,
+    after=("causality/future-does-not-change-past",),
 )
 def prefix_gives_prefix(case: Case) -> float:
     """What generates one token after the other relies on it: what is out stays as it is."""
@@ -91,6 +94,12 @@ def prefix_gives_prefix(case: Case) -> float:
     families=CAUSAL_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "weights/rows-sum-to-one",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def first_token_returns_its_own_value(case: Case) -> float:
     """It sees one key, whose weight is exp(0) / exp(0) = 1, whatever its score."""
@@ -105,6 +114,7 @@ def first_token_returns_its_own_value(case: Case) -> float:
     Level.MUST,
     "A query gives a weight above zero to every key that is not hidden from it, however far away.",
     needs={"projections"},
+    after=("numerics/deterministic-in-eval",),
 )
 def every_past_token_is_seen(case: Case) -> None:
     """A mask may also hide too much: a window, a shifted diagonal, a mask of a fixed size. The
@@ -142,6 +152,11 @@ def long_sequence(case: Case) -> Case:
     families=CAUSAL_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def huge_future_stays_out(case: Case) -> float:
     """The hidden scores are a quarter of the largest number: minus any smaller constant they still
@@ -170,6 +185,7 @@ def huge_future_stays_out(case: Case) -> float:
     "A NaN in a token changes no output before it.",
     families=CAUSAL_FAMILIES,
     counts=SEVERAL_TOKENS,
+    after=("causality/future-does-not-change-past",),
 )
 def nan_future_stays_out(case: Case) -> float:
     """Zero times NaN is NaN, so only what never touches a hidden value can do this: a kernel that

@@ -34,6 +34,12 @@ def with_values(case: Case, factor: Array | float) -> Case:
     "Every number of a context lies between the smallest and the largest of the values it mixes.",
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "weights/rows-sum-to-one",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def within_hull_of_visible_values(case: Case) -> float:
     """Weights that are not negative and sum to one give a convex combination, whatever the scores:
@@ -54,6 +60,11 @@ def within_hull_of_visible_values(case: Case) -> float:
     "Where all values are the same, every context is that value.",
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "weights/rows-sum-to-one",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def constant_values_pass_through(case: Case) -> float:
     """The weights sum to one. In the plain family equal values are equal tokens."""
@@ -75,6 +86,11 @@ def constant_values_pass_through(case: Case) -> float:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "numerics/deterministic-in-eval",
+        "weights/rows-sum-to-one",
+        "causality/future-does-not-change-past",
+    ),
 )
 def linear_in_values(case: Case) -> float:
     """The weights depend on queries and keys alone. The values of the tokens at even places and
@@ -95,6 +111,7 @@ def linear_in_values(case: Case) -> float:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=("numerics/deterministic-in-eval",),
 )
 def scaling_values_scales_the_context(case: Case) -> float:
     """A factor of minus two changes no significand, so every product and sum of the mixture rounds

@@ -14,7 +14,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D, C calls, R readings o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -30,17 +30,20 @@ from properties.dtypes import FORMATS, Array
 from properties.errors import SubjectError
 from properties.instance import Instance, describe, to_array
 from properties.spec import Condition, Level, clause
-from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
+from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES, Subject
 
 CALLS = 16  # of one instance, at the example's own sizes: enough for most to tell shared patterns
 OWN_CALLS = 3  # at the example's own scores: a weight should survive in two of them
-SEEDED = 4  # calls in which the patterns of two seeds are compared
+SEEDED = 4  # calls of which the patterns of two seeds are compared
 CROWD_TOKENS = 32
 ENOUGH = 20  # examples of a law whose sample shows what it must by itself
 RARE = 1.0 / 8.0  # the rate is also looked at where p is this part of itself, near zero
 SEEDS = 2**16  # seeds of cases are below this; a fresh sample takes the next as many
-INERT = ("dropout/inert-in-eval",)
-APART = (1, 2, 4, 8)  # calls that are compared: every one of CALLS has a partner at each distance
+TRAINS = ("dropout/inert-in-eval", "dropout/keeps-the-shape")
+SHARING = tuple(
+    f"dropout/independent-over-{axis}" for axis in ("batch", "heads", "rows", "columns")
+)
+BITS = (*SHARING, "dropout/independent-over-calls")
 AXES = ("call", "batch", "head", "query", "key")
 
 
@@ -125,7 +128,7 @@ def read(probe: Case, output: Array, readings: int) -> Array:
 
 
 def seed_generator(seed: int) -> None:
-    """torch's own generator for the CPU alone: torch.manual_seed takes a thousand times as long."""
+    """The CPU's generator alone, as torch.manual_seed takes a thousand times as long."""
     torch.default_generator.manual_seed(seed)
 
 
@@ -190,40 +193,95 @@ def even(case: Case, batch: int, tokens: int) -> Case:
     return replace(one, sizes=replace(one.sizes, batch=batch), x=x, other=x)
 
 
+@dataclass(frozen=True)
+class Question:
+    """All that a sample with equal scores depends on; cases that ask the same share the answer."""
+
+    subject: Subject
+    batch: int
+    tokens: int
+    heads: int
+    context_length: int
+    dtype: str
+    bias: bool
+    dropout: float
+    calls: int
+    seed: int
+    case: Case = field(compare=False)
+
+
 @lru_cache(maxsize=ALIVE)
+def answer(q: Question) -> Draws:
+    """The sample that the question asks for."""
+    one, probe = (even(q.case, batch, q.tokens) for batch in (1, q.batch))
+    instance = probe.build(dropout=q.dropout)
+    outputs = calls(instance, probe.x, q.calls, q.seed)
+    return Draws(probe, one, instance, q.dropout, outputs, instance.run(one.x))
+
+
+def ask(case: Case, batch: int, tokens: int, dropout: float, count: int, sample: int) -> Draws:
+    """So many calls on a probe of these sizes; another sample has another seed."""
+    s, seed = case.sizes, case.seed + sample * SEEDS
+    return answer(
+        Question(
+            case.subject,
+            batch,
+            tokens,
+            s.heads,
+            s.context_length,
+            case.dtype,
+            case.bias,
+            dropout,
+            count,
+            seed,
+            case,
+        )
+    )
+
+
 def draws(case: Case, sample: int = 0) -> Draws:
-    """Many calls with equal scores at the example's own sizes; another sample has another seed."""
-    one, probe = (even(case, batch, case.sizes.tokens) for batch in (1, case.sizes.batch))
-    instance = probe.build(dropout=case.dropout)
-    outputs = calls(instance, probe.x, CALLS, case.seed + sample * SEEDS)
-    return Draws(probe, one, instance, case.dropout, outputs, instance.run(probe.x))
+    """Many calls with equal scores at the example's own sizes."""
+    return ask(case, case.sizes.batch, case.sizes.tokens, case.dropout, CALLS, sample)
 
 
-@lru_cache(maxsize=ALIVE)
 def crowd(case: Case, dropout: float, sample: int = 0) -> Draws:
     """One call with equal scores and enough weights to see a small error of the probability."""
     shown = CROWD_TOKENS * (CROWD_TOKENS + 1) // 2 if case.causal else CROWD_TOKENS**2
     batch = -(-chance.DRAWS // (case.sizes.heads * shown))
-    one, probe = (even(case, items, CROWD_TOKENS) for items in (1, batch))
-    instance = probe.build(dropout=dropout)
-    outputs = calls(instance, probe.x, 1, case.seed + sample * SEEDS)
-    return Draws(probe, one, instance, dropout, outputs, instance.run(one.x))
+    return ask(case, batch, CROWD_TOKENS, dropout, 1, sample)
+
+
+def draws_in_a_call(case: Case) -> int:
+    """How many weights are not hidden."""
+    s = case.sizes
+    shown = s.tokens * (s.tokens + 1) // 2 if case.causal else s.tokens**2
+    return s.batch * s.heads * shown
 
 
 def sharing_shows(axis: str) -> Condition:
-    """Two or more along the axis, and draws enough to tell a shared pattern from two."""
+    """Two or more along the axis, and draws enough in each to know its patterns apart."""
 
     def holds(case: Case) -> bool:
         s = case.sizes
-        size = {"call": 2, "seed": 2, "batch": s.batch, "head": s.heads}.get(axis, s.tokens)
-        rows = s.tokens * (s.tokens + 1) // 2 if case.causal else s.tokens**2
-        every = (SEEDED * 2 if axis == "seed" else CALLS) * s.batch * s.heads
-        each = every * (s.tokens - 1) if axis in ("query", "key") else every * rows // size
-        pairs = math.comb(size, 2) * (len(APART) if axis == "call" else 1)
-        return size > 1 and chance.tells_sharing(each, case.dropout, pairs)
+        size = {"batch": s.batch, "head": s.heads}.get(axis, s.tokens)
+        each = draws_in_a_call(case) // size
+        if axis in ("query", "key"):
+            each = s.batch * s.heads * (s.tokens - 1)
+        pairs = math.comb(size, 2)
+        return size > 1 and chance.tells_sharing(each, case.dropout, CALLS, pairs)
 
-    plural = {"batch": "batch items", "query": "queries"}.get(axis, f"{axis}s")
-    return Condition(f"at least two {plural}, and draws enough to tell a shared pattern", holds)
+    plural = {"batch": "batch items", "head": "heads", "query": "queries", "key": "keys"}[axis]
+    return Condition(f"at least two {plural}, and draws enough to know patterns apart", holds)
+
+
+A_PATTERN = Condition(
+    "draws enough that a pattern does not come again by chance",
+    lambda case: chance.tells_repeating(draws_in_a_call(case), case.dropout, CALLS),
+)
+A_LONG_PATTERN = Condition(
+    f"draws enough that a pattern of {SEEDED} calls does not come again by chance",
+    lambda case: chance.tells_repeating(SEEDED * draws_in_a_call(case), case.dropout, 2),
+)
 
 
 def independent(case: Case, axis: str) -> float:
@@ -231,8 +289,8 @@ def independent(case: Case, axis: str) -> float:
 
     def law(sample: int) -> float:
         d = draws(case, sample)
-        along = (np.moveaxis(part, AXES.index(axis), 0) for part in (d.bits, d.seen))
-        return chance.independent(f"the weights dropped for {axis}", *along)
+        bits, seen = (np.moveaxis(part, AXES.index(axis), 0) for part in (d.bits, d.seen))
+        return chance.independent(f"the weights dropped for {axis}", bits, seen)
 
     return chance.confirmed(law)
 
@@ -272,12 +330,26 @@ def zero_p_is_inert_in_training(case: Case) -> float:
 
 
 @clause(
+    "dropout/keeps-the-shape",
+    Level.MUST,
+    "In training with dropout the output has the shape that it has in eval mode.",
+    needs={"dropout"},
+)
+def keeps_the_shape(case: Case) -> None:
+    """Training often takes a path of its own, which raises or returns something else besides. All
+    other laws about training need this one.
+    """
+    shape = dropping(case).run(case.x, training=True, seed=case.seed).shape
+    require(shape == case.output.shape, f"an output of shape {case.output.shape}", f"{shape}")
+
+
+@clause(
     "dropout/survivors-are-exactly-scaled",
     Level.MUST,
     "In training a weight that is not dropped is multiplied by 1 / (1 - p).",
     needs={"projections", "dropout"},
     counts=SEVERAL_TOKENS,
-    after=INERT,
+    after=TRAINS,
 )
 def survivors_are_exactly_scaled(case: Case) -> float:
     """Inverted dropout: the expectation stays the weight itself, so eval needs no factor."""
@@ -295,7 +367,7 @@ def survivors_are_exactly_scaled(case: Case) -> float:
     "In training a weight that is dropped is exactly zero.",
     needs={"projections", "dropout"},
     counts=SEVERAL_TOKENS,
-    after=INERT,
+    after=TRAINS,
 )
 def dropped_are_exactly_zero(case: Case) -> float:
     """A product by zero is exact, so there is no tolerance."""
@@ -307,15 +379,15 @@ def dropped_are_exactly_zero(case: Case) -> float:
 @clause(
     "dropout/acts-on-weights-only",
     Level.MUST,
-    "Dropout takes a weight out of all columns of its head or of none; a weight that survives is the "
-    "same number in every call.",
+    "A weight is dropped from all columns of its head or from none, and is the same number in all "
+    "calls that it survives.",
     needs={"projections", "dropout"},
     counts=SEVERAL_TOKENS,
-    after=INERT,
+    after=TRAINS,
 )
 def acts_on_weights_only(case: Case) -> float:
-    """Every weight is shown in two columns of its head, in several calls. Dropout on the output or on
-    the values takes it out of one column and leaves it in the other. Dropout on the queries, the
+    """Every weight is shown in two columns of its head, in several calls. Dropout on the output or
+    on the values takes it out of one column and leaves it in the other. Dropout on the queries, the
     keys or the scores changes by chance what the softmax makes of all of them, so a weight is
     another number in another call.
     """
@@ -342,7 +414,7 @@ def steady(what: str, run: Training) -> float:
     "Weights that survive do not grow when others of their row are dropped.",
     needs={"projections", "dropout"},
     counts=SEVERAL_TOKENS,
-    after=INERT,
+    after=TRAINS,
 )
 def not_renormalised(case: Case) -> float:
     """The factor 1 / (1 - p) makes up for the loss on average; dividing by the sum of what is left
@@ -357,7 +429,7 @@ def not_renormalised(case: Case) -> float:
     Level.MUST,
     "In training every weight is dropped with probability p, wherever it stands.",
     needs={"projections", "dropout"},
-    after=INERT,
+    after=BITS,
 )
 def no_weight_is_exempt(case: Case) -> float:
     """At the example's own sizes, of each call, batch item, head, query and key, and of each query
@@ -384,13 +456,13 @@ def no_weight_is_exempt(case: Case) -> float:
     Level.MUST,
     "In training a weight survives with probability 1 - p.",
     needs={"projections", "dropout"},
-    after=INERT,
+    after=BITS,
     examples=ENOUGH,
 )
 def survival_rate(case: Case) -> float:
     """The number dropped is binomial. One example draws enough to see p off by 0.02 with a
-    probability of 0.999, at its own p and near zero, so few examples do. A rate within 2**-8 of p is
-    not accused: kernels that compare p with a random byte are right.
+    probability of 0.999, at its own p and near zero, so few examples do. A rate within 2**-8 of p
+    is not accused: kernels that compare p with a random byte are right.
     """
 
     def law(sample: int) -> float:
@@ -416,13 +488,13 @@ A_FINE_FORMAT = Condition(
     "In training the expectation of a weight is the weight in eval mode.",
     needs={"projections", "dropout"},
     counts=A_FINE_FORMAT,
-    after=INERT,
+    after=BITS,
     examples=ENOUGH,
 )
 def unbiased(case: Case) -> float:
     """Dropped with probability p and otherwise multiplied by 1 / (1 - p), a weight keeps its mean.
-    So the sum of drawn / undropped over n draws, times 1 - p, is binomial with probability 1 - p, up
-    to rounding. It tells where the rate and the factor do not belong together.
+    So the sum of drawn / undropped over n draws, times 1 - p, is binomial with probability 1 - p,
+    up to rounding. It tells where the rate and the factor do not belong together.
     """
 
     def law(sample: int) -> float:
@@ -447,7 +519,7 @@ def unbiased(case: Case) -> float:
     "What is dropped for one batch item says nothing about what is dropped for another.",
     needs={"projections", "dropout", "batched"},
     counts=sharing_shows("batch"),
-    after=INERT,
+    after=TRAINS,
 )
 def independent_over_batch(case: Case) -> float:
     """One pattern for the whole batch makes its noise common to all items, and no average over the
@@ -464,7 +536,7 @@ def independent_over_batch(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections", "dropout"},
     counts=sharing_shows("head"),
-    after=INERT,
+    after=TRAINS,
 )
 def independent_over_heads(case: Case) -> float:
     """A pattern that is broadcast over the heads, or a generator that is set back for each of them,
@@ -479,7 +551,7 @@ def independent_over_heads(case: Case) -> float:
     "What is dropped for one query says nothing about what is dropped for another.",
     needs={"projections", "dropout"},
     counts=sharing_shows("query"),
-    after=INERT,
+    after=TRAINS,
 )
 def independent_over_rows(case: Case) -> float:
     """Dropping whole keys, or whole values, is one pattern for all rows of weights."""
@@ -492,7 +564,7 @@ def independent_over_rows(case: Case) -> float:
     "What is dropped of one key says nothing about what is dropped of another.",
     needs={"projections", "dropout"},
     counts=sharing_shows("key"),
-    after=INERT,
+    after=TRAINS,
 )
 def independent_over_columns(case: Case) -> float:
     """Dropping whole queries is one pattern for all columns of weights. Dropping a fixed number of
@@ -506,43 +578,32 @@ def independent_over_columns(case: Case) -> float:
     Level.MUST,
     "What is dropped in one call says nothing about what is dropped in another.",
     needs={"projections", "dropout"},
-    counts=sharing_shows("call"),
-    after=INERT,
+    counts=A_PATTERN,
+    after=SHARING,
 )
 def independent_over_calls(case: Case) -> float:
     """One instance is called again and again while the generator runs on. A pattern that is kept
-    comes again, and so does one whose generator is set back. Calls are compared in pairs that lie 1,
-    2, 4 and 8 apart, all pairs of one distance together.
+    comes again, and so does one whose generator is set back.
     """
 
     def law(sample: int) -> float:
         d = draws(case, sample)
-        worst = 0.0
-        for apart in APART:
-            halves = (in_halves(part, apart) for part in (d.bits, d.seen))
-            what = f"the weights dropped in calls {apart} apart,"
-            worst = max(worst, chance.independent(what, *halves, others=len(APART)))
-        return worst
+        return chance.repeated("the weights dropped", d.bits, d.seen)
 
     return chance.confirmed(law)
-
-
-def in_halves(part: Bits, apart: int) -> Bits:
-    """(C, ...) -> (2, C / 2, ...): partner by partner, so many calls apart."""
-    return np.moveaxis(part.reshape(-1, 2, apart, *part.shape[1:]), 1, 0)
 
 
 @clause(
     "dropout/reproducible-under-manual-seed",
     Level.MUST,
-    "torch.manual_seed decides what is dropped: equal seeds the same, two seeds independently.",
+    "torch.manual_seed decides what is dropped: one seed always the same, another seed another.",
     needs={"projections", "dropout"},
-    counts=sharing_shows("seed"),
-    after=INERT,
+    counts=A_LONG_PATTERN,
+    after=SHARING,
 )
 def reproducible_under_manual_seed(case: Case) -> float:
-    """The same seed gives the same pattern, in the same instance and in a new one. Patterns of two
-    seeds are independent, so a generator of the module's own, with a seed of its own, is found out.
+    """The same seed gives the same pattern, in the same instance and in a new one, and another seed
+    gives another one. So a generator of the module's own, with a seed of its own, is found out.
     """
 
     def law(sample: int) -> float:
@@ -554,7 +615,7 @@ def reproducible_under_manual_seed(case: Case) -> float:
             require(equal, f"the same weights dropped by the same seed {what}", "others")
         other = d.bits_of(read(d.probe, calls(new, d.probe.x, SEEDED, seed + 1), 1))
         bits, seen = np.stack([d.bits[:SEEDED], other]), np.stack([d.seen[:SEEDED]] * 2)
-        return chance.independent("the weights dropped by seed", bits, seen)
+        return chance.repeated("the weights dropped for another seed", bits, seen)
 
     return chance.confirmed(law)
 
@@ -567,8 +628,9 @@ def reproducible_under_manual_seed(case: Case) -> float:
 )
 def does_not_reseed_the_global_generator(case: Case) -> None:
     """A seed set inside makes all chance of the program the same from then on, the order of batches
-    for instance. After a call, in either mode, two seeds must have left the generator in two states;
-    and where a call draws at all, a second one must leave it in another state than the first.
+    for instance. After a call, in either mode, two seeds must have left the generator in two
+    states; and where a call draws at all, a second one must leave it in another state than the
+    first.
     """
     instance = dropping(case)
     for mode in (False, True):
@@ -591,7 +653,7 @@ def does_not_reseed_the_global_generator(case: Case) -> None:
     "In training the gradient passes the weights that survive, scaled as they are, and no other.",
     families=PROJECTED_FAMILIES,
     needs={"projections", "dropout"},
-    after=INERT,
+    after=TRAINS,
 )
 def gradient_follows_the_draw(case: Case) -> float:
     """The derivative of the output by a value is the weight that it was multiplied by in this very

@@ -39,9 +39,9 @@ def too_many_tokens(case: Case) -> float:
     repeated or, at a context_length of 1, broadcast over all scores so that nothing is hidden.
     """
     worst = 0.0
-    for limited in (case, of_one_token(case)):
-        instance = limited.build()
-        for longer in beyond(limited):
+    for limit in (case.sizes.context_length, 1):
+        instance = limited(case, limit).build()
+        for longer in beyond(case, limit):
             if instance.refusal(longer.x) is None:
                 output = instance.run(longer.x)
                 what = f"{longer.sizes.tokens} tokens refused, or"
@@ -59,26 +59,25 @@ def too_many_tokens_raise(case: Case) -> None:
     """Who says how long a sequence may become wants to hear of a longer one: the positions of the
     model around the attention end there, too.
     """
-    for limited in (case, of_one_token(case)):
-        instance, limit = limited.build(), limited.sizes.context_length
-        for longer in beyond(limited):
+    for limit in (case.sizes.context_length, 1):
+        instance = limited(case, limit).build()
+        for longer in beyond(case, limit):
             expected = f"{longer.sizes.tokens} tokens refused, at most {limit} fit"
             require(instance.refusal(longer.x) is not None, expected, ANSWER)
 
 
-def of_one_token(case: Case) -> Case:
-    """The case's first token alone, in a module that takes no more."""
-    sizes = replace(case.sizes, tokens=1, context_length=1)
-    return replace(case, sizes=sizes, x=case.x[:, :1], other=case.other[:, :1], cut=0)
+def limited(case: Case, limit: int) -> Case:
+    """The case in a module that takes no more than `limit` tokens; its input may be longer."""
+    return replace(case, sizes=replace(case.sizes, context_length=limit))
 
 
-def beyond(case: Case) -> Iterator[Case]:
-    """The case with one token too many and with more than twice as many as fit."""
-    limit = case.sizes.context_length
+def beyond(case: Case, limit: int) -> Iterator[Case]:
+    """One token too many, and more than twice as many as fit, in a module made for as many."""
+    both = np.concatenate([case.x, case.other], axis=1)
     for tokens in (limit + 1, 2 * limit + 1):
-        again = np.arange(tokens) % case.sizes.tokens
+        x = both[:, np.arange(tokens) % both.shape[1]]
         sizes = replace(case.sizes, tokens=tokens, context_length=tokens)
-        yield replace(case, sizes=sizes, x=case.x[:, again], other=case.other[:, again])
+        yield replace(case, sizes=sizes, x=x, other=x)
 
 
 def right(what: str, output: Array, expected: Array, allowed: Array) -> float:
@@ -291,7 +290,7 @@ def invalid(case: Case) -> Iterator[tuple[Array, Numbers]]:
     if case.subject.family != "plain":
         yield of_width(case, s.d_in + 1), [(str(s.d_in + 1),), (str(s.d_in),)]
     if case.subject.has("context-length"):
-        longer = next(beyond(case))
+        longer = next(beyond(case, s.context_length))
         yield longer.x, [(str(longer.sizes.tokens),), (str(s.context_length),)]
 
 

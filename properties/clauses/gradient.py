@@ -51,7 +51,7 @@ STEEP_IN_RANGE = Condition(
     "The gradients of input and parameters are the slopes of the subject's own output.",
     needs={"module", "float64"},
     counts=SEVERAL_TOKENS,
-    after=("shape/output-shape",),
+    after=("numerics/deterministic-in-eval",),
 )
 def gradcheck(case: Case) -> None:
     """torch.autograd.gradcheck in float64: central differences against the backward pass, whatever
@@ -87,6 +87,7 @@ def gradcheck(case: Case) -> None:
     families=PROJECTED_FAMILIES,
     needs={"module"},
     counts=SEVERAL_TOKENS,
+    after=("gradient/gradcheck",),
 )
 def every_parameter_receives_gradient(case: Case) -> None:
     """A parameter without a gradient is not part of the computation, or cut off from it. Where the
@@ -129,6 +130,7 @@ def expects_gradient(case: Case, carried: Weights | None, axes: int) -> bool:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=STEEP_IN_RANGE,
+    after=("numerics/large-scores-stay-finite",),
 )
 def gradients_are_finite_for_large_scores(case: Case) -> None:
     """A saturated softmax has small gradients, not NaN: infinity must not meet zero on the way back."""

@@ -38,6 +38,7 @@ TWO_HEADS = Condition("at least two heads", lambda case: case.sizes.heads > 1)
     families={"multihead"},
     needs={"projections"},
     counts=SEVERAL_HEADS,
+    after=("numerics/deterministic-in-eval",),
 )
 def split_equals_per_head_matmul(case: Case) -> float:
     """The subject with H heads against the same subject with one head, fed with the queries, keys
@@ -98,6 +99,7 @@ def wrapper_width(case: Case) -> None:
     families={"wrapper"},
     needs={"projections"},
     counts=SEVERAL_HEADS,
+    after=("numerics/deterministic-in-eval",),
 )
 def wrapper_concatenates_in_order(case: Case) -> float:
     """The wrapper with H heads against the wrapper with one of them alone, on the same input."""
@@ -117,6 +119,11 @@ def wrapper_concatenates_in_order(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_HEADS,
+    after=(
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+        "heads/one-head-equals-causal",
+    ),
 )
 def wrapper_equals_multihead(case: Case) -> float:
     """Each arrangement is held against the formula of the other one: weight splits against single
@@ -155,6 +162,11 @@ def split_from_one(case: Case) -> Array:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "causality/every-past-token-is-seen",
+        "weights/log-odds-are-scaled-score-differences",
+    ),
 )
 def one_head_equals_causal(case: Case) -> float:
     """One head is head_dim = d_out wide, so nothing is left to split, merge or concatenate."""
@@ -170,6 +182,10 @@ def one_head_equals_causal(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=TWO_HEADS,
+    after=(
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def permuting_heads_permutes_blocks(case: Case) -> float:
     """All heads follow one formula; only their weights tell them apart. The head that is first is
@@ -217,6 +233,10 @@ def of_chosen_head(probe: Case, head: int) -> Array:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=TWO_HEADS,
+    after=(
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def head_isolation(case: Case) -> float:
     """Block-diagonal projections give every head input columns of its own. Those of one head are
@@ -238,6 +258,10 @@ def head_isolation(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections", "module"},
     counts=TWO_HEADS,
+    after=(
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def head_isolation_in_gradients(case: Case) -> float:
     """Exactly zero: the upstream of the other heads is zero, and so are the projections that lead
@@ -284,6 +308,11 @@ A_HEAD_AMONG_OTHERS = Condition(
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=A_HEAD_AMONG_OTHERS,
+    after=(
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+        "heads/one-head-equals-causal",
+    ),
 )
 def heads_have_their_own_weights(case: Case) -> None:
     """Heads that share a projection, or values that are keys, leave a parameter without effect.

@@ -47,6 +47,14 @@ def with_scores(case: Case, scores: Array) -> Case:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "causality/every-past-token-is-seen",
+        "weights/rows-sum-to-one",
+        "weights/log-odds-are-scaled-score-differences",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def large_scores_stay_finite(case: Case) -> float:
     """exp(1024) overflows every format, so a softmax that does not subtract the maximum divides
@@ -75,6 +83,7 @@ def large_scores_stay_finite(case: Case) -> float:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=("numerics/large-scores-stay-finite",),
 )
 def rows_of_very_different_magnitude(case: Case) -> float:
     """One query's scores lie about +1024, the next one's about -1024. One maximum for the whole
@@ -100,6 +109,7 @@ def rows_of_very_different_magnitude(case: Case) -> float:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=("numerics/large-scores-stay-finite",),
 )
 def saturates_to_the_largest_score(case: Case) -> float:
     """One key's score is about a thousand above the others', which leaves them less than 1e-200 of
@@ -119,6 +129,7 @@ def saturates_to_the_largest_score(case: Case) -> float:
     "Float64 in gives float64 accuracy out.",
     needs={"projections", "float64"},
     counts=SEVERAL_TOKENS,
+    after=("oracle/output-within-bound",),
 )
 def no_quiet_downcast(case: Case) -> float:
     """A detour through float32 leaves errors of 1e-8 that look harmless and make gradient checks
@@ -162,6 +173,7 @@ def in_half_formats(case: Case) -> tuple[Case, ...]:
     "In bfloat16 and float16, where the subject runs in them, the output is the formula's to rounding.",
     needs={"projections", "half-precision"},
     counts=A_HALF_FORMAT,
+    after=("oracle/output-within-bound",),
 )
 def low_precision_within_bound(case: Case) -> float:
     """Every number of a case is exact in all formats, so only the arithmetic differs. A mask constant

@@ -93,6 +93,15 @@ def confirm(first: Array, second: Array, allowed: Array) -> None:
     "The output differs from the formula's by no more than rounding can explain.",
     needs={"projections"},
     counts=IN_RANGE,
+    after=(
+        "numerics/large-scores-stay-finite",
+        "numerics/rows-of-very-different-magnitude",
+        "numerics/saturates-to-the-largest-score",
+        "causality/first-token-returns-its-own-value",
+        "projection/biases-take-part",
+        "projection/out-bias-takes-part",
+        "projection/out-projection-applied-once",
+    ),
 )
 def output_within_bound(case: Case) -> float:
     """The truth is the formula in float64 NumPy, one query at a time, confirmed in sixty decimal
@@ -109,7 +118,11 @@ def output_within_bound(case: Case) -> float:
     "explain.",
     needs={"projections"},
     counts=GRADIENT_IN_RANGE,
-    after=("oracle/output-within-bound",),
+    after=(
+        "oracle/output-within-bound",
+        "gradient/gradcheck",
+        "gradient/every-parameter-receives-gradient",
+    ),
 )
 def gradient_within_bound(case: Case) -> float:
     """The truth is the chain rule written out in float64 NumPy, confirmed along a direction by a

@@ -37,6 +37,7 @@ def projections(case: Case) -> Weights:
     families=PROJECTED_FAMILIES,
     needs={"projections", "qkv-bias"},
     counts=SEVERAL_TOKENS,
+    after=("numerics/deterministic-in-eval",),
 )
 def biases_take_part(case: Case) -> float:
     """As x W + b = [x 1] [W; b], the biases of one run are the last rows of the matrices in the
@@ -73,6 +74,7 @@ def biases_and_rows(case: Case) -> tuple[Case, Case]:
     "The bias of the output projection is added once to every row.",
     needs={"out-projection", "out-bias"},
     counts=AN_OUT_BIAS,
+    after=("numerics/deterministic-in-eval",),
 )
 def out_bias_takes_part(case: Case) -> float:
     """The same module with that bias zero puts out less by just the bias."""
@@ -89,6 +91,7 @@ def out_bias_takes_part(case: Case) -> float:
     "The output is the context times the output projection, once, plus its bias.",
     needs={"out-projection"},
     counts=IN_RANGE,
+    after=("numerics/deterministic-in-eval",),
 )
 def out_projection_applied_once(case: Case) -> float:
     """The context is what the subject itself puts out under the identity; it is multiplied here."""
@@ -106,6 +109,7 @@ def out_projection_applied_once(case: Case) -> float:
     "Contexts times minus two move the output, less its bias, by minus two.",
     needs={"out-projection"},
     counts=IN_RANGE,
+    after=("numerics/deterministic-in-eval",),
 )
 def out_projection_is_affine(case: Case) -> float:
     """Nothing follows the projection, and nothing passes it by: no activation, no normalisation, no

@@ -53,14 +53,14 @@ def probability(case: Case) -> float:
     needs={"module"},
 )
 def forward_is_pure(case: Case) -> float:
-    """Attention remembers nothing. On one instance: this input, another, this one in training, and
-    then it gives what a new instance gives.
+    """Attention remembers nothing. After another input, this one in training and the other once
+    more, an instance gives what a new one gives.
     """
     instance = case.build(dropout=probability(case))
     before = instance.state()
-    instance.run(case.x)
     instance.run(case.other)
     instance.run(case.x, training=True)
+    instance.run(case.other)
     again = instance.run(case.x)
     require_same_state(before, instance.state())
     return near("after other calls still", again, case.output, difference(case), AXES)
@@ -77,15 +77,16 @@ def require_same_state(before: dict[str, Array], after: dict[str, Array]) -> Non
 @clause(
     "state/instances-share-nothing",
     Level.MUST,
-    "Building and calling another instance, of other sizes, weights and dtype, changes no result.",
+    "Building and calling instances of other weights, sizes and dtype changes no result.",
 )
 def instances_share_nothing(case: Case) -> float:
     """Several attentions live in one process. What is kept with the class or in a cache whose key
     lacks a size or the dtype reaches from one to the next.
     """
-    instance, other = case.build(), neighbour(case)
-    other.run()
-    what = f"after another of {other.sizes.heads} heads, head_dim {other.sizes.head_dim} still"
+    instance = case.build()
+    for other in (emptied(case), neighbour(case)):
+        other.run()
+    what = "after other instances were built and called still"
     return near(what, instance.run(case.x), case.output, difference(case), AXES)
 
 

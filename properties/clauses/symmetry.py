@@ -35,6 +35,7 @@ POWER = 6  # 2**6 takes numbers of order one past any usual clipping, and stays 
     "Batch items in another order give their outputs in that order.",
     needs={"batched"},
     counts=SEVERAL_ITEMS,
+    after=("numerics/deterministic-in-eval",),
 )
 def batch_permutation(case: Case) -> float:
     """An item has no place: it is moved by one or more."""
@@ -49,6 +50,7 @@ def batch_permutation(case: Case) -> float:
     "A batch item's output is the same in every batch that contains it, of whatever size.",
     needs={"batched"},
     counts=SEVERAL_ITEMS,
+    after=("numerics/deterministic-in-eval",),
 )
 def batch_independence(case: Case) -> float:
     """The first n items alone, for every n, and the last one by itself."""
@@ -71,6 +73,7 @@ def batch_independence(case: Case) -> float:
     "Without a mask, tokens in another order give their outputs in that order.",
     families=set(FAMILIES) - CAUSAL_FAMILIES,
     counts=SEVERAL_TOKENS,
+    after=("numerics/deterministic-in-eval",),
 )
 def token_permutation(case: Case) -> float:
     """Nothing in the formula knows a position; only a mask would."""
@@ -97,6 +100,7 @@ def moved(size: int, seed: int) -> list[int]:
     "turned by it).",
     needs={"projections"},
     counts=DIFFERENT_SCORES,
+    after=("numerics/deterministic-in-eval",),
 )
 def rotating_queries_and_keys_together(case: Case) -> float:
     """(q R)(k R)^T = q k^T: no coordinate of a head is special, and none is left out. R pairs the
@@ -148,6 +152,7 @@ def rotated(part: Array, sign: float = -1.0) -> Array:
     families=PROJECTED_FAMILIES,
     needs={"projections"},
     counts=DIFFERENT_SCORES,
+    after=("numerics/deterministic-in-eval",),
 )
 def reciprocal_scaling_of_queries_and_keys(case: Case) -> float:
     """Every product q_d k_d is the same number, so every score is, however it is summed and scaled.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 
 import numpy as np
 import torch
@@ -56,12 +59,24 @@ def transformed(
     instance.module.eval()
     batch = instance.tensor(x)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quietly():
             if whole or instance.batched:
                 return to_array(call(batch))
             return to_array(torch.stack([call(item) for item in batch]))
     except Exception as error:  # whatever it is, it is the subject's
         raise Violation(f"an output under {name}", describe(error), {}) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """PyTorch logs and prints at length what it cannot transform; the verdict says it in a line."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 @clause(
@@ -77,7 +92,9 @@ def vmap_equals_loop(case: Case) -> float:
     instance = case.build()
 
     def alone(item: Tensor) -> Tensor:
-        result: Tensor = instance.module(item[None])[0] if instance.batched else instance.module(item)
+        result: Tensor = (
+            instance.module(item[None])[0] if instance.batched else instance.module(item)
+        )
         return result
 
     output = transformed("torch.vmap", torch.vmap(alone), instance, case.x, whole=True)

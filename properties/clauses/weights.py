@@ -34,6 +34,7 @@ SHIFT = 2.0**12  # exp of it, over sqrt(D), overflows float64 up to D = 33
     "The attention weights of every query sum to one.",
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=("numerics/deterministic-in-eval",),
 )
 def rows_sum_to_one(case: Case) -> float:
     """Each exponential is divided by the sum of the same exponentials, so whatever error the scores
@@ -51,6 +52,7 @@ def rows_sum_to_one(case: Case) -> float:
     "No attention weight is negative.",
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=("weights/rows-sum-to-one",),
 )
 def non_negative(case: Case) -> float:
     """An exponential over a sum of exponentials is not negative, however it is rounded."""
@@ -66,6 +68,11 @@ def non_negative(case: Case) -> float:
     families=CAUSAL_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def hidden_exactly_zero(case: Case) -> float:
     """Of minus infinity the exponential is zero, and so it is of a format's most negative number.
@@ -82,6 +89,13 @@ def hidden_exactly_zero(case: Case) -> float:
     "A query that scores all n keys it sees alike gives each of them the weight 1 / n.",
     needs={"projections"},
     counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "causality/every-past-token-is-seen",
+        "weights/rows-sum-to-one",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def equal_scores_give_equal_weights(case: Case) -> float:
     """Under the causal mask query i, counted from 0, sees i + 1 keys. All keys are made equal; in
@@ -107,6 +121,12 @@ def equal_scores_give_equal_weights(case: Case) -> float:
     "sqrt(head_dim) (plain: the difference itself).",
     needs={"projections"},
     counts=DIFFERENT_SCORES,
+    after=(
+        "causality/future-does-not-change-past",
+        "weights/rows-sum-to-one",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def log_odds_are_scaled_score_differences(case: Case) -> float:
     """log(w_j / w_k) = (s_j - s_k) / sqrt(D): the normalisation cancels, so this holds whatever is
@@ -137,6 +157,12 @@ def log_odds_are_scaled_score_differences(case: Case) -> float:
     "Adding the same number to all scores of a query leaves its weights as they are.",
     needs={"projections"},
     counts=DIFFERENT_SCORES,
+    after=(
+        "causality/future-does-not-change-past",
+        "weights/rows-sum-to-one",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def adding_a_constant_changes_nothing(case: Case) -> float:
     """As exp(s + c) = exp(s) exp(c), exp(c) cancels. c has either sign from row to row (plain: the
@@ -156,6 +182,7 @@ def adding_a_constant_changes_nothing(case: Case) -> float:
     "Of two keys that a query sees, the one with the larger score has the larger weight.",
     needs={"projections"},
     counts=DIFFERENT_SCORES,
+    after=("weights/log-odds-are-scaled-score-differences",),
 )
 def larger_score_larger_weight(case: Case) -> None:
     """The exponential grows, whatever the scale. Asked of every pair of weights whose budgets do
@@ -187,6 +214,11 @@ def larger_score_larger_weight(case: Case) -> None:
     families=CAUSAL_FAMILIES,
     needs={"projections"},
     counts=DIFFERENT_SCORES,
+    after=(
+        "causality/future-does-not-change-past",
+        "weights/rows-sum-to-one",
+        "weights/log-odds-are-scaled-score-differences",
+    ),
 )
 def renormalised_mask_equals_minus_infinity_mask(case: Case) -> float:
     """All queries are made the same, so the last row, which sees everything, is the softmax without

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from properties.errors import QuestionError
-from properties.spec import Clause, clauses, select
+from properties.spec import Clause, area_rank, clauses, select
 from properties.subject import FAMILIES
 
 MARK = "<!-- Below this line: written by `python -m properties.report.specification`. -->"
@@ -55,10 +55,8 @@ def section(clause: Clause) -> str:
 
 
 def by_area() -> list[Clause]:
-    """The clauses sorted into their areas, areas in the order of their first clause."""
-    known = list(clauses().values())
-    areas = list(dict.fromkeys(clause.area for clause in known))
-    return sorted(known, key=lambda clause: areas.index(clause.area))
+    """The clauses in the order of their areas."""
+    return sorted(clauses().values(), key=lambda clause: area_rank(clause.id))
 
 
 def written() -> str:

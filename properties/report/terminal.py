@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from properties.result import Report, Result, Status
-from properties.spec import clauses
+from properties.spec import area_rank, clauses
 
 STYLES = {
     Status.PASS: "green",
@@ -140,7 +140,7 @@ def clause_table(report: Report) -> Table:
     for heading in ("examples", "margin", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("clause", overflow="fold")
-    for r in report.results:
+    for r in sorted(report.results, key=lambda result: area_rank(result.clause)):
         margin = "" if r.margin is None else f"{r.margin:.2g}"
         level = "" if r.level == "MUST" else f"  {r.level}"
         advisory = r.status is Status.FAIL and r.level != "MUST"
