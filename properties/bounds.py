@@ -38,6 +38,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -186,7 +187,7 @@ class Forward:
 
     def budget(self) -> Budget:
         """The allowed errors; all infinite where a magnitude leaves the format's range."""
-        weights = self.weights()
+        weights = self.weights
         context = merge_heads(self.context(weights))
         output = self.output(context)
         errors = (weights.error, context.error, output.error)
@@ -199,6 +200,7 @@ class Forward:
         """What multiplies the scores."""
         return 1.0 / float(np.sqrt(self.trace.queries.shape[-1])) if self.scaled else 1.0
 
+    @cached_property
     def projected(self) -> tuple[Near, Near, Near]:
         """Step 1: queries, keys and values, each (B, H, T, D)."""
         p, t = self.parameters, self.trace
@@ -225,13 +227,14 @@ class Forward:
 
     def exponent_errors(self) -> Array:
         """Steps 2 and 3."""
-        query, key, _ = self.projected()
+        query, key, _ = self.projected
         score_error = product_error(query, key.turned, self.fmt, spare=8)
         z = np.abs(self.trace.scores) * self.scale
         largest = np.where(self.visible(), z, 0.0).max(axis=-1, keepdims=True, initial=0.0)
         errors: Array = score_error * self.scale
         return errors + 6 * self.fmt.unit_roundoff * (z + largest + 1.0)
 
+    @cached_property
     def weights(self) -> Near:
         """Step 4."""
         w, tokens = self.trace.weights, self.trace.weights.shape[-1]
@@ -246,7 +249,7 @@ class Forward:
     def context(self, weights: Near) -> Near:
         """Step 5, (B, H, T, D)."""
         heads = self.trace.values.shape[1]
-        error = product_error(weights, self.projected()[2], self.fmt)
+        error = product_error(weights, self.projected[2], self.fmt)
         return Near(split(self.trace.context, heads), error)
 
     def output(self, context: Near) -> Near:
@@ -259,7 +262,7 @@ class Forward:
     def in_range(self) -> bool:
         """Whether every intermediate magnitude stays below the largest number of the format."""
         p = self.parameters
-        query, key, value = self.projected()
+        query, key, value = self.projected
         magnitudes = [query.grown @ key.turned.grown, value.grown]
         if p is not None:
             pairs = ((p.query, p.query_bias), (p.key, p.key_bias), (p.value, p.value_bias))
@@ -304,6 +307,7 @@ class Backward:
         magnitudes = (to_x, np.abs(g.weights), np.abs(g.context), np.abs(g.x) + to_x)
         return self.forward.in_range() and all(bool((m < limit).all()) for m in magnitudes)
 
+    @cached_property
     def to_context(self) -> Near:
         """The gradient of the context, (B, H, T, D)."""
         out = None if self.forward.parameters is None else self.forward.parameters.out
@@ -315,8 +319,8 @@ class Backward:
     def to_projected(self) -> tuple[Near, Near, Near]:
         """The gradients of queries, keys and values, each (B, H, T, D)."""
         g, fmt = self.gradients, self.fmt
-        query, key, value = self.forward.projected()
-        weights, to_context = self.forward.weights(), self.to_context()
+        query, key, value = self.forward.projected
+        weights, to_context = self.forward.weights, self.to_context
         to_weights = Near(g.weights, product_error(to_context, value.turned, fmt))
         centred = Near(g.centred, to_weights.error + self.mean_error(weights, to_weights))
         to_scores = Near(g.scores, self.score_error(weights, to_weights, centred))
@@ -328,7 +332,7 @@ class Backward:
 
     def mean_error(self, weights: Near, to_weights: Near) -> Array:
         """The error of delta, (B, H, T, 1), by the worse of its two forms."""
-        to_context, context = self.to_context(), self.forward.context(weights)
+        to_context, context = self.to_context, self.forward.context(weights)
         return np.maximum(
             dot_error(weights, to_weights, self.fmt), dot_error(to_context, context, self.fmt)
         )
@@ -353,7 +357,7 @@ class Backward:
         if p.query_bias is not None:
             named |= {f"{n}_bias": self.sum_error(part) for n, part in parts.items()}
         if p.out is not None:
-            context = merge_heads(self.forward.context(self.forward.weights()))
+            context = merge_heads(self.forward.context(self.forward.weights))
             upstream = over_all_tokens(exactly(self.upstream))
             named["out"] = product_error(over_all_tokens(context).turned, upstream, fmt)
         if p.out_bias is not None:

@@ -76,7 +76,8 @@ def affine(x: Array, matrix: Array, bias: Array | None) -> Array:
 
 def split(x: Array, heads: int) -> Array:
     """(B, T, W) -> (B, H, T, D): head h is made of the columns h*D to (h+1)*D."""
-    return np.stack(np.split(x, heads, axis=-1), axis=1)
+    batch, tokens, width = x.shape
+    return x.reshape(batch, tokens, heads, width // heads).transpose(0, 2, 1, 3)
 
 
 def softmax(row: Array) -> Array:

@@ -12,6 +12,7 @@ from torch import nn
 from properties.adapters import messages
 from properties.adapters.arguments import Arguments
 from properties.errors import QuestionError, SubjectError
+from properties.instance import seed_generators
 from properties.subject import Config, Sizes
 
 # Pairwise different, so that no two axes can be confused.
@@ -42,7 +43,7 @@ class Blueprint:
         """
         config = replace(config, bias=config.bias or self.biased)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            seed_generators(config.seed)
             module = self.target(**self.arguments.values(config, family))
         if isinstance(module, nn.Module):
             return module

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from properties.adapters import calls, families, messages, trials
 from properties.adapters.spellings import INPUT, LETTER, argument_role, parameter_role
 from properties.dtypes import FORMATS, Array
+from properties.instance import seed_generators
 from properties.subject import (
     CAUSAL_FAMILIES,
     HEADED_FAMILIES,
@@ -110,7 +111,7 @@ class FunctionSubject(Subject):
     def build(self, config: Config, weights: Weights | None) -> Shell:
         """A shell of the config's dtype; weights None leaves the initial parameters."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            seed_generators(config.seed)
             shell = Shell(self.function, config, self.family).to(getattr(torch, config.dtype))
         if weights is not None:
             load(shell, weights)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from properties.adapters import families, trials
 from properties.dtypes import FORMATS, Array
 from properties.errors import QuestionError
+from properties.instance import seed_generators
 from properties.subject import Config, Sizes, Subject, Weights
 
 SERVES = ("torch.nn.modules.activation.MultiheadAttention",)
@@ -85,7 +86,7 @@ class TorchMultihead(Subject):
     def build(self, config: Config, weights: Weights | None) -> CausalMultihead:
         """A module of the config's dtype; weights None leaves the initial parameters."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            seed_generators(config.seed)
             attention = nn.MultiheadAttention(
                 config.width,
                 config.sizes.heads,

@@ -24,7 +24,6 @@ STYLES = {
 }
 
 INDENT = (0, 0, 0, 2)
-EXPLAINED = (Status.VACUOUS, Status.BLOCKED)
 
 
 def show(report: Report, console: Console, *, target: str) -> None:
@@ -40,6 +39,10 @@ def show(report: Report, console: Console, *, target: str) -> None:
                 console.print(Text(f"  {line}"), soft_wrap=True)  # to be copied whole
     console.print()
     console.print(clause_table(report))
+    blocked = [r.clause for r in report.results if r.status is Status.BLOCKED]
+    if blocked:
+        text = f"blocked by what does not hold: {', '.join(blocked)}"
+        console.print(Padding(Text(text, style="dim"), INDENT))
 
 
 def headline(report: Report) -> Text:
@@ -141,10 +144,12 @@ def clause_table(report: Report) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("clause", overflow="fold")
     for r in sorted(report.results, key=lambda result: area_rank(result.clause)):
+        if r.status is Status.BLOCKED:
+            continue
         margin = "" if r.margin is None else f"{r.margin:.2g}"
         level = "" if r.level == "MUST" else f"  {r.level}"
         advisory = r.status is Status.FAIL and r.level != "MUST"
-        told = r.message and (advisory or r.status in EXPLAINED)
+        told = r.message and (advisory or r.status is Status.VACUOUS)
         why = f"\n{r.message.splitlines()[0]}" if told else ""
         table.add_row(
             Text(str(r.status), style="yellow" if advisory else STYLES[r.status]),
