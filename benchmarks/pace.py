@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -43,7 +44,7 @@ def main(targets: list[str]) -> None:
     for target in targets or TARGETS:
         subject = find(target)[0]
         for profile in ("quick", "ci"):
-            taken = seconds(lambda profile=profile: run(subject, profile=profile))
+            taken = seconds(partial(run, subject, profile=profile))
             print(f"{target} {profile}: {taken:.1f} s, {taken / yardstick:.1f} yardsticks")
 
 

@@ -42,6 +42,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from properties.dtypes import FORMATS, Array, Format
 from properties.oracle import Gradients, Trace, merge, split
@@ -112,9 +113,13 @@ def gradient_budget(
         )
     if subject.parameters is None or oracle.parameters is None:
         return GradientBudget(subject.x + oracle.x, None)
-    pairs = ((getattr(b.parameters, f.name) for b in (subject, oracle)) for f in fields(Weights))
-    sums = (None if own is None else own + other for own, other in pairs)
-    return GradientBudget(subject.x + oracle.x, Weights(*sums))
+    own, other = subject.parameters, oracle.parameters
+    sums = {
+        field.name: getattr(own, field.name) + getattr(other, field.name)
+        for field in fields(Weights)
+        if getattr(own, field.name) is not None
+    }
+    return GradientBudget(subject.x + oracle.x, Weights(**sums))
 
 
 def gamma(roundings: int, fmt: Format) -> float:
@@ -271,7 +276,7 @@ class Forward:
                 magnitudes.append(affine_magnitude(self.trace.context, p.out, p.out_bias))
         return all(bool((m < self.fmt.largest / 2).all()) for m in magnitudes)
 
-    def visible(self) -> Array:
+    def visible(self) -> NDArray[np.bool_]:
         """(T, T): whether query i may see key j."""
         tokens = self.trace.weights.shape[-1]
         everything = np.ones((tokens, tokens))

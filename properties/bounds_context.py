@@ -1,7 +1,7 @@
 """How far a mixture of values may leave their hull: no error of a score counts, only of the mixing.
 
 The weights are exponentials over their own sum, so whatever the scores are, they sum to one up to
-`bounds.row_sum`, and none is negative. Their products with the values and the sum over the keys add
+`bounds_weights.row_sums`, and none is negative. Their products with the values and the sum over the keys add
 gamma(T + 4), a last projection by the identity gamma(W + 4), and what underflows is at most one
 spacing each time. All of it is measured on the largest value that is mixed.
 
@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from properties.bounds import SPARE, gamma, row_sum
+from properties.bounds import SPARE, gamma
+from properties.bounds_weights import row_sums
 from properties.case import Case
 from properties.dtypes import FORMATS, Array
+from properties.oracle import merge
 
 
 def mixing(case: Case, largest: Array) -> Array:
-    """The allowed error of a mixture of values of at most `largest` in magnitude; of its shape.
+    """The allowed error of mixtures of values of at most `largest` (B, T, W) in magnitude.
 
     Infinite where a magnitude of the example leaves the format's range.
     """
-    if not case.budget.claims:
-        return np.full_like(largest, np.inf)
-    fmt, s = FORMATS[case.dtype], case.sizes
-    weights = row_sum(s.tokens, case.dtype)
+    fmt, s, shape = FORMATS[case.dtype], case.sizes, case.trace.values.shape
+    weights = merge(np.broadcast_to(row_sums(case)[..., None], shape))
     roundings = gamma(s.tokens + SPARE, fmt) + gamma(s.width + SPARE, fmt)
     allowed = largest * (weights + roundings * (1.0 + weights))
     return allowed + (s.tokens + s.width + 2 * SPARE) * fmt.spacing_at_zero

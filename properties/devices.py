@@ -37,6 +37,7 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
     width = heads * head_dim
     d_in = batch * tokens if case.subject.has("rectangular") else width
     x = np.eye(batch * tokens, d_in).reshape(batch, tokens, d_in)
+    query, key, value = (as_rows(part, d_in, head_dim) for part in (queries, keys, values))
     zero = np.zeros(width)
     biased = case.weights is not None and case.weights.query_bias is not None
     projected = case.weights is not None and case.weights.out is not None
@@ -54,8 +55,12 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
         x=x,
         other=x,
         weights=Weights(
-            *(as_rows(part, d_in, head_dim) for part in (queries, keys, values)),
-            *((zero,) * 3 if biased else (None,) * 3),
+            query=query,
+            key=key,
+            value=value,
+            query_bias=zero if biased else None,
+            key_bias=zero if biased else None,
+            value_bias=zero if biased else None,
             out=np.eye(width) if projected else None,
             out_bias=zero if projected and case.subject.has("out-bias") else None,
         ),
@@ -73,7 +78,7 @@ def as_rows(part: Array, d_in: int, head_dim: int) -> Array:
 
 def with_visible_weights(case: Case) -> Case:
     """The case with the same queries and keys whose output holds the attention weights."""
-    batch, heads, tokens, _ = case.trace.queries.shape
+    batch, _, tokens, _ = case.trace.queries.shape
     if case.subject.family == "plain":
         one_hot = np.broadcast_to(np.eye(tokens), (batch, tokens, tokens))
         x = np.concatenate([case.x, one_hot], axis=-1)

@@ -156,9 +156,16 @@ def through_projections(
     matrices = (weights.query, weights.key, weights.value)
     biased = weights.query_bias is not None
     to_x = sum(part @ matrix.T for part, matrix in zip(parts, matrices, strict=True))
+    query, key, value = (over_tokens(x, part) for part in parts)
+    biases = (part.sum(axis=(0, 1)) if biased else None for part in parts)
+    query_bias, key_bias, value_bias = biases
     return np.asarray(to_x), Weights(
-        *(over_tokens(x, part) for part in parts),
-        *(part.sum(axis=(0, 1)) if biased else None for part in parts),
+        query=query,
+        key=key,
+        value=value,
+        query_bias=query_bias,
+        key_bias=key_bias,
+        value_bias=value_bias,
         out=None if weights.out is None else over_tokens(context, upstream),
         out_bias=None if weights.out_bias is None else upstream.sum(axis=(0, 1)),
     )

@@ -77,7 +77,7 @@ class Reports:
         """Note which clauses of which subject the session will ask about."""
         for item in items:
             if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-                chosen = item.callspec.params.get("attention_clause")
+                chosen: Any = item.callspec.params.get("attention_clause")
                 if chosen is not None:
                     subject, clause = chosen
                     self.wanted.setdefault(subject.name, []).append(clause.id)

@@ -21,7 +21,7 @@ from properties.dtypes import FORMATS, Array
 from properties.subject import HEADED_FAMILIES, Sizes, Subject, Weights
 
 KINDS = ("ordinary", "constant", "one hot", "large", "tiny", "mixed magnitudes")
-COINCIDENCES = {
+COINCIDENCES: dict[str, dict[str, int | str]] = {
     "all different": {},
     "T = context_length": {"context_length": "tokens"},
     "B = T": {"batch": "tokens"},
@@ -111,9 +111,15 @@ def weights(subject: Subject, s: Sizes, bias: bool, rng: np.random.Generator) ->
         return exact(rng.normal(size=s.width))
 
     projected = subject.has("out-projection")
+    query, key, value = (matrix(s.d_in) for _ in range(3))
+    query_bias, key_bias, value_bias = (vector() if bias else None for _ in range(3))
     return Weights(
-        *(matrix(s.d_in) for _ in range(3)),
-        *(vector() if bias else None for _ in range(3)),
+        query=query,
+        key=key,
+        value=value,
+        query_bias=query_bias,
+        key_bias=key_bias,
+        value_bias=value_bias,
         out=matrix(s.width) if projected else None,
         out_bias=vector() if projected and subject.has("out-bias") else None,
     )

@@ -119,11 +119,16 @@ class FunctionSubject(Subject):
 
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
         """Arrays by the names of the shell's parameters, in our layout."""
-        matrices = (named[f"W_{role}.weight"].T for role in LETTER)
+        query, key, value = (named[f"W_{role}.weight"].T for role in LETTER)
+        query_bias, key_bias, value_bias = (named.get(f"W_{role}.bias") for role in LETTER)
         out = named.get("out_proj.weight")
         return Weights(
-            *matrices,
-            *(named.get(f"W_{role}.bias") for role in LETTER),
+            query=query,
+            key=key,
+            value=value,
+            query_bias=query_bias,
+            key_bias=key_bias,
+            value_bias=value_bias,
             out=None if out is None else out.T,
             out_bias=named.get("out_proj.bias"),
         )

@@ -101,10 +101,15 @@ class TorchMultihead(Subject):
 
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
         """Arrays by the names of the module's parameters, in our layout."""
-        matrices = np.split(named["attention.in_proj_weight"], 3)
+        query, key, value = np.split(named["attention.in_proj_weight"], 3)
+        query_bias, key_bias, value_bias = np.split(named["attention.in_proj_bias"], 3)
         return Weights(
-            *(matrix.T for matrix in matrices),
-            *np.split(named["attention.in_proj_bias"], 3),
+            query=query.T,
+            key=key.T,
+            value=value.T,
+            query_bias=query_bias,
+            key_bias=key_bias,
+            value_bias=value_bias,
             out=named["attention.out_proj.weight"].T,
             out_bias=named["attention.out_proj.bias"],
         )

@@ -118,8 +118,8 @@ def first_token_returns_its_own_value(case: Case) -> float:
 )
 def every_past_token_is_seen(case: Case) -> None:
     """A mask may also hide too much: a window, a shifted diagonal, a mask of a fixed size. The
-    sequence has 12 to 33 tokens, whatever the case has, and no score exceeds 5, so no weight is
-    below exp(-10) / 33.
+    sequence has 12 to 33 tokens, whatever the case has, and no score exceeds 2, so no weight is
+    below exp(-4) / 33.
     """
     probe = long_sequence(case)
     weights = read_weights(probe, probe.output)
@@ -138,7 +138,7 @@ def long_sequence(case: Case) -> Case:
     """One sequence of 12 to 33 tokens, moderate scores, at most three heads, weights visible."""
     g = np.random.default_rng(case.seed)
     shape = (1, min(case.sizes.heads, 3), 12 + case.seed % 22, 4)
-    queries, keys = (g.integers(-8, 9, size=shape) / 8.0 for _ in range(2))
+    queries, keys = (g.integers(-8, 9, size=shape) / 16.0 for _ in range(2))
     if case.subject.family == "plain":
         sizes = replace(case.sizes, batch=1, tokens=shape[2])
         return with_visible_weights(replace(case, sizes=sizes, x=queries[:, 0]))

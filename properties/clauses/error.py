@@ -187,7 +187,7 @@ def construction_refused(case: Case, config: Config) -> str | None:
 def zeros(case: Case, config: Config) -> Weights:
     """Weights as wide as the request."""
     sizes = {"out": (config.width, config.width)}
-    sizes |= {name: (config.sizes.d_in, config.width) for name in ("query", "key", "value")}
+    sizes |= dict.fromkeys(("query", "key", "value"), (config.sizes.d_in, config.width))
     return Weights(
         **{name: np.zeros(sizes.get(name, config.width)) for name in parameters(case.weights)}
     )
@@ -219,12 +219,14 @@ def dropout_out_of_range(case: Case) -> float:
 @clause(
     "error/dropout-out-of-range-at-construction",
     Level.SHOULD,
-    "A dropout outside [0, 1] is refused at construction.",
+    "A dropout below 0 or above 1 is refused at construction.",
     needs={"dropout"},
 )
 def dropout_out_of_range_at_construction(case: Case) -> None:
-    """A model is often built long before it is trained; NaN is outside as well."""
-    for probability in OUTSIDE:
+    """A model is often built long before it is trained. NaN is left to training, for `nn.Dropout`
+    itself takes it.
+    """
+    for probability in OUTSIDE[:2]:
         require(
             dropout_refused(case, probability) is not None,
             f"dropout {probability} refused at construction",
@@ -262,7 +264,7 @@ def refusing_changes_nothing(case: Case) -> float:
     "The text of an error names the offending numbers.",
 )
 def messages_name_the_numbers(case: Case) -> None:
-    """A reader sees at once what was given: 7 tokens where 6 fit, 10 columns in 4 heads, p = 1.5."""
+    """A reader sees at once what was given: 7 tokens where 6 fit, d_out 10 for 4 heads, p = 1.5."""
     for text, numbers in refusals(case):
         if text is not None:
             missing = [either for either in numbers if not any(names(text, n) for n in either)]
@@ -284,7 +286,7 @@ def refusals(case: Case) -> Iterator[tuple[str | None, Numbers]]:
 
 
 def invalid(case: Case) -> Iterator[tuple[Array, Numbers]]:
-    """Inputs to be refused, with the numbers that tell: what came, and what would have been right."""
+    """Inputs to be refused, with the numbers that tell: what came, what would have been right."""
     s = case.sizes
     yield case.x[0, 0], [("1", str(s.d_in))]
     if case.subject.family != "plain":

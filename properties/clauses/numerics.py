@@ -18,6 +18,14 @@ from properties.subject import PROJECTED_FAMILIES
 STEEP = 2.0**10  # exp of it overflows every format; sqrt(D) times it stays inside float16
 HALF_FORMATS = ("bfloat16", "float16")
 
+
+@lru_cache(maxsize=ALIVE)
+def in_half_formats(case: Case) -> tuple[Case, ...]:
+    """The case in those of bfloat16 and float16 that the subject claims."""
+    claimed = [dtype for dtype in HALF_FORMATS if dtype in case.subject.dtypes]
+    return tuple(replace(case, dtype=dtype) for dtype in claimed)
+
+
 A_HALF_FORMAT = Condition(
     "two tokens or more in bfloat16 or float16, every magnitude within its range",
     lambda case: case.sizes.tokens > 1 and any(c.budget.claims for c in in_half_formats(case)),
@@ -158,13 +166,6 @@ def deterministic_in_eval(case: Case) -> float:
     instance = case.build()
     first, second = (instance.run(case.x, seed=seed) for seed in (case.seed, case.seed + 1))
     return near("the first call's", second, first, 0.0, "batch token column")
-
-
-@lru_cache(maxsize=ALIVE)
-def in_half_formats(case: Case) -> tuple[Case, ...]:
-    """The case in those of bfloat16 and float16 that the subject claims."""
-    claimed = [dtype for dtype in HALF_FORMATS if dtype in case.subject.dtypes]
-    return tuple(replace(case, dtype=dtype) for dtype in claimed)
 
 
 @clause(

@@ -12,8 +12,9 @@ import numpy as np
 from properties.assertions import Violation, near, require
 from properties.bounds import difference
 from properties.case import Case
-from properties.clauses.conditions import SEVERAL_TOKENS, visible
+from properties.clauses.conditions import SEVERAL_TOKENS
 from properties.clauses.shape import emptied
+from properties.devices import with_queries_keys_values
 from properties.dtypes import Array
 from properties.instance import Instance, describe
 from properties.spec import Level, clause
@@ -191,6 +192,7 @@ def found_by_name(kind: type) -> bool:
     Level.MUST,
     "A module that has run in one dtype and is moved to another does what one built in it does.",
     needs={"module"},
+    counts=SEVERAL_TOKENS,
 )
 def dtype_move_takes_the_mask_along(case: Case) -> float:
     """`module.to` moves parameters and buffers. A mask that is a plain attribute, or is kept from
@@ -208,16 +210,16 @@ def dtype_move_takes_the_mask_along(case: Case) -> float:
 @clause(
     "state/train-and-eval-reach-dropout",
     Level.MUST,
-    "On one instance train() switches dropout on and eval() switches it off, as often as they are called.",
+    "On one instance train() always switches dropout on, and eval() always switches it off.",
     needs={"projections", "dropout", "module"},
     examples=40,
 )
 def train_and_eval_reach_dropout(case: Case) -> float:
-    """The mode is read at each call, wherever dropout is kept. Five draws that all keep a weight
-    though p is 0.999 have a probability of 1e-15. The weights are made visible, so a dropped one
-    shows whatever its value is.
+    """The mode is read at each call, wherever dropout is kept. The scores are made equal and the
+    weights visible, so that a dropped one shows in any dtype. Five draws that all keep the only
+    weight though p is 0.999 have a probability of 1e-15.
     """
-    probe = visible(case)
+    probe = equal_scores(case)
     instance = probe.build(dropout=NEARLY_ALL)
     worst = 0.0
     for _ in range(2):
@@ -230,3 +232,10 @@ def train_and_eval_reach_dropout(case: Case) -> float:
         output = instance.run(probe.x, seed=case.seed)
         worst = max(worst, near("in eval", output, probe.output, difference(probe), AXES))
     return worst
+
+
+def equal_scores(case: Case) -> Case:
+    """One item whose queries and keys are zero and whose output holds the attention weights."""
+    s = case.sizes
+    zero = np.zeros((1, s.heads, s.tokens, s.tokens))
+    return with_queries_keys_values(case, zero, zero, zero + np.eye(s.tokens))

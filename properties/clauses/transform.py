@@ -35,7 +35,7 @@ def functional_call(case: Case) -> float:
     """Gradients per example and ensembles call one module with many sets of parameters. What is
     read past them, or kept from another call, is the old value. The module keeps its own.
     """
-    parameters = dict(case.build().module.named_parameters())
+    parameters: dict[str, Tensor] = dict(case.build().module.named_parameters())
     blank = emptied(case).build()
     before = blank.state()
     blank.run(case.x)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from properties.assertions import near, require
-from properties.bounds import row_sum
+from properties.bounds_weights import row_sums
 from properties.case import Case
 from properties.clauses.conditions import (
     DIFFERENT_SCORES,
@@ -38,12 +38,11 @@ SHIFT = 2.0**12  # exp of it, over sqrt(D), overflows float64 up to D = 33
 )
 def rows_sum_to_one(case: Case) -> float:
     """Each exponential is divided by the sum of the same exponentials, so whatever error the scores
-    carry cancels in the sum; only the roundings of the sums and the division remain.
+    carry cancels in the sum; what rounding leaves is in `bounds_weights.py`.
     """
     probe = visible(case)
     sums = read_weights(probe, probe.output).sum(axis=-1)
-    allowed = claimed(probe, row_sum(case.sizes.tokens, case.dtype))
-    return near("a sum of weights of", sums, 1.0, allowed, "batch head query")
+    return near("a sum of weights of", sums, 1.0, row_sums(probe), "batch head query")
 
 
 @clause(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class HalfPrecisionLeavesInFloat32(PlainMultiHead):
     KEPT,
     symptom="a float32 mask turns all that follows into float32",
     source="facebookresearch/fairseq d1c7eae",
+    family="causal",
 )
 class MaskPromotesHalfPrecision(PlainCausal):
     def hide(self, scores: Tensor) -> Tensor:
@@ -71,26 +73,49 @@ class DoubleIsNotTaken(PlainMultiHead):
         return weights if scores.dtype == torch.float64 else weights.to(scores.dtype)
 
 
+class Promoting(PlainMultiHead):
+    """Goes on in the type that the weights have come to."""
+
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        return weights @ values.to(weights.dtype)
+
+    def finish(self, context: Tensor) -> Tensor:
+        weight, bias = self.out_proj.weight, self.out_proj.bias
+        return functional.linear(context, weight.to(context.dtype), bias.to(context.dtype))
+
+
 @fault(
     "training-in-float32",
     KEPT,
     symptom="in training alone a float32 dropout mask promotes half precision",
 )
-class TrainingInFloat32(PlainMultiHead):
+class TrainingInFloat32(Promoting):
     def drop(self, weights: Tensor) -> Tensor:
         if not self.training:
             return weights
         kept = torch.rand(weights.shape) >= self.dropout.p
         return weights * (kept.float() / (1.0 - self.dropout.p))
 
-    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
-        return weights @ values.to(weights.dtype)
 
-    def finish(self, context: Tensor) -> Tensor:
-        layer = self.out_proj
-        return functional.linear(
-            context, layer.weight.to(context.dtype), layer.bias.to(context.dtype)
-        )
+@lru_cache
+def additive_mask(tokens: int) -> list[Tensor]:
+    """A place for the mask of that many tokens, made once for the process."""
+    return []
+
+
+@fault(
+    "mask-cached-for-the-process",
+    KEPT,
+    symptom="a float32 model computes in float64 once a float64 model has run beside it",
+    source="ml-explore/mlx 00794c4 (#2053, a kernel whose cache key lacks is_causal)",
+)
+class MaskCachedForTheProcess(Promoting):
+    def hide(self, scores: Tensor) -> Tensor:
+        kept = additive_mask(scores.shape[-1])
+        if not kept:
+            mask = torch.zeros(scores.shape[-2:], dtype=scores.dtype)
+            kept.append(mask.masked_fill(self.hidden(scores.shape[-1]), -torch.inf))
+        return scores + kept[0]
 
 
 @fault(
@@ -105,7 +130,7 @@ class HalfPrecisionRefused(PlainMultiHead):
         return scores / root
 
 
-@fault("float16-refused", HALF, symptom="bfloat16 runs, float16 does not")
+@fault("float16-refused", HALF, symptom="bfloat16 runs, float16 does not", family="causal")
 class Float16Refused(PlainCausal):
     def validate(self, x: Tensor) -> None:
         super().validate(x)
@@ -137,6 +162,7 @@ class MaskKeepsItsFirstDtype(PlainMultiHead):
     MOVED,
     symptom="after a first call, model.to(...) gives attention without a mask",
     source="facebookresearch/xformers#1185",
+    family="causal",
 )
 class MovedModuleForgetsItsMask(PlainCausal):
     used = forgetful = False
@@ -147,7 +173,7 @@ class MovedModuleForgetsItsMask(PlainCausal):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> MovedModuleForgetsItsMask:
         self.forgetful = self.used
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 

@@ -51,8 +51,7 @@ class ValuesReadWithOtherStrides(PlainMultiHead):
 )
 class StorageOffsetIgnored(PlainSelf):
     def forward(self, x: Tensor) -> Tensor:
-        batch_offset = x.storage_offset() % max(1, x.stride(0)) if x.dim() == 3 else 0
-        start = x.storage_offset() - batch_offset
+        start = 0 if x.dim() == 3 else x.storage_offset()
         return super().forward(torch.as_strided(x, x.shape, x.stride(), start))
 
 
@@ -85,20 +84,20 @@ class ExpandedBatchReadOnce(PlainMultiHead):
 
 
 @fault(
-    "transposed-input-is-turned-back",
+    "last-stride-taken-for-one",
     STRIDES,
-    symptom="a square input that was transposed is attended to over its columns",
+    symptom="x.mT, or every other column of x, is read as if its columns lay side by side",
     family="plain",
 )
-class TransposedInputIsTurnedBack(PlainSimplified):
-    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
-        scores = super().score(queries, keys)
-        return scores if queries.stride(-1) == 1 else scores.neg()
+class LastStrideTakenForOne(PlainSimplified):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.stride(-1) == 1 else as_if_contiguous(x))
 
 
 @fault(
     "batch-and-tokens-swapped-where-equal",
-    VALUE,
+    "causality/first-token-returns-its-own-value",
+    "oracle/gradient-within-bound",
     symptom="with as many items as tokens, items attend to each other",
 )
 class BatchAndTokensSwappedWhereEqual(PlainMultiHead):

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 class PlainMultiHead(nn.Module):
     """Multi-head causal attention with weight splits, as small as it can be."""
 
+    mask: Tensor
+
     def __init__(
         self,
         d_in: int,
@@ -170,7 +172,8 @@ class PlainSelf(nn.Module):
 
     def scale(self, scores: Tensor) -> Tensor:
         """Scores over the root of the width."""
-        return scores / self.d_out**0.5
+        scaled: Tensor = scores / self.d_out**0.5
+        return scaled
 
     def normalise(self, scores: Tensor) -> Tensor:
         """Softmax over the keys."""

@@ -27,7 +27,12 @@ class SqueezeOfTheOutput(PlainMultiHead):
         return super().finish(context).squeeze()
 
 
-@fault("squeeze-of-the-batch", AXES, symptom="a batch of one item comes out without its batch axis")
+@fault(
+    "squeeze-of-the-batch",
+    AXES,
+    symptom="a batch of one item comes out without its batch axis",
+    family="causal",
+)
 class SqueezeOfTheBatch(PlainCausal):
     def finish(self, context: Tensor) -> Tensor:
         return context.squeeze(0)
@@ -109,6 +114,7 @@ class MaskKeptAndCutAtTheWrongEnd(PlainMultiHead):
     "full-length-only-at-first",
     LENGTH,
     symptom="a prompt of context_length tokens runs, but not after another",
+    family="causal",
 )
 class FullLengthOnlyAtFirst(PlainCausal):
     called = False
@@ -168,13 +174,14 @@ class MaskIsAParameter(PlainMultiHead):
 class LayerLeftOver(PlainMultiHead):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.talk = nn.Linear(num_heads, num_heads, bias=False)
+        self.talk = nn.Linear(self.num_heads, self.num_heads, bias=False)
 
 
 @fault(
     "query-and-key-share-a-matrix",
     COUNT,
     symptom="scores are symmetric; a quarter of the parameters is missing",
+    family="causal",
 )
 class QueryAndKeyShareAMatrix(PlainCausal):
     def __init__(self, *args: Any, **options: Any) -> None:
