@@ -1,9 +1,9 @@
 """How far a mixture of values may leave their hull: no error of a score counts, only of the mixing.
 
 The weights are exponentials over their own sum, so whatever the scores are, they sum to one up to
-`bounds_weights.row_sums`, and none is negative. Their products with the values and the sum over the keys add
-gamma(T + 4), a last projection by the identity gamma(W + 4), and what underflows is at most one
-spacing each time. All of it is measured on the largest value that is mixed.
+`bounds_weights.row_sums`, and none is negative. Their products with the values and the sum over the
+keys add gamma(T + 4), a last projection by the identity gamma(W + 4), and what underflows is at
+most one spacing each time. All of it is measured on the largest value that is mixed.
 
 Legend: T tokens, W = H * D.
 """

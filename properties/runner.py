@@ -143,7 +143,8 @@ class Run:
                 if tally.standing:
                     self.check(tally, case, tallies)
                 if self.fail_fast and tally.status is Status.FAIL and tally.clause.level == "MUST":
-                    return stop(tallies, tally)
+                    stop(tallies, tally)
+                    return
             if not any(tally.standing for tally in tallies.values()):
                 break
         keep_roots(tallies)

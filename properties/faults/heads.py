@@ -24,6 +24,7 @@ VALUE = "oracle/output-within-bound"
     "view-without-transpose",
     SPLIT,
     "causality/future-does-not-change-past",
+    ARRANGED,
     symptom="heads are made of other tokens' columns; training still converges",
     source="hyunwoongko/transformer 391c9cd",
 )
@@ -36,6 +37,7 @@ class ViewWithoutTranspose(PlainMultiHead):
     "merge-without-transpose",
     SPLIT,
     "causality/future-does-not-change-past",
+    ARRANGED,
     symptom="tokens and heads are mixed in the output",
     source="jsbaan/transformer-from-scratch#6",
 )
@@ -48,6 +50,7 @@ class MergeWithoutTranspose(PlainMultiHead):
 @fault(
     "keys-viewed-as-transposed",
     "causality/future-does-not-change-past",
+    ONE,
     symptom="a view was used where a transpose was meant: keys of several tokens are mixed",
     source="hyunwoongko/transformer 391c9cd",
 )
@@ -78,6 +81,7 @@ class AttentionOverHeads(PlainMultiHead):
     "heads-interleaved",
     ARRANGED,
     ALONE,
+    SPLIT,
     symptom="head h takes every H-th column: checkpoints of others do not fit",
 )
 class HeadsInterleaved(PlainMultiHead):
@@ -91,6 +95,7 @@ class HeadsInterleaved(PlainMultiHead):
 @fault(
     "heads-interleaved-by-the-merge",
     SPLIT,
+    ALONE,
     symptom="the output projection learns another order of columns; transferred weights fail",
     source="huggingface/pytorch-image-models b81e79a",
 )
@@ -102,6 +107,7 @@ class HeadsInterleavedByTheMerge(PlainMultiHead):
 @fault(
     "heads-reversed-by-the-merge",
     SPLIT,
+    ALONE,
     symptom="head 0's columns come last",
 )
 class HeadsReversedByTheMerge(PlainMultiHead):
@@ -161,6 +167,7 @@ class HeadsTalkInTheBackwardPass(PlainMultiHead):
 @fault(
     "heads-share-the-queries-of-the-first",
     OWN,
+    SPLIT,
     symptom="one projection serves all heads; the other columns never train",
     source="MarcoMeter/episodic-transformer-memory-ppo#22",
 )
@@ -172,6 +179,7 @@ class HeadsShareTheQueriesOfTheFirst(PlainMultiHead):
 @fault(
     "heads-share-keys-and-values",
     SPLIT,
+    OWN,
     symptom="all query heads read the first head's keys and values",
     source="PSAL-POSTECH/ONNXim#34",
 )
@@ -288,6 +296,7 @@ class HeadDimFromTheInput(PlainMultiHead):
 @fault(
     "wrapper-reverses-heads",
     CONCATENATED,
+    ARRANGED,
     symptom="head 0's columns come last",
     family="wrapper",
 )
@@ -325,6 +334,7 @@ class WrapperConcatenatesTokens(PlainWrapper):
     "wrapper-interleaves-heads",
     ARRANGED,
     ALONE,
+    CONCATENATED,
     symptom="the heads' columns take turns",
     family="wrapper",
 )
@@ -336,6 +346,7 @@ class WrapperInterleavesHeads(PlainWrapper):
 @fault(
     "wrapper-repeats-the-first-head",
     OWN,
+    CONCATENATED,
     symptom="a loop variable was not used",
     family="wrapper",
 )

@@ -46,6 +46,13 @@ class MaskHidesTheDiagonalButTheFirst(PlainMultiHead):
 @fault(
     "mask-shows-the-next-token",
     LEAK,
+    PREFIX,
+    ZERO,
+    FIRST,
+    EQUAL,
+    HUGE,
+    RENORMALISED,
+    "causality/future-gradient-is-zero",
     symptom="the training loss is too good, generation is poor",
     source="flashinfer-ai/flashinfer#348",
 )
@@ -57,6 +64,8 @@ class MaskShowsTheNextToken(PlainMultiHead):
 @fault(
     "mask-result-discarded",
     LEAK,
+    PREFIX,
+    ZERO,
     symptom="masked_fill without an underscore: nothing is hidden",
     source="lucidrains/flamingo-pytorch#10",
 )
@@ -80,6 +89,7 @@ class MaskTrueTakenForKeep(PlainMultiHead):
 @fault(
     "mask-of-the-wrong-triangle",
     LEAK,
+    FIRST,
     symptom="every token sees itself and the future; the last one sees itself alone",
     family="causal",
 )
@@ -91,6 +101,7 @@ class MaskOfTheWrongTriangle(PlainCausal):
 @fault(
     "mask-fills-with-a-tiny-number",
     LEAK,
+    ZERO,
     symptom="-1e-7 was written where -1e7 was meant: hidden scores become zero, not low",
     source="EleutherAI/gpt-neox 102d09b, hyunwoongko/transformer 9c5515d",
 )
@@ -102,6 +113,7 @@ class MaskFillsWithATinyNumber(PlainMultiHead):
 @fault(
     "mask-times-scores",
     LEAK,
+    ZERO,
     symptom="a hidden score of zero is a score like any other",
     source="georg-wolflein/good-features#1",
 )
@@ -161,6 +173,8 @@ class MaskAddsMinusABillion(PlainCausal):
 @fault(
     "mask-after-softmax",
     SUM,
+    EQUAL,
+    RENORMALISED,
     symptom="rows sum to less than one, early tokens most; contexts shrink",
     source="huggingface/pytorch-image-models#2236 4cca568",
 )
@@ -248,6 +262,7 @@ class MaskGoneAfterTheFirstCall(PlainMultiHead):
     "mask-of-the-first-head-alone",
     LEAK,
     "heads/permuting-heads-permutes-blocks",
+    ZERO,
     symptom="a broadcast along the wrong axis: all other heads see the future",
 )
 class MaskOfTheFirstHeadAlone(PlainMultiHead):

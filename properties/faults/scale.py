@@ -17,12 +17,13 @@ VALUE = "oracle/output-within-bound"
 @fault(
     "scale-by-d-out",
     SPLIT,
+    ODDS,
     symptom="weights flatter than they should be, the more so the more heads",
     source="hyunwoongko/transformer ee92100, lucidrains/vit-pytorch#65",
 )
 class ScaleByDOut(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores / self.d_out**0.5
+        return scores / math.sqrt(self.d_out)
 
 
 @fault("scale-absent", ODDS, symptom="weights too peaked, gradients vanish")
@@ -40,18 +41,19 @@ class ScaleAbsent(PlainMultiHead):
 )
 class ScaleByDIn(PlainCausal):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores / self.d_in**0.5
+        return scores / math.sqrt(self.d_in)
 
 
 @fault(
     "scale-by-heads",
     SPLIT,
+    ODDS,
     symptom="the right answer is still ranked first, with the wrong confidence",
     source="tenstorrent/tt-metal#56789",
 )
 class ScaleByHeads(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores / self.num_heads**0.5
+        return scores / math.sqrt(self.num_heads)
 
 
 @fault(
@@ -62,7 +64,7 @@ class ScaleByHeads(PlainMultiHead):
 )
 class ScaleByTokens(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores / scores.shape[-1] ** 0.5
+        return scores / math.sqrt(scores.shape[-1])
 
 
 @fault(
@@ -72,7 +74,7 @@ class ScaleByTokens(PlainMultiHead):
 )
 class ScaleByContextLength(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores / self.context_length**0.5
+        return scores / math.sqrt(self.context_length)
 
 
 @fault(
@@ -83,7 +85,7 @@ class ScaleByContextLength(PlainMultiHead):
 )
 class ScaleInverted(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores * self.head_dim**0.5
+        return scores * math.sqrt(self.head_dim)
 
 
 @fault("scale-twice", ODDS, symptom="by head_dim, not its root: attention is too flat")
@@ -120,7 +122,7 @@ class ScaleByAWholeRoot(PlainMultiHead):
 )
 class ScaleOfThePaddedHead(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
-        return scores / (-(-self.head_dim // 8) * 8) ** 0.5
+        return scores / math.sqrt(-(-self.head_dim // 8) * 8)
 
 
 @fault(
@@ -176,7 +178,7 @@ class ScaleAbsentForOddHeads(PlainMultiHead):
 class ScaleOfTheFirstHeadAlone(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
         first = scores.new_ones(self.num_heads, 1, 1)
-        first[0] = self.head_dim**0.5
+        first[0] = math.sqrt(self.head_dim)
         return scores / first
 
 
@@ -219,4 +221,4 @@ class ScaleAbsentInSelfAttention(PlainSelf):
 )
 class ScaleInSimplifiedAttention(PlainSimplified):
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
-        return super().score(queries, keys) / queries.shape[-1] ** 0.5
+        return super().score(queries, keys) / math.sqrt(queries.shape[-1])

@@ -56,6 +56,8 @@ class SoftmaxOverTheBatch(PlainCausal):
 @fault(
     "softmax-off-by-one",
     SUM,
+    EQUAL,
+    "context/constant-values-pass-through",
     symptom="one more in the denominator: a head can look at nothing, which is another formula",
 )
 class SoftmaxOffByOne(PlainMultiHead):
@@ -125,6 +127,7 @@ class SumOfSimplifiedAttention(PlainSimplified):
 @fault(
     "log-softmax",
     SUM,
+    SIGN,
     symptom="the weights are logarithms",
 )
 class LogSoftmax(PlainMultiHead):
@@ -135,6 +138,7 @@ class LogSoftmax(PlainMultiHead):
 @fault(
     "weights-centred",
     SUM,
+    SIGN,
     symptom="the mean was subtracted from the weights, not from the scores",
 )
 class WeightsCentred(PlainMultiHead):
@@ -146,6 +150,7 @@ class WeightsCentred(PlainMultiHead):
 @fault(
     "scores-negated",
     LARGER,
+    ODDS,
     symptom="a distance was taken for a likeness: the least alike get most",
 )
 class ScoresNegated(PlainMultiHead):
@@ -156,6 +161,7 @@ class ScoresNegated(PlainMultiHead):
 @fault(
     "scores-without-sign",
     ODDS,
+    LARGER,
     symptom="opposite keys are seen as well as equal ones",
 )
 class ScoresWithoutSign(PlainMultiHead):
@@ -166,6 +172,7 @@ class ScoresWithoutSign(PlainMultiHead):
 @fault(
     "scores-ignored",
     LARGER,
+    ODDS,
     symptom="every token is the mean of its past; the loss falls all the same",
 )
 class ScoresIgnored(PlainMultiHead):

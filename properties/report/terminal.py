@@ -32,7 +32,9 @@ def show(report: Report, console: Console, *, target: str) -> None:
     for line in (*unsupported_lines(report), *provenance(report)):
         console.print(Padding(Text(line, style="dim"), INDENT))
     for result in report.results:
-        if result.status is Status.ERROR or (result.status is Status.FAIL and result.level == "MUST"):
+        if result.status is Status.ERROR or (
+            result.status is Status.FAIL and result.level == "MUST"
+        ):
             title, *rest = failure_lines(result, report, target)
             console.print(Text(f"\n{title}", style=STYLES[result.status]))
             for line in rest:

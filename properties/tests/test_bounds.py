@@ -100,7 +100,15 @@ class UpcastSoftmax(PlainMultiHead):
         return torch.softmax(scores.double(), dim=-1).to(scores.dtype)
 
 
-RIGHT = [ScaledQueries, RootOnBoth, OnlineSoftmax, BaseTwo, Reversed, LowestNumberMask, UpcastSoftmax]
+RIGHT = [
+    ScaledQueries,
+    RootOnBoth,
+    OnlineSoftmax,
+    BaseTwo,
+    Reversed,
+    LowestNumberMask,
+    UpcastSoftmax,
+]
 REFERENCE = find("attention:MultiHeadAttention")[0]
 
 

@@ -11,7 +11,6 @@ from properties.faults import Fault, faults
 from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
 from properties.profiles import PROFILES
 from properties.report import specification
-from properties.result import Report
 from properties.runner import Run, run
 from properties.spec import clauses
 from properties.subject import Subject
@@ -27,18 +26,17 @@ RIGHT = {
 }
 
 
-def verdict_alone(subject: Subject, ids: tuple[str, ...], seed: int = 0) -> Report:
-    """The report on these clauses without those that they depend on, so that none is blocked."""
-    return Run(subject, [clauses()[id] for id in ids], UNREDUCED, seed).report()
+def fails(subject: Subject, id: str) -> bool:
+    """Whether a clause fails, asked without those that it depends on, so that none blocks it."""
+    report = Run(subject, [clauses()[id]], UNREDUCED, 0).report()
+    return [r.status for r in report.results] == ["fail"]
 
 
 @pytest.mark.parametrize("fault", faults().values(), ids=lambda fault: fault.name)
 def test_a_fault_breaks_the_clauses_it_names(fault: Fault) -> None:
     """Each clause that a fault is registered with fails on it, whatever else does."""
     subject = find(fault.module, fault.family)[0]
-    report = verdict_alone(subject, fault.breaks)
-    broken = {r.clause for r in report.results if r.status == "fail"}
-    assert broken == set(fault.breaks)
+    assert [id for id in fault.breaks if not fails(subject, id)] == []
 
 
 def test_every_clause_is_broken_by_a_fault() -> None:
@@ -56,10 +54,14 @@ def test_every_fault_breaks_a_clause_that_exists() -> None:
 
 @pytest.mark.parametrize("family", RIGHT)
 def test_a_right_module_breaks_no_clause(family: str) -> None:
-    """The plain modules that faults change hold every clause of their family, of any level."""
+    """The plain modules that faults change hold every MUST and SHOULD clause of their family.
+
+    Not what MAY be: a NaN in the future reaches every implementation that multiplies by its zero.
+    """
     report = run(find(RIGHT[family], family)[0], profile="quick")
-    wrong = {r.clause: r.message for r in report.results if r.status not in ("pass", "unsupported")}
-    assert wrong == {"causality/nan-future-stays-out": wrong.get("causality/nan-future-stays-out")} or not wrong
+    binding = [r for r in report.results if r.level != "MAY"]
+    assert {r.clause: r.message for r in binding if r.status != "pass"} == {}
+    assert report.conforms
 
 
 def test_a_clause_is_placed_after_those_it_depends_on() -> None:

@@ -128,7 +128,9 @@ def test_a_forward_that_gives_no_attention_output_fails_its_first_clause(
 def test_a_forward_that_prints_does_not_disturb_the_report(module: Path, tmp_path: Path) -> None:
     """What it prints is counted in a note; the JSON report stays readable."""
     report = tmp_path / "report.json"
-    target = overriding(module, "print('noise'); os.system('echo noise'); return super().forward(x)")
+    target = overriding(
+        module, "print('noise'); os.system('echo noise'); return super().forward(x)"
+    )
     code, out, _ = quick(target, "--json", report)
     assert code == 0
     assert "noise" not in out

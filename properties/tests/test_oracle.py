@@ -92,7 +92,13 @@ def small_case() -> Case:
 # ONNX publishes Attention vectors. In scope is what the spec describes: as many key as query heads,
 # values as wide as keys, the scale 1 / sqrt(head_dim), the causal mask or none, no further mask, no
 # cache, no window, no cap. Keys may outnumber queries there; queries are then the first ones.
-OUT_OF_SCOPE = ("scale", "softcap", "left_window_size", "right_window_size", "qk_matmul_output_mode")
+OUT_OF_SCOPE = (
+    "scale",
+    "softcap",
+    "left_window_size",
+    "right_window_size",
+    "qk_matmul_output_mode",
+)
 IN_SCOPE = {
     "test_attention_3d",
     "test_attention_3d_causal",
@@ -201,4 +207,6 @@ def test_gradients_of_the_oracle_have_the_shapes_of_what_they_belong_to() -> Non
     case = small_case()
     assert case.gradients.x.shape == case.x.shape
     found, given_parameters = parameters(case.gradients.parameters), parameters(case.weights)
-    assert {n: a.shape for n, a in found.items()} == {n: a.shape for n, a in given_parameters.items()}
+    assert {n: a.shape for n, a in found.items()} == {
+        n: a.shape for n, a in given_parameters.items()
+    }

@@ -46,7 +46,9 @@ def clause_of(check: Any, **changes: Any) -> Clause:
 
 def statuses(*asked: Clause, profile: Profile = QUICK) -> dict[str, str]:
     """The status of each clause on the reference."""
-    return {r.clause: str(r.status) for r in Run(REFERENCE, list(asked), profile, 0).report().results}
+    return {
+        r.clause: str(r.status) for r in Run(REFERENCE, list(asked), profile, 0).report().results
+    }
 
 
 def test_a_clause_that_holds_passes_and_one_that_does_not_fails() -> None:

@@ -37,7 +37,9 @@ WANTED = {
 @pytest.mark.parametrize("wanted", WANTED)
 def test_sizes_reach_every_coincidence(wanted: str) -> None:
     """Each is found within a thousand draws."""
-    found = find_example(sizes(REFERENCE), WANTED[wanted], settings=settings(max_examples=1000, database=None))
+    found = find_example(
+        sizes(REFERENCE), WANTED[wanted], settings=settings(max_examples=1000, database=None)
+    )
     assert WANTED[wanted](found)
 
 
