@@ -123,7 +123,7 @@ def gradient_budget(
 
 
 def gamma(roundings: int, fmt: Format) -> float:
-    """n u / (1 - n u), the relative error of n roundings; infinite once n u reaches 1."""
+    """The bound n u / (1 - n u), the relative error of n roundings; infinite once n u reaches 1."""
     product = roundings * fmt.unit_roundoff
     return product / (1.0 - product) if product < 1.0 else np.inf
 

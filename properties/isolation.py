@@ -91,7 +91,7 @@ def one_process(request: Request) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with its import path, so that the worker finds the same packages."""
+    """The environment here, with the import path, so that the worker finds the same packages."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return {**os.environ, "PYTHONPATH": path}
 

@@ -105,7 +105,8 @@ def confirm(first: Array, second: Array, allowed: Array) -> None:
 )
 def output_within_bound(case: Case) -> float:
     """The truth is the formula in float64 NumPy, one query at a time, confirmed in sixty decimal
-    digits wherever the case is small, as a reduced counterexample is. The bound follows from the unit roundoff, the sizes and the magnitudes of this example.
+    digits wherever the case is small, as a reduced counterexample is. The bound follows from the
+    unit roundoff, the sizes and the magnitudes of this example.
     """
     expected = undisputed_output(case)
     return near("the formula's", case.output, expected, case.budget.output, "batch token column")

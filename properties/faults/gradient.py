@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -61,8 +62,8 @@ class HalfGradient(torch.autograd.Function):
 )
 class BackwardOfScoresHalved(PlainMultiHead):
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
-        halved: Tensor = HalfGradient.apply(super().score(queries, keys))
-        return halved
+        apply: Callable[[Tensor], Tensor] = HalfGradient.apply
+        return apply(super().score(queries, keys))
 
 
 @fault(

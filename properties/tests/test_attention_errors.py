@@ -115,7 +115,7 @@ def test_wrapped_heads_need_not_divide_d_out():
 def test_refused_constructions_draw_no_random_numbers(family, wrong):
     """A constructor checks before it draws: the global generator stays where it was."""
     before = torch.get_rng_state()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"\d|nan"):
         build(family, **wrong)
     assert torch.equal(torch.get_rng_state(), before)
 
