@@ -298,7 +298,8 @@ def run(
 
     Raises QuestionError for clauses that do not exist or none of which concerns the subject.
     """
-    chosen = Run(subject, select(only), profile_named(profile), seed, fail_fast)
+    clauses = [c for c in select(only) if only or profile == "thorough" or not c.thorough]
+    chosen = Run(subject, clauses, profile_named(profile), seed, fail_fast)
     if listen is not None:
         chosen.listen = listen
     chosen.lost = lost or {}

@@ -44,7 +44,8 @@ class Condition:
 class Clause:
     """One line of the specification.
 
-    examples: how many that count are enough, where one tells as much as many; None: all there are.
+    examples: how many that count are enough, where one tells as much as many; None: all there are;
+    thorough: whether it takes too long for any profile but thorough, unless it is asked for by name.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Clause:
     after: tuple[str, ...]
     check: Check
     examples: int | None = None
+    thorough: bool = False
 
     @property
     def area(self) -> str:
@@ -110,6 +112,7 @@ def clause(
     counts: Condition = ALWAYS,
     after: tuple[str, ...] = ("shape/output-shape",),
     examples: int | None = None,
+    thorough: bool = False,
 ) -> Callable[[Check], Check]:
     """Register the decorated check as a clause."""
     if id in _registry:
@@ -126,6 +129,7 @@ def clause(
             after,
             check,
             examples,
+            thorough,
         )
         return check
 

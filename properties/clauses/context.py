@@ -71,11 +71,11 @@ def constant_values_pass_through(case: Case) -> float:
     own = exact_inputs(case)
     t, first = own.trace, np.broadcast_to(own.trace.values[:, :, :1], own.trace.values.shape)
     if case.subject.family == "plain":
-        probe = replace(case, x=first[:, 0])
+        own = probe = replace(case, x=first[:, 0])
     else:
         probe = with_queries_keys_values(own, t.queries, t.keys, first)
     constant = merge(first)
-    allowed = mixing(own, np.abs(constant))
+    allowed = mixing(own, np.abs(constant))  # the scores of `own` are those of the probe
     return near("the value", probe.output, constant, allowed, "batch token column")
 
 

@@ -54,6 +54,7 @@ def too_many_tokens(case: Case) -> float:
     Level.SHOULD,
     "More tokens than context_length raise an error.",
     needs={"context-length"},
+    examples=40,
 )
 def too_many_tokens_raise(case: Case) -> None:
     """Who says how long a sequence may become wants to hear of a longer one: the positions of the
@@ -221,6 +222,7 @@ def dropout_out_of_range(case: Case) -> float:
     Level.SHOULD,
     "A dropout below 0 or above 1 is refused at construction.",
     needs={"dropout"},
+    examples=40,
 )
 def dropout_out_of_range_at_construction(case: Case) -> None:
     """A model is often built long before it is trained. NaN is left to training, for `nn.Dropout`
@@ -262,6 +264,7 @@ def refusing_changes_nothing(case: Case) -> float:
     "error/messages-name-the-numbers",
     Level.SHOULD,
     "The text of an error names the offending numbers.",
+    examples=40,
 )
 def messages_name_the_numbers(case: Case) -> None:
     """A reader sees at once what was given: 7 tokens where 6 fit, d_out 10 for 4 heads, p = 1.5."""

@@ -171,6 +171,7 @@ def batch_of_one_and_one_token_keep_their_axes(case: Case) -> None:
     Level.SHOULD,
     "A batch without items gives an output without items.",
     needs={"batched"},
+    examples=40,
 )
 def empty_batch(case: Case) -> None:
     """The last batch of a filtered data set may be empty; sums over nothing are defined."""

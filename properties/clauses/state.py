@@ -159,6 +159,7 @@ def deep_copy(case: Case) -> float:
     "A pickled module, once loaded, does what the original does.",
     needs={"module"},
     counts=SEVERAL_TOKENS,
+    examples=40,
 )
 def pickled(case: Case) -> float:
     """Workers of another process get their module that way. A class is pickled by its name; where

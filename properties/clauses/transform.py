@@ -30,6 +30,7 @@ AXES = "batch token column"
     "`torch.func.functional_call` with another module's parameters gives that module's output.",
     families=PROJECTED_FAMILIES,
     needs={"module"},
+    examples=40,
 )
 def functional_call(case: Case) -> float:
     """Gradients per example and ensembles call one module with many sets of parameters. What is
@@ -84,6 +85,7 @@ def quietly() -> Iterator[None]:
     Level.SHOULD,
     "`torch.vmap` over the items of a batch gives what a loop over them gives.",
     needs={"module"},
+    examples=40,
 )
 def vmap_equals_loop(case: Case) -> float:
     """No step may look at a value in order to decide what to do next, or write into a tensor that
@@ -121,4 +123,24 @@ def export_equals_eager(case: Case) -> float:
         return result
 
     output = transformed("torch.export", call, instance, case.x)
+    return near("the module's own", output, case.output, difference(case), AXES)
+
+
+@clause(
+    "transform/compile-equals-eager",
+    Level.SHOULD,
+    "The module compiled by `torch.compile` computes what the module computes.",
+    needs={"module"},
+    examples=2,
+    thorough=True,
+)
+def compile_equals_eager(case: Case) -> float:
+    """What is traced and rewritten must not depend on what Python saw while it was traced. The
+    rewritten program is run as it is (backend aot_eager): the code that a compiler makes of it is no
+    part of the subject.
+    """
+    instance = case.build()
+    torch.compiler.reset()  # what another case has left would count against the limit of variants
+    compiled = torch.compile(instance.module, backend="aot_eager")
+    output = transformed("torch.compile", compiled, instance, case.x)
     return near("the module's own", output, case.output, difference(case), AXES)

@@ -108,3 +108,14 @@ class ScaleLostInTheCompiler(PlainMultiHead):
 class MaskLeftOutOfTheExportedProgram(PlainCausal):
     def hide(self, scores: Tensor) -> Tensor:
         return scores if torch.compiler.is_compiling() else super().hide(scores)
+
+
+@fault(
+    "scale-lost-by-compiling",
+    "transform/compile-equals-eager",
+    symptom="the compiled model is subtly worse than the one that was validated",
+    source="pytorch/pytorch#174049 (a pattern replaced by a kernel that ignores the scale)",
+)
+class ScaleLostByCompiling(PlainMultiHead):
+    def scale(self, scores: Tensor) -> Tensor:
+        return scores if torch.compiler.is_compiling() else super().scale(scores)

@@ -49,6 +49,7 @@ def section(clause: Clause) -> str:
         f"- families: {families}",
         f"- needs: {', '.join(sorted(clause.needs)) or 'nothing'}",
         f"- an example counts when it has: {clause.counts.words}",
+        *(["- asked at profile thorough, or by name"] if clause.thorough else []),
         f"- after: {', '.join(clause.after) or 'nothing'}",
     ]
     return "\n".join(lines)
