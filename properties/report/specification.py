@@ -9,9 +9,11 @@ from pathlib import Path
 from rich.table import Table
 
 from properties.errors import QuestionError
+from properties.faults import faults
 from properties.spec import Clause, area_rank, clauses, select
 from properties.subject import FAMILIES
 
+NAMED = 6
 MARK = "<!-- Below this line: written by `python -m properties.report.specification`. -->"
 
 
@@ -51,8 +53,16 @@ def section(clause: Clause) -> str:
         f"- an example counts when it has: {clause.counts.words}",
         *(["- asked at profile thorough, or by name"] if clause.thorough else []),
         f"- after: {', '.join(clause.after) or 'nothing'}",
+        f"- faults it catches: {known_faults(clause)}",
     ]
     return "\n".join(lines)
+
+
+def known_faults(clause: Clause) -> str:
+    """The names of faults that break the clause, a few of them where there are many."""
+    names = [fault.name for fault in faults().values() if clause.id in fault.breaks]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def by_area() -> list[Clause]:
