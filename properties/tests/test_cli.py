@@ -163,7 +163,7 @@ def test_what_one_clause_does_to_the_process_leaves_the_others_their_verdict(
         overriding(module, body), "--profile", "quick", "--timeout", "15", "--only", *only
     )
     assert code == 2
-    assert "ERROR dropout/survivors-are-exactly-scaled" in out
+    assert "ERROR dropout/" in out
     assert said in out
     assert re.search(r"pass .*weights/rows-sum-to-one", out)
 
