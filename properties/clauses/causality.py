@@ -50,7 +50,10 @@ def future_does_not_change_past(case: Case) -> float:
     families=CAUSAL_FAMILIES,
     needs={"module"},
     counts=SEVERAL_TOKENS,
-    after=("causality/future-does-not-change-past",),
+    after=(
+        "causality/future-does-not-change-past",
+        "causality/every-past-token-is-seen",
+    ),
 )
 def future_gradient_is_zero(case: Case) -> float:
     """A mask that only corrects values leaves the way back open. Exactly zero with minus infinity
@@ -114,7 +117,11 @@ def first_token_returns_its_own_value(case: Case) -> float:
     Level.MUST,
     "A query gives a weight above zero to every key that is not hidden from it, however far away.",
     needs={"projections"},
-    after=("numerics/deterministic-in-eval",),
+    after=(
+        "numerics/deterministic-in-eval",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def every_past_token_is_seen(case: Case) -> None:
     """A mask may also hide too much: a window, a shifted diagonal, a mask of a fixed size. The

@@ -308,6 +308,7 @@ def independent(case: Case, axis: str) -> float:
     "In eval mode the output does not depend on the dropout probability.",
     needs={"dropout"},
     counts=A_CHANCE,
+    after=("numerics/deterministic-in-eval",),
 )
 def inert_in_eval(case: Case) -> float:
     """Dropout belongs to training. The output at probability p is what it is at p = 0, and drawing
@@ -343,6 +344,12 @@ def zero_p_is_inert_in_training(case: Case) -> float:
     "In training with dropout the output has the shape that it has in eval mode.",
     needs={"dropout"},
     counts=A_CHANCE,
+    after=(
+        "shape/output-shape",
+        "causality/every-past-token-is-seen",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
 )
 def keeps_the_shape(case: Case) -> None:
     """Training often takes a path of its own, which raises or returns something else besides. All

@@ -51,7 +51,10 @@ STEEP_IN_RANGE = Condition(
     "The gradients of input and parameters are the slopes of the subject's own output.",
     needs={"module", "float64"},
     counts=SEVERAL_TOKENS,
-    after=("numerics/deterministic-in-eval",),
+    after=(
+        "numerics/deterministic-in-eval",
+        "causality/every-past-token-is-seen",
+    ),
 )
 def gradcheck(case: Case) -> None:
     """torch.autograd.gradcheck in float64: central differences against the backward pass, whatever

@@ -69,6 +69,7 @@ def non_negative(case: Case) -> float:
     counts=SEVERAL_TOKENS,
     after=(
         "causality/future-does-not-change-past",
+        "weights/rows-sum-to-one",
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
     ),
