@@ -25,7 +25,7 @@ def main() -> None:
     report = replace(report, subject="docs/leaky.py:LeakyAttention", seconds=round(report.seconds))
     console = Console(record=True, width=100, file=StringIO(), force_terminal=True)
     console.print(f"$ {COMMAND}", style="bold")
-    show(replace(report, results=chosen[:SHOWN]), console, target=COMMAND.rpartition(" ")[2])
+    show(replace(report, results=chosen[:SHOWN]), console)
     console.save_svg(str(HERE / "verdict.svg"), title="a verdict", theme=DIMMED_MONOKAI)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CANNOT_ASK = 2
+"""The exit code of a question that could not be asked, in full or at all."""
+
 
 class QuestionError(Exception):
     """The question could not be asked: a target, an option or an adapter is not usable.

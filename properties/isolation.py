@@ -29,6 +29,7 @@ class Request:
     options: dict[str, Any]
     timeout: float
     progress: Progress = lambda subject, phase, done, total: None
+    arrived: Callable[[Report], None] = lambda report: None
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
@@ -108,6 +109,7 @@ def take(request: Request, event: dict[str, Any]) -> None:
         case {"event": "report", "report": report}:
             request.reports.append(Report.from_dict(report))
             request.done, request.lost = request.done + 1, {}
+            request.arrived(request.reports[-1])
         case {"event": "refused", "name": name, "message": message}:
             request.refused[name] = message
             request.done, request.lost = request.done + 1, {}

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from properties.case import Case, parameters
-
-SCHEMA = "attention-properties/report/1"
 
 
 class Status(StrEnum):
@@ -30,7 +26,8 @@ class Result:
     """One clause's verdict on one subject.
 
     examples: how many were checked; counted: how many of them met the clause's condition; margin:
-    the largest share of an error budget that was used, None where the clause has no tolerance.
+    the largest share of an error budget that was used, None where the clause has no tolerance;
+    behaves_like: wrong formulas that explain a failure; evidence: grids worth drawing.
     """
 
     clause: str
@@ -42,6 +39,8 @@ class Result:
     margin: float | None = None
     message: str = ""
     counterexample: dict[str, Any] | None = None
+    behaves_like: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,16 +97,6 @@ class Report:
         data = {k: v for k, v in data.items() if k not in ("conforms", "failed")}
         results = [Result(**{**r, "status": Status(r["status"])}) for r in data.pop("results")]
         return cls(results=results, **data)
-
-    def to_json(self) -> str:
-        """The report as a JSON document of the versioned schema, alone in its list."""
-        return as_json([self])
-
-
-def as_json(reports: Iterable[Report]) -> str:
-    """Reports as one JSON document of the versioned schema."""
-    document = {"schema": SCHEMA, "reports": [report.to_dict() for report in reports]}
-    return json.dumps(document, indent=2, allow_nan=False, default=float)
 
 
 def describe_case(case: Case) -> dict[str, Any]:

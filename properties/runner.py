@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from io import StringIO
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -22,7 +23,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from properties.assertions import Violation
 from properties.case import Case
+from properties.diagnosis import behaves_like
 from properties.errors import DisputeError, QuestionError, SubjectError
+from properties.evidence import evidence
 from properties.profiles import Profile, profile_named
 from properties.reduction import reduce_case
 from properties.result import Report, Result, Status, describe_case
@@ -45,6 +48,8 @@ class Tally:
     status: Status | None = None
     message: str = ""
     case: Case | None = None
+    behaves_like: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] | None = None
 
     @property
     def standing(self) -> bool:
@@ -74,6 +79,8 @@ class Tally:
             margin=self.margin,
             message=self.message,
             counterexample=describe_case(self.case) if self.case else None,
+            behaves_like=self.behaves_like,
+            evidence=self.evidence,
         )
 
 
@@ -96,6 +103,7 @@ class Run:
         with quiet_and_repeatable(), redirect_stdout(printed):
             tallies = self.tallies()
             self.go(tallies)
+            explain(tallies)
         notes = list(self.subject.notes)
         if printed.getvalue():
             notes.append(
@@ -212,6 +220,14 @@ def keep_roots(tallies: Mapping[str, Tally]) -> None:
         if tally.status is Status.FAIL and broken:
             tally.status, tally.case = Status.BLOCKED, None
             tally.message = f"needs {broken[0]}, which does not hold"
+
+
+def explain(tallies: Mapping[str, Tally]) -> None:
+    """Give each failure its name and its pictures."""
+    for tally in tallies.values():
+        if tally.status is Status.FAIL and tally.case is not None:
+            tally.behaves_like = behaves_like(tally.case)
+            tally.evidence = evidence(tally.clause.id, tally.case)
 
 
 def judge(clause: Clause, case: Case) -> Outcome:

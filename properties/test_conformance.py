@@ -16,7 +16,7 @@ def test_clause_holds(attention_clause: Any, attention_result: tuple[Result, Rep
     result, report = attention_result
     if result.status is Status.PASS:
         return
-    text = "\n".join(failure_lines(result, report, target=report.subject))
+    text = "\n".join(failure_lines(result, report))
     if result.status is Status.UNSUPPORTED:
         pytest.skip(text)
     if result.status is Status.FAIL and result.level != "MUST":

@@ -26,8 +26,8 @@ STYLES = {
 INDENT = (0, 0, 0, 2)
 
 
-def show(report: Report, console: Console, *, target: str) -> None:
-    """Print the whole report; `target` is what the reader typed, for the command that repeats it."""
+def show(report: Report, console: Console) -> None:
+    """Print the whole report."""
     console.print(headline(report))
     for line in (*unsupported_lines(report), *provenance(report)):
         console.print(Padding(Text(line, style="dim"), INDENT))
@@ -35,7 +35,7 @@ def show(report: Report, console: Console, *, target: str) -> None:
         if result.status is Status.ERROR or (
             result.status is Status.FAIL and result.level == "MUST"
         ):
-            title, *rest = failure_lines(result, report, target)
+            title, *rest = failure_lines(result, report)
             console.print(Text(f"\n{title}", style=STYLES[result.status]))
             for line in rest:
                 console.print(Text(f"  {line}"), soft_wrap=True)  # to be copied whole
@@ -97,7 +97,7 @@ def provenance(report: Report) -> list[str]:
     return lines + [f"note: {note}" for note in report.notes]
 
 
-def failure_lines(result: Result, report: Report, target: str) -> list[str]:
+def failure_lines(result: Result, report: Report) -> list[str]:
     """Requirement, expected and actual, the smallest case and the command that repeats it."""
     lines = [
         f"{result.status.upper()} {result.clause}  {result.level}",
@@ -108,10 +108,11 @@ def failure_lines(result: Result, report: Report, target: str) -> list[str]:
         lines += [f"expected  {expected.removeprefix('expected ')}", f"got       {actual}"]
     else:
         lines.append(result.message)
+    lines += [f"behaves like: {name}" for name in result.behaves_like]
     if result.counterexample:
         lines.append("smallest case found")
         lines += [f"  {line}" for line in case_lines(result.counterexample)]
-    command = f"attention-properties check {target} --only {result.clause}"
+    command = f"attention-properties check {report.subject} --only {result.clause}"
     lines.append(f"again     {command} --profile {report.profile} --seed {report.seed}")
     return lines
 

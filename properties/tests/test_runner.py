@@ -18,6 +18,7 @@ from properties.faults import faults
 from properties.faults.plain import PlainMultiHead
 from properties.profiles import PROFILES, Profile
 from properties.reduction import reduce_case
+from properties.report.document import as_json
 from properties.result import Report, Result, Status
 from properties.runner import Run, draw, judge, run
 from properties.spec import Clause, Condition, Level, clauses
@@ -197,7 +198,7 @@ def test_a_report_survives_its_json() -> None:
     """What is written can be read back, schema and all."""
     subject = find(faults()["scale-absent"].module, "multihead")[0]
     report = run(subject, profile="quick", only=["oracle/output-within-bound"])
-    document = json.loads(report.to_json())
+    document = json.loads(as_json([report]))
     assert document["schema"] == "attention-properties/report/1"
     assert Report.from_dict(document["reports"][0]) == report
 

@@ -1,0 +1,59 @@
+"""What several commands take, and the exit code they share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from properties.errors import CANNOT_ASK
+
+if TYPE_CHECKING:
+    from properties.result import Report
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    """TARGET, the implementation to ask about."""
+    command.add_argument(
+        "target",
+        metavar="TARGET",
+        help="package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name; "
+        "without a name, every attention class in it",
+    )
+    command.add_argument(
+        "--family", help="plain, self, causal, wrapper or multihead; found if not said"
+    )
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """How much is asked, and when to give up."""
+    command.add_argument("--profile", default="ci", help="quick, ci (default) or thorough")
+    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same verdict")
+    command.add_argument("--only", nargs="+", metavar="CLAUSE", help="clauses or areas, by id")
+    command.add_argument(
+        "--timeout",
+        type=positive,
+        default=60.0,
+        metavar="SECONDS",
+        help="end the subject when one step of the check takes longer (default 60)",
+    )
+
+
+def positive(text: str) -> float:
+    """A number of seconds above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def exit_code(reports: Iterable[Report], refused: Mapping[str, str]) -> int:
+    """The worst of the reports; why a subject was refused goes to standard error."""
+    for reason in refused.values():
+        print(f"attention-properties: {reason}", file=sys.stderr)
+    codes = {report.exit_code for report in reports} | ({CANNOT_ASK} if refused else set())
+    return 1 if 1 in codes else max(codes, default=CANNOT_ASK)
