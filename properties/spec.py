@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from properties.areas import AREAS
 from properties.case import Case
 from properties.errors import QuestionError
 from properties.subject import EXPECTED, FAMILIES, Subject
@@ -44,6 +45,7 @@ class Condition:
 class Clause:
     """One line of the specification.
 
+    unless: capabilities with which the question makes no sense;
     examples: how many that count are enough, where one tells as much as many; None: all there are;
     thorough: whether it takes too long for any profile but thorough, unless it is asked for by name.
     """
@@ -56,6 +58,7 @@ class Clause:
     counts: Condition
     after: tuple[str, ...]
     check: Check
+    unless: frozenset[str] = frozenset()
     examples: int | None = None
     thorough: bool = False
 
@@ -72,7 +75,8 @@ class Clause:
     def concerns(self, subject: Subject) -> bool:
         """Whether the spec asks this of the subject: by its family, and by what it offers beyond it."""
         beyond = self.needs - EXPECTED[subject.family] - _TESTING
-        return subject.family in self.families and beyond <= subject.offers
+        asked = beyond <= subject.offers and not self.unless & subject.offers
+        return subject.family in self.families and asked
 
     def missing(self, subject: Subject) -> list[str]:
         """The capabilities that the clause needs and the subject lacks, sorted."""
@@ -81,23 +85,6 @@ class Clause:
 
 
 _TESTING = frozenset({"projections"})  # what the suite needs in order to look, whatever the family
-AREAS = (
-    "shape",
-    "error",
-    "weights",
-    "causality",
-    "heads",
-    "context",
-    "projection",
-    "symmetry",
-    "oracle",
-    "dropout",
-    "numerics",
-    "gradient",
-    "state",
-    "transform",
-)
-"""The order in which a reader meets them; an area that is not named here comes last."""
 ALWAYS = Condition("any example", lambda case: True)
 _registry: dict[str, Clause] = {}
 
@@ -111,6 +98,7 @@ def clause(
     needs: Iterable[str] = (),
     counts: Condition = ALWAYS,
     after: tuple[str, ...] = ("shape/output-shape",),
+    unless: Iterable[str] = (),
     examples: int | None = None,
     thorough: bool = False,
 ) -> Callable[[Check], Check]:
@@ -128,6 +116,7 @@ def clause(
             counts,
             after,
             check,
+            frozenset(unless),
             examples,
             thorough,
         )

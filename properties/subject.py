@@ -30,6 +30,7 @@ CAPABILITIES = {
     "qkv-bias": "the constructor chooses whether queries, keys and values have a bias",
     "always-biased": "queries, keys and values always have a bias",
     "dropout": "the constructor takes a dropout probability",
+    "own-head-dim": "the constructor takes head_dim beside d_out and the number of heads",
     "context-length": "the constructor takes the largest number of tokens",
     "rectangular": "d_in may differ from the width of all heads together",
     "batched": "the input may have a batch axis: (B, T, d_in)",
@@ -123,6 +124,7 @@ class Subject(ABC):
     matched: Mapping[str, str] = {}
     lacking: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
 
     @abstractmethod
     def build(self, config: Config, weights: Weights | None) -> Any:

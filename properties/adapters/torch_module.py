@@ -208,6 +208,8 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
     draft.capabilities.add("module")
     if draft.family == "plain":
         return
+    if blueprint.arguments.has("num_heads") and blueprint.arguments.has("head_dim"):
+        draft.capabilities.add("own-head-dim")
     for role, capability in arguments.OPTIONAL.items():
         reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
         draft.settle(capability, blueprint.arguments.has(role), reason)

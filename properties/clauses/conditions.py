@@ -121,6 +121,13 @@ def exact_inputs(case: Case) -> Case:
     )
 
 
+def equal_scores(case: Case) -> Case:
+    """One item whose queries and keys are zero and whose output holds the attention weights."""
+    s = case.sizes
+    zero = np.zeros((1, s.heads, s.tokens, s.tokens))
+    return with_queries_keys_values(case, zero, zero, zero + np.eye(s.tokens))
+
+
 def seen(case: Case) -> Array:
     """(T, T): 1 where query i may see key j, else 0."""
     everything = np.ones((case.sizes.tokens, case.sizes.tokens))

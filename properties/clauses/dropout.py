@@ -39,7 +39,7 @@ CROWD_TOKENS = 32
 ENOUGH = 20  # examples of a law whose sample shows what it must by itself
 RARE = 1.0 / 8.0  # the rate is also looked at where p is this part of itself, near zero
 SEEDS = 2**16  # seeds of cases are below this; a fresh sample takes the next as many
-TRAINS = ("dropout/inert-in-eval", "dropout/keeps-the-shape")
+TRAINS = ("dropout/inert-in-eval", "dropout/keeps-the-shape", "argument/dropout-has-effect")
 SHARING = tuple(
     f"dropout/independent-over-{axis}" for axis in ("batch", "heads", "rows", "columns")
 )

@@ -145,6 +145,7 @@ def wrong_rank(case: Case) -> float:
     Level.MUST,
     "A d_out that the heads do not divide is refused at construction.",
     families={"multihead"},
+    unless={"own-head-dim"},
 )
 def indivisible_heads(case: Case) -> None:
     """Rounding head_dim down leaves columns out; rounding it up makes them from nothing."""

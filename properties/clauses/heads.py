@@ -38,7 +38,7 @@ TWO_HEADS = Condition("at least two heads", lambda case: case.sizes.heads > 1)
     families={"multihead"},
     needs={"projections"},
     counts=SEVERAL_HEADS,
-    after=("numerics/deterministic-in-eval",),
+    after=("argument/num-heads-has-effect",),
 )
 def split_equals_per_head_matmul(case: Case) -> float:
     """The subject with H heads against the same subject with one head, fed with the queries, keys
@@ -166,6 +166,7 @@ def split_from_one(case: Case) -> Array:
         "causality/future-does-not-change-past",
         "causality/every-past-token-is-seen",
         "weights/log-odds-are-scaled-score-differences",
+        "argument/qkv-bias-has-effect",
     ),
 )
 def one_head_equals_causal(case: Case) -> float:

@@ -37,7 +37,7 @@ def projections(case: Case) -> Weights:
     families=PROJECTED_FAMILIES,
     needs={"projections", "qkv-bias"},
     counts=SEVERAL_TOKENS,
-    after=("numerics/deterministic-in-eval",),
+    after=("numerics/deterministic-in-eval", "argument/qkv-bias-has-effect"),
 )
 def biases_take_part(case: Case) -> float:
     """As x W + b = [x 1] [W; b], the biases of one run are the last rows of the matrices in the

@@ -12,9 +12,8 @@ import numpy as np
 from properties.assertions import Violation, near, require
 from properties.bounds import difference
 from properties.case import Case
-from properties.clauses.conditions import SEVERAL_TOKENS
+from properties.clauses.conditions import SEVERAL_TOKENS, equal_scores
 from properties.clauses.shape import emptied
-from properties.devices import with_queries_keys_values
 from properties.dtypes import Array
 from properties.instance import Instance, describe
 from properties.spec import Level, clause
@@ -213,6 +212,7 @@ def dtype_move_takes_the_mask_along(case: Case) -> float:
     Level.MUST,
     "On one instance train() always switches dropout on, and eval() always switches it off.",
     needs={"projections", "dropout", "module"},
+    after=("argument/dropout-has-effect",),
     examples=40,
 )
 def train_and_eval_reach_dropout(case: Case) -> float:
@@ -233,10 +233,3 @@ def train_and_eval_reach_dropout(case: Case) -> float:
         output = instance.run(probe.x, seed=case.seed)
         worst = max(worst, near("in eval", output, probe.output, difference(probe), AXES))
     return worst
-
-
-def equal_scores(case: Case) -> Case:
-    """One item whose queries and keys are zero and whose output holds the attention weights."""
-    s = case.sizes
-    zero = np.zeros((1, s.heads, s.tokens, s.tokens))
-    return with_queries_keys_values(case, zero, zero, zero + np.eye(s.tokens))

@@ -98,6 +98,7 @@ class DropoutScalesInEval(Dropping):
 
 @fault(
     "dropout-ignored",
+    "argument/dropout-has-effect",
     SCALED,
     EXEMPT,
     RATE,

@@ -48,6 +48,18 @@ class MergeWithoutTranspose(PlainMultiHead):
 
 
 @fault(
+    "num-heads-ignored",
+    "argument/num-heads-has-effect",
+    SPLIT,
+    symptom="the argument is accepted; one head as wide as all of them does the work",
+)
+class NumHeadsIgnored(PlainMultiHead):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.num_heads, self.head_dim = 1, self.d_out
+
+
+@fault(
     "keys-viewed-as-transposed",
     "causality/future-does-not-change-past",
     ONE,

@@ -151,7 +151,13 @@ class ValueBiasLost(PlainCausal):
         return queries, keys, without_bias(self.W_value, x)
 
 
-@fault("biases-lost", BIAS, symptom="the flag is accepted and ignored", family="self")
+@fault(
+    "biases-lost",
+    BIAS,
+    "argument/qkv-bias-has-effect",
+    symptom="the flag is accepted and ignored",
+    family="self",
+)
 class BiasesLost(PlainSelf):
     def forward(self, x: Tensor) -> Tensor:
         self.validate(x)

@@ -129,6 +129,7 @@ class FullLengthOnlyAtFirst(PlainCausal):
 @fault(
     "qkv-bias-ignored",
     COUNT,
+    "argument/qkv-bias-has-effect",
     symptom="qkv_bias=True changes nothing; checkpoints with biases do not load",
     source="meta-pytorch/torchtune#2678 dedc209",
 )

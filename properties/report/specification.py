@@ -50,6 +50,7 @@ def section(clause: Clause) -> str:
         "",
         f"- families: {families}",
         f"- needs: {', '.join(sorted(clause.needs)) or 'nothing'}",
+        *([f"- not asked with: {', '.join(sorted(clause.unless))}"] if clause.unless else []),
         f"- an example counts when it has: {clause.counts.words}",
         *(["- asked at profile thorough, or by name"] if clause.thorough else []),
         f"- after: {', '.join(clause.after) or 'nothing'}",

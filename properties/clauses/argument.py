@@ -1,0 +1,142 @@
+"""argument/: what the constructor takes has the effect that its name promises.
+
+An argument that is accepted and ignored is a claim that does not hold. That of context_length is
+looked at by error/too-many-tokens and error/too-many-tokens-raise: a module may well take more
+tokens than it was told, so long as it attends to them rightly.
+
+Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from properties.assertions import require
+from properties.bounds import difference
+from properties.case import Case
+from properties.clauses.conditions import equal_scores
+from properties.clauses.projection import projections
+from properties.devices import with_queries_keys_values
+from properties.dtypes import Array
+from properties.spec import Condition, Level, clause
+from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
+
+FEW = 12  # examples are enough: an argument that is ignored is ignored every time
+DRAWS = 5
+NEARLY_ALL = 0.999
+
+
+def opposite_heads(case: Case) -> Case:
+    """Two tokens of which the even heads look at the later one, the odd heads at the earlier one.
+
+    The output holds the attention weights.
+    """
+    heads = case.sizes.heads
+    signs = np.where(np.arange(heads) % 2, -1.0, 1.0).reshape(1, heads, 1, 1)
+    later = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
+    values = np.broadcast_to(np.eye(2), (1, heads, 2, 2))
+    return with_queries_keys_values(case, 4.0 + 0.0 * signs * later, signs * later, values)
+
+
+def as_one_head(case: Case) -> Case:
+    """The case with the same matrices in a module of one head, as wide as all of them."""
+    return replace(case, sizes=replace(case.sizes, heads=1, head_dim=case.sizes.width))
+
+
+def heads_matter(case: Case) -> bool:
+    """Whether several heads and one are further apart than any rounding of either could hide."""
+    if case.sizes.heads == 1:
+        return False
+    probe = opposite_heads(case)
+    one = as_one_head(probe)
+    return apart(probe, one, np.abs(probe.trace.output - one.trace.output) / 2.0)
+
+
+def apart(first: Case, second: Case, gap: Array) -> bool:
+    """Whether `gap` exceeds both budgets somewhere."""
+    return bool(np.any(gap > first.budget.output + second.budget.output))
+
+
+@clause(
+    "argument/num-heads-has-effect",
+    Level.MUST,
+    "The number of heads changes what the same matrices compute.",
+    families=HEADED_FAMILIES,
+    needs={"projections"},
+    counts=Condition("two heads or more, in a format that tells them from one", heads_matter),
+    after=("numerics/deterministic-in-eval",),
+    examples=FEW,
+)
+def num_heads_has_effect(case: Case) -> None:
+    """Half of the heads look at one token, half at the other. One head as wide as all of them would
+    look at both alike. Where the right outputs of both are further apart than twice their budgets,
+    the subject's must be further apart than these.
+    """
+    if heads_matter(case):
+        probe = opposite_heads(case)
+        one = as_one_head(probe)
+        expected = f"another output of {case.sizes.heads} heads than of one"
+        require(apart(probe, one, np.abs(probe.output - one.output)), expected, "the same")
+
+
+@clause(
+    "argument/dropout-has-effect",
+    Level.MUST,
+    "In training the dropout probability drops weights.",
+    needs={"projections", "dropout", "module"},
+    after=("dropout/keeps-the-shape",),
+    examples=FEW,
+)
+def dropout_has_effect(case: Case) -> None:
+    """All scores are equal and the weights visible, so that a dropped one shows in any dtype. Five
+    draws that all keep the only weight though p is 0.999 have a probability of 1e-15.
+    """
+    probe = equal_scores(case)
+    instance = probe.build(dropout=NEARLY_ALL)
+    draws = (
+        instance.run(probe.x, training=True, seed=seed)
+        for seed in range(case.seed, case.seed + DRAWS)
+    )
+    dropped = any(np.any(abs(draw) < 0.5 * abs(probe.output)) for draw in draws)
+    require(dropped, f"dropped weights in training at p = {NEARLY_ALL}", "none")
+
+
+@clause(
+    "argument/qkv-bias-has-effect",
+    Level.MUST,
+    "With qkv_bias the values have a bias that reaches the output.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections", "qkv-bias"},
+    after=("numerics/deterministic-in-eval",),
+    examples=FEW,
+)
+def qkv_bias_has_effect(case: Case) -> None:
+    """Every weight of a row goes to the same bias of 1, so with values that are zero, and the
+    identity as output projection, the output is 1 with the bias and 0 without.
+    """
+    probe = only_a_bias(case)
+    require(
+        bool(np.all(np.abs(probe.output - 1.0) <= 0.5 + difference(probe))),
+        "an output of 1, the bias of the values",
+        f"{probe.output.flat[np.argmax(np.abs(probe.output - 1.0))]:.9g}",
+    )
+
+
+def only_a_bias(case: Case) -> Case:
+    """The case with value bias 1, all other parameters zero but the identity at the end."""
+    w, width = projections(case), case.sizes.width
+    zero, vector = np.zeros_like(w.value), np.zeros(width)
+    weights = replace(
+        w,
+        query=zero,
+        key=zero,
+        value=zero,
+        query_bias=vector,
+        key_bias=vector,
+        value_bias=np.ones(width),
+        out=None if w.out is None else np.eye(width),
+        out_bias=None if w.out_bias is None else vector,
+    )
+    return replace(case, bias=True, weights=weights)
