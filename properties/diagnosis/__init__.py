@@ -1,0 +1,22 @@
+"""A failure's name: the wrong formula that a subject's output agrees with, if there is one.
+
+`catalogue` holds the wrong formulas, `match` holds them against the subject, `dropout` knows what
+goes wrong in training. What is claimed is true of every example tried; where nothing fits, nothing
+is claimed.
+"""
+
+from __future__ import annotations
+
+from properties.case import Case
+from properties.diagnosis.dropout import habits
+from properties.diagnosis.match import formulas
+
+NOT_A_FORMULA = frozenset({"error", "state", "transform"})
+"""Areas whose laws a module may break whatever its formula is."""
+
+
+def behaves_like(clause: str, case: Case) -> list[str]:
+    """The wrong formulas that explain why a case fails a clause, each with where to look."""
+    if clause.partition("/")[0] in NOT_A_FORMULA:
+        return []
+    return habits(case) if "dropout" in clause else formulas(case)

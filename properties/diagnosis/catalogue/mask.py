@@ -1,0 +1,194 @@
+"""Wrong masks: what a query sees, and what becomes of what it does not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from properties.bounds import Near
+from properties.diagnosis.arithmetic import moved, over, plus, softmax, total
+from properties.diagnosis.catalogue import wrong
+from properties.diagnosis.formula import Formula, Seen
+from properties.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES, Sizes
+
+MASK = "the triu or tril of the mask, its diagonal, and whether True means hidden"
+APPLIED = "whether the result of masked_fill is used, and is_causal passed on"
+FILL = "the constant that hidden scores are filled with; it should be minus infinity"
+AFTER = "the order of mask and softmax"
+BROADCAST = "the axes that the mask is broadcast along"
+
+
+def places(tokens: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """The number of the query (T, 1) and of the key (1, T)."""
+    numbers = np.arange(tokens)
+    return numbers[:, None], numbers[None, :]
+
+
+def mask(
+    called: str,
+    seen: Callable[[Sizes], Seen],
+    look: str = MASK,
+    families: Iterable[str] = CAUSAL_FAMILIES,
+) -> None:
+    """Enter a mask, for each thing that may stand in a row that sees nothing."""
+    for row in (lambda tokens: np.nan, lambda tokens: 0.0, lambda tokens: 1.0 / tokens):
+        enter(called, seen, look, families, row)
+
+
+def enter(
+    called: str,
+    seen: Callable[[Sizes], Seen],
+    look: str,
+    families: Iterable[str],
+    row: Callable[[int], float],
+) -> None:
+    """Enter a mask with row(T) for the weights of a query that sees nothing."""
+
+    @wrong(called, look, families)
+    class Masked(Formula):
+        """Another mask."""
+
+        def seen(self) -> Seen:
+            return seen(self.sizes)
+
+        def normalise(self, scores: Near) -> Near:
+            return softmax(scores, self.seen(), -1, self.fmt, row(self.sizes.tokens))
+
+
+def triangle(ahead: int) -> Callable[[Sizes], Seen]:
+    """Query i sees the keys up to i + ahead."""
+
+    def seen(s: Sizes) -> Seen:
+        query, key = places(s.tokens)
+        return key <= query + ahead
+
+    return seen
+
+
+def past_alone_but_for_the_first(s: Sizes) -> Seen:
+    """The first token sees itself, every other one its past alone."""
+    seen = triangle(-1)(s)
+    seen[0, 0] = True
+    return seen
+
+
+def others(s: Sizes) -> Seen:
+    """All but itself."""
+    return ~np.eye(s.tokens, dtype=bool)
+
+
+def for_the_first(s: Sizes, axis: int) -> Seen:
+    """The mask for the first batch item (axis 0) or the first head (axis 1) alone."""
+    number = s.batch if axis == 0 else s.heads
+    first = np.arange(number).reshape((-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1)) == 0
+    return ~first | triangle(0)(s)
+
+
+def for_all_heads_but_the_last(s: Sizes) -> Seen:
+    """The last of several heads sees the future."""
+    last = np.arange(s.heads) == s.heads - 1
+    return (last & (s.heads > 1))[:, None, None] | triangle(0)(s)
+
+
+mask("mask hides a token's own place: the diagonal is off by one", triangle(-1))
+mask(
+    "mask hides a token's own place, but not the first one's",
+    past_alone_but_for_the_first,
+)
+mask("mask shows the next token: the diagonal is off by one", triangle(1))
+mask("mask inverted: the future alone is seen", lambda s: ~triangle(0)(s))
+mask("mask transposed: a token sees itself and the future", lambda s: triangle(0)(s).T)
+mask("mask aligned to the bottom right", lambda s: triangle(s.context_length - s.tokens)(s))
+mask("future not hidden", lambda s: np.ones((s.tokens, s.tokens), bool), APPLIED)
+mask("mask hides a token's own place alone", others)
+mask(
+    "mask for the first head alone",
+    lambda s: for_the_first(s, 1),
+    BROADCAST,
+    HEADED_FAMILIES,
+)
+mask("mask for the first batch item alone", lambda s: for_the_first(s, 0), BROADCAST)
+mask("mask missing in the last head", for_all_heads_but_the_last, BROADCAST, HEADED_FAMILIES)
+mask(
+    "future hidden where all should be seen",
+    triangle(0),
+    "a causal mask that does not belong there",
+    set(FAMILIES) - CAUSAL_FAMILIES,
+)
+
+
+class Filled(Formula):
+    """Hidden scores become another number, and are seen."""
+
+    def fill(self, hidden: Near) -> Near:
+        """What hidden scores become."""
+        return moved(hidden, np.zeros_like)
+
+    def normalise(self, scores: Near) -> Near:
+        filled, own = self.fill(scores), self.seen()
+        both = Near(
+            np.where(own, scores.value, filled.value), np.where(own, scores.error, filled.error)
+        )
+        return softmax(both, np.ones_like(own), -1, self.fmt)
+
+
+@wrong("hidden scores filled with zero before the softmax", FILL, CAUSAL_FAMILIES)
+class FilledWithZero(Filled):
+    """Multiplied by a mask, or filled with 0."""
+
+
+class FilledWith(Filled):
+    """A constant."""
+
+    number = 0.0
+
+    def fill(self, hidden: Near) -> Near:
+        rounded = np.full_like(hidden.error, abs(self.number) * self.fmt.unit_roundoff)
+        return Near(np.full_like(hidden.value, self.number), rounded)
+
+
+for number in (-1e-7, -1e-9, -1e-10, -1e-12, 1e-10, 1e-12):  # as they have been found
+
+    @wrong("hidden scores filled with a tiny number before the softmax", FILL, CAUSAL_FAMILIES)
+    class FilledWithATinyNumber(FilledWith):
+        """The sign of the exponent is that of the number."""
+
+    FilledWithATinyNumber.number = number
+
+
+@wrong("one subtracted from hidden scores: the mask is used as a bias", FILL, CAUSAL_FAMILIES)
+class OneLess(Filled):
+    """A mask of zeros and ones taken for one that is added."""
+
+    step = -1.0
+
+    def fill(self, hidden: Near) -> Near:
+        step = np.full_like(hidden.value, self.step)
+        return plus(hidden, Near(step, np.zeros_like(step)), self.fmt)
+
+
+@wrong("one added to hidden scores: the mask is used as a bias", FILL, CAUSAL_FAMILIES)
+class OneMore(OneLess):
+    """The same with the other sign."""
+
+    step = 1.0
+
+
+@wrong("mask after the softmax, not renormalised", AFTER, CAUSAL_FAMILIES)
+class MaskAfterSoftmax(Formula):
+    """Rows sum to less than one."""
+
+    def normalise(self, scores: Near) -> Near:
+        weights = softmax(scores, np.ones_like(self.seen()), -1, self.fmt)
+        return moved(weights, lambda array: np.where(self.seen(), array, 0.0))
+
+
+@wrong("mask after the softmax, renormalised", AFTER, CAUSAL_FAMILIES)
+class MaskAfterSoftmaxRenormalised(MaskAfterSoftmax):
+    """Zero by zero where the future takes all."""
+
+    def normalise(self, scores: Near) -> Near:
+        weights = super().normalise(scores)
+        return over(weights, total(weights, -1, self.fmt), self.fmt)

@@ -1,0 +1,371 @@
+"""A failure has a name: every wrong formula is recognised, and nothing is called by a wrong name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from properties.bounds import budget
+from properties.diagnosis import behaves_like
+from properties.diagnosis.catalogue import catalogue
+from properties.diagnosis.dropout import habits
+from properties.diagnosis.examples import battery, predicted
+from properties.diagnosis.formula import Formula
+from properties.diagnosis.match import formulas
+from properties.errors import SubjectError
+from properties.faults import faults
+from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
+from properties.profiles import PROFILES
+from properties.runner import Run, quiet_and_repeatable
+from properties.spec import clauses
+from properties.strategies import pinned_cases
+from properties.subject import FAMILIES, Subject
+from properties.targets import find
+
+DATA = Path(__file__).parent / "data" / "names.toml"
+NAMES = {
+    fault: [names] if isinstance(names, str) else names
+    for fault, names in tomllib.loads(DATA.read_text(encoding="utf-8")).items()
+}
+UNREDUCED = replace(PROFILES["quick"], reduction=0)
+ONE_EACH = list({tuple(names): fault for fault, names in reversed(NAMES.items())}.values())
+"""A fault for each name; `benchmarks/naming.py` asks for all of them."""
+UNRELATED = (
+    "scale-off-by-a-millionth",
+    "temperature-left-on",
+    "weights-smoothed",
+    "heads-talk",
+    "values-clipped",
+    "context-normalised",
+    "queries-normalised",
+    "rotary-positions-left-on",
+    "batch-statistics",
+    "keys-detached",
+    "dropout-rate-off-by-two-percent",
+    "dropout-is-gaussian-noise",
+)
+RIGHT = {
+    "plain": "attention:SimplifiedSelfAttention",
+    "self": "attention:SelfAttention_v2",
+    "causal": PlainCausal,
+    "wrapper": PlainWrapper,
+    "multihead": PlainMultiHead,
+}
+
+
+def shown(names: list[str]) -> list[str]:
+    """The names without where to look."""
+    return [name.partition("; look for ")[0] for name in names]
+
+
+def called(target: Any, family: str, clause: str) -> list[str]:
+    """What a module is called when it fails a clause on a generic case."""
+    subject = find(target, family)[0]
+    with quiet_and_repeatable():
+        return shown(behaves_like(clause, pinned_cases(subject)[0]))
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_a_fault_of_the_catalogue_gets_exactly_its_own_name(name: str) -> None:
+    """The names that a fault's first clause is explained by are those that the table gives it."""
+    fault = faults()[name]
+    assert called(fault.module, fault.family, fault.breaks[0]) == NAMES[name]
+
+
+@pytest.mark.parametrize("name", UNRELATED)
+def test_a_fault_that_is_no_formula_of_the_catalogue_gets_no_name(name: str) -> None:
+    """Where nothing fits, nothing is claimed."""
+    fault = faults()[name]
+    assert called(fault.module, fault.family, fault.breaks[0]) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_right_module_has_no_name(family: str) -> None:
+    """Neither its formula nor its dropout is called wrong."""
+    case = pinned_cases(find(RIGHT[family], family)[0])[0]
+    with quiet_and_repeatable():
+        assert formulas(case) == []
+        assert habits(case) == []
+
+
+Step = Callable[..., Any]
+
+
+def with_steps(base: type[torch.nn.Module] = PlainMultiHead, **steps: Step) -> type[Any]:
+    """The plain module with some steps exchanged."""
+    return type("Changed", (base,), dict(steps))
+
+
+def mask(hidden: Callable[[int], Tensor]) -> type[Any]:
+    """The plain module with another mask."""
+    return with_steps(hidden=lambda self, tokens: hidden(tokens))
+
+
+def scale(factor: Callable[[Any], float], base: type[Any] = PlainMultiHead) -> type[Any]:
+    """The plain module with another scale."""
+    return with_steps(base, scale=lambda self, scores: scores * factor(self))
+
+
+def projections(*sources: str) -> type[Any]:
+    """The plain module whose queries, keys and values come from other layers."""
+
+    def project(self: Any, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(getattr(self, f"W_{source}")(x) for source in sources)
+
+    return with_steps(project=project)
+
+
+def layers(**change: Callable[[Any, Tensor], Tensor]) -> type[Any]:
+    """The plain module where d_in is d_out with some projections exchanged."""
+
+    def project(self: Any, x: Tensor) -> tuple[Tensor, ...]:
+        square = self.d_in == self.d_out
+        return tuple(
+            change[name](layer, x) if name in change and square else layer(x)
+            for name, layer in (("q", self.W_query), ("k", self.W_key), ("v", self.W_value))
+        )
+
+    return with_steps(project=project)
+
+
+def biases(change: Callable[[list[Tensor], Any], list[Tensor]]) -> type[Any]:
+    """The plain module with other biases of queries, keys and values."""
+
+    def project(self: Any, x: Tensor) -> tuple[Tensor, ...]:
+        linear = [self.W_query, self.W_key, self.W_value]
+        if linear[0].bias is None:
+            return tuple(layer(x) for layer in linear)
+        changed = change([layer.bias for layer in linear], self)
+        return tuple(x @ layer.weight.T + bias for layer, bias in zip(linear, changed, strict=True))
+
+    return with_steps(project=project)
+
+
+def turned(layer: Any, x: Tensor) -> Tensor:
+    """The layer with its matrix transposed."""
+    product = x @ layer.weight
+    return product if layer.bias is None else product + layer.bias
+
+
+def as_it_is(layer: Any, x: Tensor) -> Tensor:
+    """No layer at all."""
+    return x
+
+
+def of_one_head(self: Any, bias: Tensor) -> Tensor:
+    """The first head's bias for all heads."""
+    return bias[: self.head_dim].repeat(self.num_heads)
+
+
+def first_of(part: Tensor) -> Tensor:
+    """The first head for all."""
+    return part[:, :1].expand_as(part)
+
+
+def normalised(change: Callable[[Tensor], Tensor]) -> type[Any]:
+    """The plain module with another way from masked scores to weights."""
+    return with_steps(normalise=lambda self, scores: change(scores))
+
+
+def visible(scores: Tensor) -> Tensor:
+    """Hidden scores as zeros."""
+    return scores.nan_to_num(neginf=0.0)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Over the keys."""
+    return torch.softmax(scores, dim=-1)
+
+
+def view(self: Any, x: Tensor) -> Tensor:
+    """(B, T, W) read as (B, H, T, D)."""
+    return x.reshape(x.shape[0], self.num_heads, x.shape[1], self.head_dim)
+
+
+def unmerged(self: Any, context: Tensor) -> Tensor:
+    """(B, H, T, D) read as (B, T, W)."""
+    return context.reshape(context.shape[0], context.shape[2], -1)
+
+
+def interleaved(self: Any, x: Tensor) -> Tensor:
+    """Head h takes every H-th column."""
+    return x.view(*x.shape[:2], self.head_dim, self.num_heads).permute(0, 3, 1, 2)
+
+
+class _OneHead(PlainMultiHead):
+    """One head whatever is asked for."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.num_heads, self.head_dim = 1, self.d_out
+
+
+def twice(self: Any, scores: Tensor) -> Tensor:
+    """Softmax, masked again, and once more."""
+    return softmax(PlainMultiHead.hide(self, softmax(scores)))
+
+
+OTHERS: dict[str, type[Any]] = {
+    "scale head_dim: multiplied, and the root left out": scale(lambda m: m.head_dim),
+    "scale head_dim ** -0.25: applied to queries or keys alone": scale(lambda m: m.head_dim**-0.25),
+    "scale applied before and after the softmax": with_steps(
+        drop=lambda self, weights: weights / self.head_dim**0.5
+    ),
+    "mask hides a token's own place alone": mask(lambda t: torch.eye(t, dtype=torch.bool)),
+    "one added to hidden scores: the mask is used as a bias": with_steps(
+        hide=lambda self, scores: scores + self.hidden(scores.shape[-1]).to(scores.dtype)
+    ),
+    "softmax missing: scores are used as weights": normalised(visible),
+    "relu for softmax": normalised(torch.relu),
+    "relu for the exponential of the softmax": normalised(
+        lambda scores: scores.relu() / scores.relu().sum(dim=-1, keepdim=True)
+    ),
+    "exponentials not normalised": normalised(torch.exp),
+    "softmax twice": with_steps(normalise=twice),
+    "every head gets the mean of all heads' weights": normalised(
+        lambda scores: softmax(scores).mean(dim=1, keepdim=True).expand_as(scores)
+    ),
+    "heads split and merged without transpose": with_steps(split=view, merge=unmerged),
+    "heads interleaved by the split alone": with_steps(split=interleaved),
+    "number of heads ignored: one head as wide as all": _OneHead,
+    "all heads use the first head's keys": with_steps(
+        score=lambda self, queries, keys: queries @ first_of(keys).mT
+    ),
+    "all heads use the first head's values": with_steps(
+        mix=lambda self, weights, values: weights @ first_of(values)
+    ),
+    "queries and values swapped": projections("value", "key", "query"),
+    "keys and values swapped": projections("query", "value", "key"),
+    "queries, keys and values turned by one": projections("key", "value", "query"),
+    "queries, keys and values turned by two": projections("value", "query", "key"),
+    "values made by the query projection": projections("query", "key", "query"),
+    "keys made by the value projection": projections("query", "value", "value"),
+    "queries made by the key projection": projections("key", "key", "value"),
+    "queries made by the value projection": projections("value", "key", "value"),
+    "one projection makes queries, keys and values": projections("key", "key", "key"),
+    "query matrix transposed": layers(q=turned),
+    "key matrix transposed": layers(k=turned),
+    "all three matrices transposed": layers(q=turned, k=turned, v=turned),
+    "queries not projected": layers(q=as_it_is),
+    "keys not projected": layers(k=as_it_is),
+    "values not projected": layers(v=as_it_is),
+    "nothing projected: queries, keys and values are the input": layers(
+        q=as_it_is, k=as_it_is, v=as_it_is
+    ),
+    "query bias added twice": biases(lambda b, m: [2 * b[0], b[1], b[2]]),
+    "value bias added twice": biases(lambda b, m: [b[0], b[1], 2 * b[2]]),
+    "biases of queries and keys swapped": biases(lambda b, m: [b[1], b[0], b[2]]),
+    "biases of queries and values swapped": biases(lambda b, m: [b[2], b[1], b[0]]),
+    "query bias of the first head for all": biases(lambda b, m: [of_one_head(m, b[0]), *b[1:]]),
+    "biases of the first head for all": biases(lambda b, m: [of_one_head(m, part) for part in b]),
+}
+
+
+class _WrapperScaledByItsWidth(PlainWrapper):
+    """Heads that divide by the root of the width of all of them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for head in self.heads:
+            head.head_dim *= len(self.heads)
+            head.split = lambda part: part[:, None]
+            head.merge = lambda context: context[:, 0]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_formula_without_a_fault_is_recognised(name: str) -> None:
+    """What no fault does is done here, and gets exactly its name."""
+    assert called(OTHERS[name], "multihead", "oracle/output-within-bound") == [name]
+
+
+def test_a_wrapper_that_divides_by_the_width_of_all_heads_is_told() -> None:
+    """Each head knows its own width alone; the wrapper's is d_out times the number of heads."""
+    names = called(_WrapperScaledByItsWidth, "wrapper", "oracle/output-within-bound")
+    assert names == ["scale 1/sqrt(num_heads * d_out)"]
+
+
+def test_the_table_names_faults_that_exist() -> None:
+    """A misspelt fault would go untested."""
+    assert set(NAMES) - set(faults()) == set()
+
+
+def test_every_wrong_formula_is_recognised_somewhere() -> None:
+    """No entry of the catalogue is without a module that gets its name."""
+    told = {name for names in NAMES.values() for name in names} | set(OTHERS)
+    told.add("scale 1/sqrt(num_heads * d_out)")
+    entries = {formula.called for formula in catalogue()}
+    assert {entry for entry in entries if not any(t.startswith(entry) for t in told)} == set()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_formula_of_the_diagnosis_is_the_oracle_with_its_bounds(family: str) -> None:
+    """Where no step is changed, value and allowed error are those that clauses judge by."""
+    subject = find(RIGHT[family], family)[0]
+    for case in pinned_cases(subject):
+        value, allowed = predicted(Formula, case)
+        expected = budget(
+            case.x, case.weights, case.trace, case.dtype, causal=case.causal, scaled=case.scaled
+        ).output
+        if np.isfinite(expected).all():
+            np.testing.assert_allclose(value, case.trace.output, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(allowed, expected, rtol=1e-6)
+
+
+def test_what_the_family_means_is_no_wrong_formula() -> None:
+    """No entry agrees with attention as specified on all examples of a family it is for."""
+    for family in FAMILIES:
+        subject = find(RIGHT[family], family)[0]
+        examples = [e for e in battery(subject) if e.case.dtype == "float64"]
+        for formula in catalogue():
+            if family in formula.families:
+                same = (e.right and e.agrees(formula) for e in examples if formula.fits(e.case))
+                assert not all(same), (family, formula.called)
+
+
+class _Raises(Subject):
+    """A subject that is wrong and raises for more than one batch item."""
+
+    name = "raises"
+    family = "multihead"
+    capabilities = find(PlainMultiHead)[0].capabilities
+
+    def build(self, config: Any, weights: Any) -> torch.nn.Module:
+        if config.sizes.batch > 1:
+            raise ValueError("one item at a time")
+        wrong = faults()["scale-absent"].module
+        return find(wrong, "multihead")[0].build(config, weights)
+
+
+def test_a_subject_that_raises_is_judged_by_where_it_does_not() -> None:
+    """An example without an output says nothing, and ends nothing."""
+    case = pinned_cases(_Raises())[0]
+    with pytest.raises(SubjectError):
+        case.run()
+    assert shown(formulas(case)) == ["scale absent"]
+
+
+def test_a_law_that_any_formula_may_break_gets_no_formula() -> None:
+    """A wrong scale does not explain that a bad input is not refused."""
+    fault = faults()["scale-absent"]
+    case = pinned_cases(find(fault.module, fault.family)[0])[0]
+    ids = [id for id in clauses() if id.partition("/")[0] in ("error", "state", "transform")]
+    assert ids
+    assert all(behaves_like(id, case) == [] for id in ids)
+
+
+def test_a_run_reports_the_name_with_where_to_look() -> None:
+    """From the module to the report: the failed clause says what the subject behaves like."""
+    fault = faults()["scale-by-d-out"]
+    subject = find(fault.module, fault.family)[0]
+    clause = clauses()["oracle/output-within-bound"]
+    report = Run(subject, [clause], UNREDUCED, 0).report()
+    expected = "scale 1/sqrt(d_out); look for the divisor of the scores"
+    assert [r.behaves_like for r in report.results] == [[expected]]
