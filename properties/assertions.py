@@ -49,16 +49,18 @@ def near(
         off = np.where(np.isinf(share), np.nan_to_num(error, nan=np.inf), -1.0)
         worst = np.unravel_index(int(np.argmax(off)), share.shape)
         raise Violation(
-            f"{what} {expected[worst]:.9g} {tolerance(float(allowed[worst]))}",
+            f"{what} {nearly(float(expected[worst]), float(allowed[worst]))}",
             f"{actual[worst]:.9g}",
             dict(zip(axes.split(), map(int, worst), strict=True)),
         )
     return float(share[worst])
 
 
-def tolerance(allowed: float) -> str:
-    """An allowed error in words; what only underflow could explain is called exact."""
-    return f"within {allowed:.2g}" if allowed > np.finfo(np.float64).tiny else "exactly"
+def nearly(expected: float, allowed: float) -> str:
+    """A number and its allowed error in words; what only underflow could explain is called exact."""
+    if allowed > np.finfo(np.float64).tiny:
+        return f"{expected:.9g} to within {allowed:.2g}"
+    return f"exactly {expected:.9g}"
 
 
 def require(holds: bool, expected: str, actual: str, **where: int) -> None:

@@ -66,7 +66,7 @@ def apart(first: Case, second: Case, gap: Array) -> bool:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=Condition("two heads or more, in a format that tells them from one", heads_matter),
-    after=("numerics/deterministic-in-eval",),
+    after=("weights/rows-sum-to-one",),
     examples=FEW,
 )
 def num_heads_has_effect(case: Case) -> None:
@@ -109,7 +109,7 @@ def dropout_has_effect(case: Case) -> None:
     "With qkv_bias the values have a bias that reaches the output.",
     families=PROJECTED_FAMILIES,
     needs={"projections", "qkv-bias"},
-    after=("numerics/deterministic-in-eval",),
+    after=("weights/rows-sum-to-one",),
     examples=FEW,
 )
 def qkv_bias_has_effect(case: Case) -> None:

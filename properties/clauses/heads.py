@@ -249,7 +249,7 @@ def head_isolation(case: Case) -> float:
         np.delete(part, head_columns(probe, head), axis=-1)
         for part in (probe.run(exchanged), probe.output, difference(probe))
     )
-    return near("in another head the unchanged", actual, before, allowed, "batch token column")
+    return near("in another head an unchanged", actual, before, allowed, "batch token column")
 
 
 @clause(

@@ -57,7 +57,7 @@ def non_negative(case: Case) -> float:
     """An exponential over a sum of exponentials is not negative, however it is rounded."""
     probe = visible(case)
     negative = np.minimum(read_weights(probe, probe.output), 0.0)
-    return near("a weight of at least", negative, 0.0, claimed(probe, 0.0), "batch head query key")
+    return near("no weight below", negative, 0.0, claimed(probe, 0.0), "batch head query key")
 
 
 @clause(

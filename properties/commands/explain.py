@@ -1,4 +1,4 @@
-"""The command `explain`: one clause, with its reason."""
+"""The command `explain`: one clause, its reason, and how it is usually broken."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 def register(commands: Any) -> None:
     """Add the command and its argument."""
-    command = commands.add_parser("explain", help="one clause, with its reason")
+    command = commands.add_parser("explain", help="one clause, with its reason and a picture")
     command.add_argument("clause", metavar="CLAUSE")
     command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the clause's section."""
-    from properties.report.specification import explain
+    """Print the clause's section at once, and the picture when it is there."""
+    from properties.report.explanation import explain
 
-    print(explain(options.clause))
+    for line in explain(options.clause):
+        print(line, flush=True)
     return 0

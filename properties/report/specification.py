@@ -1,4 +1,4 @@
-"""The specification as a table, one clause explained, and the clauses' part of SPEC.md."""
+"""The specification as a table, and the clauses' part of SPEC.md."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from properties.errors import QuestionError
 from properties.faults import faults
-from properties.spec import Clause, area_rank, clauses, select
+from properties.spec import Clause, area_rank, clauses
 from properties.subject import FAMILIES
 
 NAMED = 6
@@ -26,14 +25,6 @@ def table() -> Table:
     for clause in by_area():
         grid.add_row(clause.id, str(clause.level), clause.requirement)
     return grid
-
-
-def explain(name: str) -> str:
-    """One clause's section."""
-    matches = [clause for clause in select([name]) if clause.id == name]
-    if not matches:
-        raise QuestionError(f"{name!r} is an area; name one clause of it, such as {name}/...")
-    return section(matches[0])
 
 
 def section(clause: Clause) -> str:

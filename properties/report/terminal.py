@@ -1,15 +1,22 @@
-"""A report as text: the verdict first, then root failures, then a line for every clause."""
+"""A report as text: the verdict first, then root failures, then a line for every clause.
+
+Nothing depends on colour, and no id, number or command is ever broken over two lines: a log keeps
+them whole.
+"""
 
 from __future__ import annotations
 
+import shlex
+import textwrap
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from properties.areas import AREAS
+from properties.report import characters
 from properties.result import Report, Result, Status
 from properties.spec import area_rank, clauses
 
@@ -22,53 +29,106 @@ STYLES = {
     Status.BLOCKED: "dim",
     Status.WAIVED: "yellow",
 }
-
-INDENT = (0, 0, 0, 2)
+SCREEN = 24  # lines; the verdict is repeated below a longer table
+INDENT = 2
+SHORT = 24  # numbers of an array that are printed
 
 
 def show(report: Report, console: Console) -> None:
     """Print the whole report."""
-    console.print(headline(report))
-    for line in (*unsupported_lines(report), *provenance(report)):
-        console.print(Padding(Text(line, style="dim"), INDENT))
-    for result in report.results:
-        if result.status is Status.ERROR or (
-            result.status is Status.FAIL and result.level == "MUST"
-        ):
-            title, *rest = failure_lines(result, report)
-            console.print(Text(f"\n{title}", style=STYLES[result.status]))
-            for line in rest:
-                console.print(Text(f"  {line}"), soft_wrap=True)  # to be copied whole
+    console.print(headline(report), soft_wrap=True)
+    for line in unsupported_lines(report):
+        prose(console, line)
+    for result in roots(report):
+        console.print()
+        for text in failure_lines(result, report, console.width):
+            console.print(text, soft_wrap=True)
     console.print()
-    console.print(clause_table(report))
-    blocked = [r.clause for r in report.results if r.status is Status.BLOCKED]
-    if blocked:
-        text = f"blocked by what does not hold: {', '.join(blocked)}"
-        console.print(Padding(Text(text, style="dim"), INDENT))
+    show_clauses(report, console)
+    console.print()
+    for line in provenance(report):
+        prose(console, line)
+    if len(report.results) > SCREEN:
+        console.print(closing(report), soft_wrap=True)
+
+
+def prose(console: Console, text: str, indent: int = INDENT) -> None:
+    """Text that may be wrapped between words, below what it belongs to."""
+    for line in wrapped(text, console.width, " " * indent, " " * indent):
+        console.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def wrapped(text: str, width: int, first: str, further: str) -> list[str]:
+    """Lines of whole words, the first and the further ones indented so."""
+    return textwrap.wrap(
+        printable(text),
+        width,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def roots(report: Report) -> list[Result]:
+    """What is told in full: MUST clauses that failed, and errors."""
+    return [
+        result
+        for result in report.results
+        if result.status is Status.ERROR
+        or (result.status is Status.FAIL and result.level == "MUST")
+    ]
 
 
 def headline(report: Report) -> Text:
     """The verdict, first thing: whether it conforms, and what was not asked."""
-    musts = [r for r in report.results if r.level == "MUST"]
-    passed = sum(r.status is Status.PASS for r in musts)
-    asked = f"{passed} of {len(musts)} MUST clauses hold"
-    if not report.conforms:
-        counts = {
-            status: sum(r.status is status for r in musts)
-            for status in (Status.FAIL, Status.VACUOUS, Status.ERROR, Status.BLOCKED)
-        }
-        broken = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-        verdict, style = (
-            f"does not conform: {broken or 'no MUST clause was asked'}; {asked}",
-            "bold red",
-        )
-    elif report.unsupported:
-        count = len(report.unsupported)
-        verdict, style = f"conforms in part: {asked}, {count} could not be asked", "bold yellow"
-    else:
-        verdict, style = f"conforms: {asked}", "bold green"
+    words, style = verdict(report)
     return Text.assemble(
-        (report.subject, "bold"), f" ({report.family}) ", (verdict, style), overflow="fold"
+        (printable(report.subject), "bold"), f" ({report.family}) ", (words, style)
+    )
+
+
+def verdict(report: Report) -> tuple[str, str]:
+    """The verdict in words, and its style."""
+    musts = [r for r in report.results if r.level == "MUST"]
+    counts = Counter(r.status for r in musts)
+    asked = f"{counts[Status.PASS]} of {len(musts)} MUST clauses hold"
+    if counts[Status.WAIVED]:
+        asked += f", {len(report.waived)} waived"
+    if dependents := counts[Status.WAIVED] - len(report.waived):
+        asked += f", {dependents} not asked because of that"
+    if not report.conforms:
+        kinds = (Status.FAIL, Status.VACUOUS, Status.ERROR, Status.BLOCKED)
+        broken = ", ".join(f"{counts[status]} {status}" for status in kinds if counts[status])
+        return f"does not conform: {broken or nothing_passed(report)}; {asked}", "bold red"
+    if report.unsupported:
+        count = len(report.unsupported)
+        resting = f"conforms in part{with_waivers(report)}"
+        return f"{resting}: {asked}, {count} could not be asked", "bold yellow"
+    style = "bold yellow" if report.waived else "bold green"
+    return f"conforms{with_waivers(report)}: {asked}", style
+
+
+def with_waivers(report: Report) -> str:
+    """How many accepted failures a verdict rests on."""
+    count = len(report.waived)
+    return f" with {count} waiver{'s' * (count > 1)}" if count else ""
+
+
+def nothing_passed(report: Report) -> str:
+    """Why a report does not conform in which no MUST clause is broken."""
+    errors = sum(r.status is Status.ERROR for r in report.results)
+    return f"{errors} error" if errors else "no MUST clause was asked"
+
+
+def closing(report: Report) -> Text:
+    """The last line, where a terminal stands when all is printed."""
+    if report.conforms:
+        return headline(report)
+    broken = [result.clause for result in roots(report)]
+    why = f": {', '.join(broken)}, told above" if broken else ""
+    return Text.assemble(
+        (printable(report.subject), "bold"), (f" does not conform{why}", "bold red")
     )
 
 
@@ -87,6 +147,7 @@ def provenance(report: Report) -> list[str]:
         f"profile {report.profile}, seed {report.seed}, {report.seconds:.1f} s; "
         f"{', '.join(report.dtypes)}",
         known,
+        chance(report),
     ]
     renamed = [f"{ours} is {theirs}" for ours, theirs in report.matched.items() if ours != theirs]
     if renamed:
@@ -94,71 +155,137 @@ def provenance(report: Report) -> list[str]:
     absent = [f"{name} ({reason.splitlines()[0]})" for name, reason in report.lacking.items()]
     if absent:
         lines.append(f"lacking: {', '.join(absent)}")
-    return lines + [f"note: {note}" for note in report.notes]
+    return [line for line in lines if line] + [f"note: {note}" for note in report.notes]
 
 
-def failure_lines(result: Result, report: Report) -> list[str]:
-    """Requirement, expected and actual, the smallest case and the command that repeats it."""
-    lines = [
-        f"{result.status.upper()} {result.clause}  {result.level}",
-        f"requires  {clauses()[result.clause].requirement}",
-    ]
-    expected, _, actual = result.message.partition("; got ")
-    if actual:
-        lines += [f"expected  {expected.removeprefix('expected ')}", f"got       {actual}"]
-    else:
-        lines.append(result.message)
-    lines += [f"behaves like: {name}" for name in result.behaves_like]
+def chance(report: Report) -> str:
+    """How often a right implementation is accused because of how its dropout happened to fall."""
+    if not report.false_alarm:
+        return ""
+    return (
+        "laws about dropout accuse a right implementation by chance with probability at most "
+        f"{characters.exponential(report.false_alarm)} per run"
+    )
+
+
+def failure_lines(result: Result, report: Report, width: int) -> list[Text]:
+    """Requirement, expected and actual, the smallest case, the picture, and the commands."""
+    title = Text(f"{result.status.upper()} {result.clause}  {result.level}", STYLES[result.status])
+    lines = hanging(told(result), width - INDENT)
     if result.counterexample:
         lines.append("smallest case found")
         lines += [f"  {line}" for line in case_lines(result.counterexample)]
-    command = f"attention-properties check {report.subject} --only {result.clause}"
-    lines.append(f"again     {command} --profile {report.profile} --seed {report.seed}")
-    return lines
+    if result.evidence:
+        what, *grids = characters.picture(result.evidence, width - 2 * INDENT)
+        lines += [what, *(f"  {line}" for line in grids)]
+    lines += [f"again     {repeat(result, report)}", f"explain   {explain(result)}"]
+    return [title, *(Text(" " * INDENT + printable(line)) for line in lines)]
 
 
-def case_lines(case: dict[str, Any]) -> list[str]:
-    """A counterexample in attention's own terms."""
+def told(result: Result) -> list[tuple[str, str]]:
+    """What was required, expected and got, and what the subject behaves like."""
+    said = [("requires", clauses()[result.clause].requirement)]
+    expected, _, actual = result.message.partition("; got ")
+    if actual:
+        said += [("expected", expected.removeprefix("expected ")), ("got", actual)]
+    else:
+        said += [("but", result.message)]
+    return said + [("behaves like:", name) for name in result.behaves_like]
+
+
+def hanging(said: list[tuple[str, str]], width: int) -> list[str]:
+    """Each text beside its label, as many lines as it takes."""
+    return [line for label, text in said for line in wrapped(text, width, f"{label:<9} ", " " * 10)]
+
+
+def repeat(result: Result, report: Report) -> str:
+    """The command that finds the same failure again."""
+    return command(report, result.clause)
+
+
+def command(report: Report, *only: str) -> str:
+    """The command that gives the same report, or only these clauses of it."""
+    named = f" --only {' '.join(only or report.only)}" if only or report.only else ""
+    asked = f"{named} --profile {report.profile} --seed {report.seed}"
+    return f"attention-properties check {shlex.quote(report.subject)}{asked}"
+
+
+def explain(result: Result) -> str:
+    """The command that prints the clause and its reason."""
+    return f"attention-properties explain {result.clause}"
+
+
+def case_lines(case: dict[str, Any], *, whole: bool = False) -> list[str]:
+    """A counterexample in attention's own terms; large arrays only where the whole is asked for."""
     s = case["sizes"]
     options = [case["dtype"], "bias" if case["bias"] else "no bias", f"p = {case['dropout']}"]
     lines = [
         f"B={s['batch']} T={s['tokens']} H={s['heads']} D={s['head_dim']} d_in={s['d_in']} "
-        f"context_length={s['context_length']}, {', '.join(options)}, seed {case['seed']}, "
-        f"past up to token {case['cut']}"
+        f"context_length={s['context_length']}",
+        f"{', '.join(options)}, seed {case['seed']}, past up to token {case['cut']}",
     ]
     for name, numbers in {"x": case["x"], "other": case["other"], **case["weights"]}.items():
         array = np.asarray(numbers)
-        if array.size > 24:
-            lines.append(f"{name} = {'x'.join(map(str, array.shape))} numbers, in the JSON report")
+        if array.size > SHORT and not whole:
+            lines.append(
+                f"{name} = {'x'.join(map(str, array.shape))} numbers, in the reports as JSON or HTML"
+            )
         else:
-            text = np.array2string(array, separator=", ", precision=9, suppress_small=False)
+            text = np.array2string(array, separator=", ", precision=9, threshold=array.size + 1)
             lines.append(f"{name} = {' '.join(text.split())}")
     return lines
 
 
-def clause_table(report: Report) -> Table:
-    """One line a clause: status, examples that counted, share of the error budget used, seconds.
+def show_clauses(report: Report, console: Console) -> None:
+    """One line a clause: status, examples that counted, share of the error budget used.
 
     The clause comes last, so that a narrow terminal cuts nothing that is needed.
     """
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("status")
-    for heading in ("examples", "margin", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("clause", overflow="fold")
-    for r in sorted(report.results, key=lambda result: area_rank(result.clause)):
-        if r.status is Status.BLOCKED:
-            continue
-        margin = "" if r.margin is None else f"{r.margin:.2g}"
-        level = "" if r.level == "MUST" else f"  {r.level}"
-        advisory = r.status is Status.FAIL and r.level != "MUST"
-        told = r.message and (advisory or r.status is Status.VACUOUS)
-        why = f"\n{r.message.splitlines()[0]}" if told else ""
-        table.add_row(
-            Text(str(r.status), style="yellow" if advisory else STYLES[r.status]),
-            f"{r.counted}/{r.examples}",
-            margin,
-            f"{r.seconds:.2f}",
-            Text.assemble(r.clause, (level, "dim"), (why, "dim")),
-        )
-    return table
+    listed = sorted(
+        (r for r in report.results if r.status is not Status.BLOCKED),
+        key=lambda result: area_rank(result.clause),
+    )
+    rows = [(str(r.status), f"{r.counted}/{r.examples}", margin(r.margin)) for r in listed]
+    widths = [max(map(len, column)) for column in zip(("", "", ""), *rows, strict=True)]
+    for result, row in zip(listed, rows, strict=True):
+        show_clause(result, row, widths, console)
+    blocked = Counter(r.clause.partition("/")[0] for r in report.results if is_blocked(r))
+    if blocked:
+        areas = ", ".join(f"{area} {blocked[area]}" for area in AREAS if blocked[area])
+        prose(console, f"{blocked.total()} blocked by what does not hold: {areas}", indent=0)
+    prose(console, "examples that counted of all; margin: share of the error budget used", indent=0)
+
+
+def show_clause(
+    result: Result, row: tuple[str, str, str], widths: list[int], console: Console
+) -> None:
+    """One clause; below it the message where that is told nowhere else."""
+    advisory = result.status is Status.FAIL and result.level != "MUST"
+    status, examples, used = row
+    line = Text(status.ljust(widths[0]), "yellow" if advisory else STYLES[result.status])
+    line.append(f" {examples:>{widths[1]}} {used:>{widths[2]}} {result.clause}", "not bold default")
+    if result.level != "MUST":
+        line.append(f"  {result.level}", "dim")
+    console.print(line, soft_wrap=True)
+    if result.message and (advisory or result.status in (Status.VACUOUS, Status.WAIVED)):
+        prose(console, result.message.splitlines()[0], indent=sum(widths) + 3)
+
+
+def is_blocked(result: Result) -> bool:
+    """Whether the clause was not asked because one that it depends on is broken."""
+    return result.status is Status.BLOCKED
+
+
+def margin(share: float | None) -> str:
+    """The share of an error budget in percent; nothing where the law has no tolerance."""
+    if share is None:
+        return "-"
+    percent = 100.0 * share
+    if 0.0 < percent < 0.1:
+        return "<0.1%"
+    return f"{percent:.0f}%" if percent >= 10.0 else f"{percent:.2g}%"
+
+
+def printable(text: str) -> str:
+    """What a subject says, without what would move the cursor or change colours."""
+    return "".join(c if c.isprintable() else " " for c in text)

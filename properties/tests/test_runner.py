@@ -249,7 +249,7 @@ def test_near_points_at_the_worst_entry() -> None:
     """Expected, actual, tolerance and place are in the message."""
     with pytest.raises(Violation) as caught:
         near("a sum of", np.array([[1.0, 2.0], [1.0, 9.0]]), 1.0, 0.5, "row column")
-    assert str(caught.value) == "expected a sum of 1 within 0.5; got 9 at row 1, column 1"
+    assert str(caught.value) == "expected a sum of 1 to within 0.5; got 9 at row 1, column 1"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,0 +1,223 @@
+"""The report as text: what a reader sees first, what a log keeps whole, what a grid shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from properties.faults import faults
+from properties.report import characters
+from properties.report.terminal import margin, show
+from properties.result import Report, Result, Status
+from properties.runner import run
+from properties.spec import clauses
+from properties.targets import find
+
+CLAUSE = "causality/future-does-not-change-past"
+
+
+@pytest.fixture(scope="module")
+def failing() -> Report:
+    """A module whose mask shows the next token, asked one clause."""
+    fault = faults()["mask-shows-the-next-token"]
+    return run(find(fault.module, fault.family)[0], profile="quick", only=[CLAUSE])
+
+
+@pytest.fixture
+def passing(failing: Report) -> Report:
+    """A report in which every clause of the specification holds."""
+    results = [
+        Result(clause.id, str(clause.level), Status.PASS, examples=31, counted=20, margin=0.036)
+        for clause in clauses().values()
+    ]
+    return replace(failing, results=results)
+
+
+def text(report: Report, width: int = 80) -> str:
+    """What is printed where there are no colours."""
+    stream = StringIO()
+    show(report, Console(file=stream, width=width, highlight=False, force_terminal=False))
+    return stream.getvalue()
+
+
+def test_the_verdict_comes_first_and_the_root_failures_follow(failing: Report) -> None:
+    """Before any line of a clause that holds."""
+    lines = text(failing).splitlines()
+    assert "does not conform: 1 fail" in lines[0]
+    assert lines[2] == f"FAIL {CLAUSE}  MUST"
+    assert lines[2:].index(next(line for line in lines if line.startswith("pass"))) > 15
+
+
+def test_a_failure_says_what_was_required_expected_and_got_and_how_to_repeat_it(
+    failing: Report,
+) -> None:
+    """All that a reader needs without another file."""
+    said = text(failing)
+    for label in ("requires", "expected", "got", "smallest case found", "B=1 T=2 H=1 D=1"):
+        assert label in said
+    command = f"attention-properties check {failing.subject} --only {CLAUSE} --profile quick"
+    assert f"{command} --seed 0\n" in said
+    assert f"attention-properties explain {CLAUSE}\n" in said
+
+
+def test_the_offending_cells_are_marked_without_colour(failing: Report) -> None:
+    """Four cells beside the diagonal, in brackets."""
+    rows = [line for line in text(failing).splitlines() if line.count("]") and "[" in line]
+    grid = [row for row in rows if row.strip()[0].isdigit()]
+    assert len(grid) == 4
+    assert all(row.count("[") == 1 for row in grid)
+
+
+def test_no_id_and_no_command_is_broken_and_no_line_ends_in_spaces(passing: Report) -> None:
+    """Even at forty columns."""
+    said = text(passing, width=40)
+    for clause in clauses():
+        assert any(line.split("  ")[0].endswith(f" {clause}") for line in said.splitlines())
+    assert not [line for line in said.splitlines() if line != line.rstrip()]
+
+
+def test_a_clause_that_holds_is_one_line_with_margin_and_examples(passing: Report) -> None:
+    """Within eighty columns."""
+    lines = [line for line in text(passing).splitlines() if line.startswith("pass ")]
+    assert len(lines) == len(clauses())
+    assert all("20/31" in line and "3.6%" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_long_table_ends_with_the_verdict(passing: Report, failing: Report) -> None:
+    """A terminal stands at the end when all is printed."""
+    assert "conforms: " in text(passing).splitlines()[-1]
+    broken = replace(passing, results=[*passing.results, *failing.results])
+    assert text(broken).splitlines()[-1].endswith(f"does not conform: {CLAUSE}, told above")
+
+
+def test_what_could_not_be_asked_is_said_at_once(passing: Report) -> None:
+    """In the second line, and the verdict is in part."""
+    first, *others = passing.results
+    missing = replace(first, status=Status.UNSUPPORTED, message="needs projections: there are none")
+    lines = text(replace(passing, results=[missing, *others])).splitlines()
+    assert "conforms in part" in lines[0]
+    assert lines[1] == f"  not asked: {first.clause}; needs projections: there are none"
+
+
+def test_blocked_clauses_are_counted_by_area(passing: Report) -> None:
+    """A cascade must not fill the screen."""
+    blocked = [
+        replace(r, status=Status.BLOCKED) if r.clause.startswith("heads/") else r
+        for r in passing.results
+    ]
+    number = sum(r.status is Status.BLOCKED for r in blocked)
+    said = text(replace(passing, results=blocked))
+    assert f"{number} blocked by what does not hold: heads {number}\n" in said
+
+
+def test_an_error_of_any_level_is_told_in_full(failing: Report) -> None:
+    """A clause that took the process down is no line among others."""
+    lost = Result("state/pickle", "SHOULD", Status.ERROR, message="killed the process by SIGSEGV")
+    said = text(replace(failing, results=[lost]))
+    assert "does not conform: 1 error" in said
+    assert "ERROR state/pickle  SHOULD" in said
+    assert "but       killed the process by SIGSEGV" in said
+
+
+def test_the_false_alarm_probability_is_stated_where_dropout_was_judged(failing: Report) -> None:
+    """At most 1e-9 in a run; nothing where no law about chance was asked."""
+    assert failing.false_alarm == 0.0
+    assert "by chance" not in text(failing)
+    judged = " ".join(text(replace(failing, false_alarm=1e-9)).split())
+    assert "by chance with probability at most 1e-9 per run" in judged
+
+
+def test_a_run_that_judges_dropout_bounds_its_false_alarms() -> None:
+    """The figure of `chance.py`, in the report and so in JSON."""
+    only = ["dropout/survivors-are-exactly-scaled"]
+    report = run(find("attention:CausalAttention")[0], profile="quick", only=only)
+    assert report.false_alarm == report.to_dict()["false_alarm"] == 1e-9
+
+
+def test_what_a_subject_says_cannot_move_the_cursor(failing: Report) -> None:
+    """Escapes and lone surrogates become spaces; brackets are no markup."""
+    said = text(
+        replace(
+            failing,
+            subject="\x1b[2J[red]Mine",
+            notes=["\x1b]0;title\x07", "\udc80"],
+        )
+    )
+    assert "\x1b" not in said
+    assert "\udc80" not in said
+    assert "[2J[red]Mine" in said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (None, "-"),
+        (0.0, "0%"),
+        (1e-17, "<0.1%"),
+        (0.0021, "0.21%"),
+        (0.036, "3.6%"),
+        (1.0, "100%"),
+    ],
+)
+def test_a_margin_is_a_percentage(share: float | None, said: str) -> None:
+    """Of the error budget."""
+    assert margin(share) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0.0, "."),
+        (-1e-17, "~0"),
+        (0.25, "0.25"),
+        (-9.999, "-10.0"),
+        (123.4, "123"),
+        (-1e30, "-1e30"),
+        ("nan", "nan"),
+    ],
+)
+def test_a_number_of_a_grid_is_short(number: float | str, said: str) -> None:
+    """At most five characters for numbers of any usual size."""
+    assert characters.short(number) == said
+
+
+def grid(tokens: int, off: list[list[int]], shift: float = 0.5) -> dict[str, Any]:
+    """The evidence of a square grid in which these cells are off."""
+    expected = [
+        [1.0 if row >= column else 0.0 for column in range(tokens)] for row in range(tokens)
+    ]
+    actual: list[list[float | str]] = [list(row) for row in expected]
+    for row, column in off:
+        actual[row][column] = expected[row][column] + shift
+    return {
+        "title": "Weights",
+        "case": "T=5",
+        "own": False,
+        "rows": "query",
+        "columns": "key",
+        "expected": expected,
+        "actual": actual,
+        "off": off,
+    }
+
+
+@pytest.mark.parametrize(("tokens", "lines"), [(5, 7), (9, 22), (33, 34)])
+def test_grids_stand_side_by_side_or_one_above_the_other_or_become_a_map(
+    tokens: int, lines: int
+) -> None:
+    """Nothing is wider than the room there is, and what is off can be seen in each form."""
+    drawn = characters.picture(grid(tokens, [[0, 1]]), 76)
+    assert len(drawn) == 2 + lines
+    assert max(map(len, drawn)) <= 76
+    assert any("[0.50]" in line or " 0 o X ." in line for line in drawn)
+
+
+def test_a_difference_that_rounding_for_the_eye_hides_is_said_in_full() -> None:
+    """One part in a million."""
+    drawn = characters.picture(grid(3, [[1, 0]], shift=1e-6), 76)
+    assert drawn[-1] == "off by little: query 1, key 0 is 1.000001, expected 1.0"
