@@ -1,0 +1,103 @@
+"""The command `faults`: the suite itself put to the test by wrong implementations."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from properties.commands.check import writable
+from properties.errors import QuestionError
+
+if TYPE_CHECKING:
+    from properties.matrix import Row
+
+WRITERS = {".svg": "matrix_picture", ".html": "matrix_page", ".json": "matrix_document"}
+"""Endings of --matrix, with the module of `properties.report` whose `write` fills the file."""
+
+
+def register(commands: Any) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "faults",
+        help="verify the suite: every wrong implementation dies, every clause kills one",
+    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="of faults; all if none is named")
+    command.add_argument("--profile", default="quick", help="quick (default), ci or thorough")
+    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same matrix")
+    command.add_argument("--jobs", type=count, default=1, metavar="N", help="processes (default 1)")
+    command.add_argument(
+        "--full",
+        action="store_true",
+        help="ask every clause alone, not only those that a fault names",
+    )
+    command.add_argument(
+        "--matrix",
+        type=Path,
+        metavar="FILE",
+        help="write clauses x faults to FILE.svg, FILE.html or FILE.json; implies --full",
+    )
+    command.set_defaults(command=run)
+
+
+def count(text: str) -> int:
+    """A number of processes, at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what became of each fault and of each clause; 0 if all faults die and all clauses kill."""
+    if options.matrix:
+        usable(options.matrix)
+    from properties import matrix
+    from properties.report import matrix_text
+
+    full = options.full or options.matrix is not None
+    found = matrix.prepare(options.names, options.profile, options.seed, full)
+    console = Console(highlight=False, soft_wrap=False)
+    for row in followed(matrix.rows(found, options.jobs), len(found.faults)):
+        found.rows.append(row)
+        matrix_text.show_fault(row, console)
+    matrix_text.show_clauses(found, console)
+    matrix_text.show_summary(found, console)
+    if options.matrix:
+        writer = import_module(f"properties.report.{WRITERS[options.matrix.suffix]}")
+        writer.write(found, options.matrix)
+    return 0 if found.holds else 1
+
+
+def followed(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    """The rows; on a terminal a bar on standard error comes first and the rows when it is done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from rows
+        return
+    columns = (TextColumn("faults"), BarColumn(), MofNCompleteColumn())
+    done = []
+    with Progress(
+        *columns, TextColumn("{task.description}"), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("starting", total=total)
+        for row in rows:
+            done.append(row)
+            bar.update(task, description=row.fault, advance=1)
+    yield from done
+
+
+def usable(path: Path) -> None:
+    """What cannot be written should be known before the work, not after it."""
+    if path.suffix not in WRITERS:
+        raise QuestionError(
+            f"--matrix {path}: the ending says what is written; use {', '.join(WRITERS)}"
+        )
+    writable("matrix", path)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise QuestionError(f"--matrix {path}: may not be written; name another file")
