@@ -8,16 +8,31 @@ Importing this package is cheap: torch and Hypothesis are loaded by the first ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pytest
+
+    from properties.refactor.outcome import Comparison
     from properties.result import Report
     from properties.subject import Subject as Subject
 
-__all__ = ["Config", "QuestionError", "Report", "Subject", "Weights", "check"]
+__all__ = [
+    "Comparison",
+    "Config",
+    "QuestionError",
+    "Report",
+    "Subject",
+    "Weights",
+    "check",
+    "diff",
+    "parametrize",
+]
 
 _HOMES = {
+    "Comparison": "properties.refactor.outcome",
     "Config": "properties.subject",
     "QuestionError": "properties.errors",
     "Report": "properties.result",
@@ -33,25 +48,74 @@ def check(
     seed: int = 0,
     only: Iterable[str] | None = None,
     fail_fast: bool = False,
+    waivers: str | PathLike[str] | None = None,
 ) -> Report:
     """Check one attention implementation against the specification.
 
     target: a class, a factory, a `Subject`, or a string such as "package.module:Name",
     "path/to/file.py:Name" or "path/to/notebook.ipynb:Name"; family: one of plain, self, causal,
     wrapper, multihead where it should not be found out; profile: quick, ci or thorough; only: ids
-    or areas of clauses; fail_fast: stop at the first failed MUST clause.
+    or areas of clauses; fail_fast: stop at the first failed MUST clause; waivers: a file of failures
+    that are accepted.
 
     Raises `QuestionError` where the question cannot be asked.
     """
-    from properties.errors import QuestionError
     from properties.runner import run
-    from properties.targets import find
+    from properties.targets import find_one
 
-    subjects = find(target, family)
-    if len(subjects) != 1:
-        names = ", ".join(subject.name for subject in subjects)
-        raise QuestionError(f"{target} holds {len(subjects)} attention classes ({names}); name one")
-    return run(subjects[0], profile=profile, seed=seed, only=only, fail_fast=fail_fast)
+    return run(
+        find_one(target, family),
+        profile=profile,
+        seed=seed,
+        only=only,
+        fail_fast=fail_fast,
+        waivers=waivers,
+    )
+
+
+def parametrize(
+    target: Any,
+    family: str | None = None,
+    profile: str = "ci",
+    seed: int = 0,
+    only: Iterable[str] | None = None,
+    waivers: str | PathLike[str] | None = None,
+    old: Any = None,
+) -> pytest.MarkDecorator:
+    """A pytest decorator: one test for each clause that the spec asks of the target.
+
+        @properties.parametrize(MyAttention)
+        def test_attention(check):
+            check()
+
+    The arguments are those of `check`; pytest's --hypothesis-seed goes before seed. old: an
+    implementation that the target replaces; one more test, "diff", fails if more than rounding
+    changed.
+    """
+    from properties.testing import parametrized
+
+    return parametrized(target, family, profile, seed, only, waivers, old)
+
+
+def diff(
+    old: Any,
+    new: Any,
+    mapping: Mapping[str, str] | None = None,
+    family: str | None = None,
+    profile: str = "ci",
+    seed: int = 0,
+    only: Iterable[str] | None = None,
+) -> Comparison:
+    """What a refactor changed: old against new, on the same weights and the same inputs.
+
+    old, new, family, profile, seed: as for `check`; mapping: old names of parameters or parts to
+    new ones, where names are not recognised or are meant to change; only: the clauses asked of both.
+
+    Raises `QuestionError` where the two cannot be compared.
+    """
+    from properties.refactor.compare import compare
+
+    return compare(old, new, mapping=mapping, family=family, profile=profile, seed=seed, only=only)
 
 
 def __getattr__(name: str) -> Any:

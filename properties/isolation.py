@@ -42,8 +42,8 @@ def run_isolated(request: Request) -> list[Report]:
     """The reports on every subject of the target; raises `QuestionError` where there is none."""
     while not request.names or request.done < len(request.names):
         lost = one_process(request)
-        if lost is None:
-            break
+        if lost is None or (request.names and request.done == len(request.names)):
+            break  # how a process ends that has said all is of no interest
         if "/" not in request.phase:
             raise QuestionError(
                 f"{request.target} {lost} while {request.phase}; nothing was checked"
@@ -61,27 +61,33 @@ def run_isolated(request: Request) -> list[Report]:
 
 def one_process(request: Request) -> str | None:
     """Follow one worker to its end; None if it ended in order, else how it was lost."""
+    message = {
+        "target": request.target,
+        "family": request.family,
+        "options": request.options,
+        "first": request.done,
+        "lost": request.lost,
+    }
+    return follow("properties.worker", message, request.timeout, lambda event: take(request, event))
+
+
+def follow(
+    program: str, message: dict[str, Any], timeout: float, take: Callable[[dict[str, Any]], None]
+) -> str | None:
+    """Run a module as a process and take its events; None if it ended in order, else how not."""
     read, write = os.pipe()
-    message = json.dumps(
-        {
-            "target": request.target,
-            "family": request.family,
-            "options": request.options,
-            "first": request.done,
-            "lost": request.lost,
-        }
-    )
-    command = [sys.executable, "-m", "properties.worker", str(write), message]
+    # -P: a file of the user's that is called properties.py must not come before this package.
+    command = [sys.executable, "-P", "-m", program, str(write), json.dumps(message)]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, pass_fds=[write], stdin=subprocess.DEVNULL, stderr=errors, env=environment()
         )
         os.close(write)
         try:
-            for line in lines(read, request.timeout):
-                take(request, json.loads(line))
+            for line in lines(read, timeout):
+                take(json.loads(line))
         except TimeoutError:
-            return f"did not return within {request.timeout:g} s"
+            return f"did not return within {timeout:g} s"
         finally:
             os.close(read)
             finish(process)
@@ -135,7 +141,7 @@ def lines(descriptor: int, timeout: float) -> Iterator[bytes]:
 def finish(process: subprocess.Popen[bytes]) -> None:
     """End the worker if it has not ended by itself."""
     try:
-        process.wait(timeout=2)
+        process.wait(timeout=10)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -56,15 +56,18 @@ class ModuleSubject(Subject):
         if not self.has("projections"):
             return None
         module, structure = self.built(config)
-        names = {projections.place(p): name for name, p in module.named_parameters()}
+        owners = {projections.place(p): (name, p) for name, p in module.named_parameters()}
 
         def replaced(own: Tensor) -> Tensor:
             """What `named` has in place of a parameter or a view of one; zeros if it is none."""
-            name = names.get(projections.place(own))
-            if name is None:
+            if projections.place(own) not in owners:
                 return torch.zeros(own.shape)
+            name, parameter = owners[projections.place(own)]
             whole = torch.tensor(named[name])
-            return whole.as_strided(own.shape, own.stride(), own.storage_offset())
+            # A view's strides count in the parameter's memory, which may be that of a transpose.
+            laid = torch.empty_strided(whole.shape, parameter.stride(), dtype=whole.dtype)
+            offset = own.storage_offset() - parameter.storage_offset()
+            return laid.copy_(whole).as_strided(own.shape, own.stride(), offset)
 
         return collect(structure, replaced, config.sizes, self.scheme)
 

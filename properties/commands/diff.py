@@ -1,0 +1,87 @@
+"""The command `diff`: what a refactor changed, printed and written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from properties.commands import arguments
+from properties.commands.check import writable
+
+if TYPE_CHECKING:
+    from properties.refactor.isolated import Progress as Listener
+
+
+def register(commands: Any) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "diff",
+        help="compare an implementation with its refactored version",
+        description="What changed between OLD and NEW, on the same weights and inputs. Exit code: "
+        "0 nothing beyond rounding, 1 something, 2 they could not be compared.",
+    )
+    for name in ("old", "new"):
+        command.add_argument(name, metavar=name.upper(), help="a target as for `check`")
+    command.add_argument(
+        "--family", help="plain, self, causal, wrapper or multihead; that of OLD if not said"
+    )
+    command.add_argument(
+        "--mapping",
+        nargs="+",
+        metavar="OLD=NEW",
+        help="parameters or parts that are named anew, or a TOML file of them; layers with names "
+        "such as W_query, q_proj or qkv are found without",
+    )
+    arguments.add_run(command)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
+    command.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print and write."""
+    from properties.profiles import profile_named
+    from properties.refactor.isolated import compare_isolated
+    from properties.refactor.mapping import parse
+    from properties.report import comparison as report
+
+    profile_named(options.profile)
+    if options.json:
+        writable("json", options.json)
+    request = {
+        "old": options.old,
+        "new": options.new,
+        "mapping": parse(options.mapping) if options.mapping else None,
+        "family": options.family,
+        "profile": options.profile,
+        "seed": options.seed,
+        "only": options.only,
+    }
+    with progress_bar() as progress:
+        found = compare_isolated(request, options.timeout, progress)
+    report.show(found, Console(highlight=False, soft_wrap=False))
+    if options.json:
+        report.write(found, options.json)
+    return found.exit_code
+
+
+@contextmanager
+def progress_bar() -> Iterator[Listener]:
+    """A bar on a terminal's standard error; nothing in a pipe."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda phase, done, total: None
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def progress(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=phase, completed=done, total=total or None)
+
+        yield progress

@@ -1,0 +1,105 @@
+"""What a comparison found, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+IDENTICAL, ROUNDING, DIFFERENT = "bit-identical", "within rounding", "different"
+MILD = ("checkpoint", "interface")
+"""Kinds of change after which the module still computes the same and refuses the same."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is not what it was, in a sentence, with what it was and what it is.
+
+    kind: outputs, gradients, clause, refusal, checkpoint or interface.
+    """
+
+    kind: str
+    what: str
+    old: str
+    new: str
+    clause: str = ""
+    counterexample: dict[str, Any] | None = None
+
+    @property
+    def size(self) -> float:
+        """How many numbers the counterexample holds; infinite where there is none."""
+        if self.counterexample is None:
+            return np.inf
+        arrays = [self.counterexample["x"], *self.counterexample["weights"].values()]
+        return float(sum(np.asarray(array).size for array in arrays))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near two sides were: examples compared, how many of them were the same to the last bit,
+    and the largest share of both error budgets that a difference used.
+    """
+
+    examples: int = 0
+    identical: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Old against new, and what is needed to compare them again.
+
+    cost: new over old, by what was measured; asked: clauses that both were asked.
+    """
+
+    old: str
+    new: str
+    family: str
+    profile: str
+    seed: int
+    outputs: Agreement
+    gradients: Agreement
+    changes: list[Change]
+    asked: int = 0
+    notes: list[str] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def results(self) -> str:
+        """Of outputs and gradients: bit-identical, within rounding or different."""
+        if any(change.kind in ("outputs", "gradients") for change in self.changes):
+            return DIFFERENT
+        pairs = (self.outputs, self.gradients)
+        exact = all(pair.identical == pair.examples for pair in pairs)
+        return IDENTICAL if exact else ROUNDING
+
+    @property
+    def verdict(self) -> str:
+        """Like `results`, and different also where a clause broke or a refusal changed."""
+        mild = all(change.kind in MILD for change in self.changes)
+        return self.results if mild else DIFFERENT
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing changed that a user would notice."""
+        return not self.changes
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing changed beyond rounding, 1 something did."""
+        return 0 if self.same else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what `from_dict` reads."""
+        return {**asdict(self), "results": self.results, "verdict": self.verdict, "same": self.same}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Comparison:
+        """The comparison that `to_dict` wrote."""
+        data = {k: v for k, v in data.items() if k not in ("results", "verdict", "same")}
+        for name in ("outputs", "gradients"):
+            data[name] = Agreement(**data[name])
+        return cls(**{**data, "changes": [Change(**change) for change in data["changes"]]})
