@@ -1,0 +1,91 @@
+"""Whether every failure can be written as a script: `python benchmarks/reproducers.py [FAULT ...]`.
+
+Each fault of the zoo is checked against each clause that it is registered to break. The failure's
+script must fail on the fault, and pass on the right module that the fault changes. What does neither
+is listed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+
+import torch
+from torch import nn
+
+from properties.faults import Fault, faults, plain
+from properties.profiles import PROFILES
+from properties.runner import Run, quiet_and_repeatable
+from properties.scripts import script
+from properties.scripts.script import Script
+from properties.spec import Clause, clauses
+from properties.subject import Subject
+from properties.targets import find
+
+
+def main(names: list[str]) -> int:
+    """One line for each failure that is not reproduced, and the sums."""
+    counts: dict[str, int] = {}
+    for fault in (faults()[name] for name in names or faults()):
+        for clause, outcome in outcomes(fault):
+            counts[outcome.partition(":")[0]] = counts.get(outcome.partition(":")[0], 0) + 1
+            if outcome != "reproduced":
+                print(f"{fault.name} {clause}: {outcome}", flush=True)
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    return 0 if set(counts) == {"reproduced"} else 1
+
+
+def outcomes(fault: Fault) -> Iterator[tuple[str, str]]:
+    """What became of each clause that the fault breaks."""
+    subject = find(fault.module, fault.family)[0]
+    for id in fault.breaks:
+        with quiet_and_repeatable(), redirect_stdout(StringIO()):
+            outcome = reproduced(subject, clauses()[id], fault.module)
+        yield id, outcome
+
+
+def reproduced(subject: Subject, clause: Clause, module: type[nn.Module]) -> str:
+    """What became of one clause."""
+    run = Run(subject, [clause], PROFILES["quick"], 0)
+    tallies = run.tallies()
+    run.go(tallies)
+    case = tallies[clause.id].case
+    if case is None:
+        return "no failure"
+    found = script(clause, case)
+    if found is None:
+        return f"no script: {tallies[clause.id].message}"
+    return verdict(found, module)
+
+
+def verdict(found: Script, module: type[nn.Module]) -> str:
+    """How the script ends on the fault and on the module it changes."""
+    on_fault, on_right = execute(found, module), execute(found, right(module))
+    if on_fault == "AssertionError" and on_right == "":
+        return "reproduced"
+    if on_fault == "AssertionError":
+        return f"fails on the right module, too: {on_right}"
+    return f"does not fail: {on_fault}"
+
+
+def right(module: type[nn.Module]) -> type[nn.Module]:
+    """The plain module that a fault changes."""
+    return next(base for base in module.__mro__ if base.__module__ == plain.__name__)
+
+
+def execute(found: Script, target: type[nn.Module]) -> str:
+    """What a script raises with this class; empty if nothing."""
+    with torch.random.fork_rng(devices=[]), redirect_stdout(StringIO()):
+        try:
+            found.run(target)
+        except AssertionError:
+            return "AssertionError"
+        except Exception as error:  # of the module, in place of an answer
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
