@@ -1,22 +1,19 @@
 """pytest: --attention TARGET gives one test for each subject and clause.
 
 Loaded by pytest wherever the package is installed, so nothing heavy is imported until a target is
-named.
+named. `properties.parametrize`, in a test file, makes the same tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from properties.result import Report
-    from properties.subject import Subject
+from properties.areas import AREAS
 
-REPORTS = pytest.StashKey["Reports"]()
+LEVELS = ("must", "should", "may")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,11 +27,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--attention-family", metavar="F", help="the family, where it is not found out")
     group.addoption("--attention-profile", default="ci", metavar="P", help="quick, ci or thorough")
+    group.addoption("--attention-waivers", metavar="FILE", help="failures that are accepted")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One place for the reports of the session."""
-    config.stash[REPORTS] = Reports(config)
+    """The marks of the tests, for -m."""
+    for area in AREAS:
+        config.addinivalue_line("markers", f"{area}: a clause of attention's {area}")
+    for level in LEVELS:
+        config.addinivalue_line("markers", f"{level}: a clause of attention that binds so")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -46,14 +47,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
     profile = config.getoption("--attention-profile")
-    return [f"attention: {', '.join(targets)}; profile {profile}, seed {seed(config)}; {known}"]
+    lines = [f"attention: {', '.join(targets)}; profile {profile}, seed {seed(config)}; {known}"]
+    waivers = config.getoption("--attention-waivers")
+    return [*lines, f"attention: waivers are read from {waivers}"] if waivers else lines
 
 
-def seed(config: pytest.Config) -> int:
-    """Hypothesis's own option, 0 unless it is given: the same verdict on every run."""
+def seed(config: pytest.Config, default: int = 0) -> int:
+    """Hypothesis's own option; the default, the same on every run, unless it is given."""
     given = config.getoption("--hypothesis-seed", default=None)
     try:
-        return int(given or 0)
+        return default if given is None else int(given)
     except ValueError:
         raise pytest.UsageError(f"--hypothesis-seed {given}: expected an integer") from None
 
@@ -65,69 +68,42 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == unwanted else None
 
 
-class Reports:
-    """Each subject is run once for all clauses whose tests were selected, when the first one starts."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.wanted: dict[str, list[str]] = {}
-        self.reports: dict[str, Report] = {}
-
-    def want(self, items: Iterable[pytest.Item]) -> None:
-        """Note which clauses of which subject the session will ask about."""
-        for item in items:
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-                chosen: Any = item.callspec.params.get("attention_clause")
-                if chosen is not None:
-                    subject, clause = chosen
-                    self.wanted.setdefault(subject.name, []).append(clause.id)
-
-    def report(self, subject: Subject, clause: str) -> Report:
-        """The subject's report, holding at least this clause."""
-        from properties.runner import run
-
-        if subject.name not in self.reports:
-            self.reports[subject.name] = run(
-                subject,
-                profile=self.config.getoption("--attention-profile"),
-                seed=seed(self.config),
-                only=self.wanted.get(subject.name, [clause]),
-            )
-        return self.reports[subject.name]
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """After -k and -m have chosen."""
-    config.stash[REPORTS].want(items)
+    """After -k and -m have chosen: what each subject will be asked, so that it is run once."""
+    if "properties.testing" not in sys.modules:
+        return
+    from properties.testing import Check
+
+    for item in items:
+        for value in item.callspec.params.values() if hasattr(item, "callspec") else ():
+            if isinstance(value, Check):
+                value.asked.wanted.append(value.clause.id)
+                value.asked.seed = seed(config, value.asked.seed)
+                value.asked.alone = hasattr(config, "workerinput")  # a process of pytest-xdist
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `attention_clause` runs once for each subject and clause of its family."""
-    if "attention_clause" not in metafunc.fixturenames:
+    """A test that takes `attention_check` runs once for each subject and clause of its family."""
+    if "attention_check" not in metafunc.fixturenames:
         return
     from properties.errors import QuestionError
-    from properties.spec import clauses
+    from properties.profiles import profile_named
     from properties.targets import find
+    from properties.testing import Asked, checks
+    from properties.waivers import read
 
-    chosen: list[Any] = []
-    for target in metafunc.config.getoption("--attention"):
-        try:
-            subjects = find(target, metafunc.config.getoption("--attention-family"))
-        except QuestionError as error:
-            raise pytest.UsageError(f"--attention {target}: {error}") from None
-        for subject in subjects:
-            chosen += [
-                pytest.param((subject, clause), id=f"{subject.name}-{clause.id}")
-                for clause in clauses().values()
-                if clause.concerns(subject)
-            ]
-    metafunc.parametrize("attention_clause", chosen)
-
-
-@pytest.fixture
-def attention_result(attention_clause: tuple[Subject, Any], request: pytest.FixtureRequest) -> Any:
-    """The result of this test's clause on this test's subject."""
-    subject, clause = attention_clause
-    report = request.config.stash[REPORTS].report(subject, clause.id)
-    return next(result for result in report.results if result.clause == clause.id), report
+    option = metafunc.config.getoption
+    profile, waivers = option("--attention-profile"), option("--attention-waivers")
+    chosen = []
+    try:
+        profile_named(profile)
+        if waivers is not None:
+            read(Path(waivers))
+        for target in option("--attention"):
+            for subject in find(target, option("--attention-family")):
+                run = Asked(subject, profile, waivers=waivers)
+                chosen += checks(run, prefix=f"{subject.name}-")
+    except QuestionError as error:
+        raise pytest.UsageError(str(error)) from None
+    metafunc.parametrize("attention_check", chosen)

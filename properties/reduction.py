@@ -29,7 +29,7 @@ AXES = {
 def reduce_case(case: Case, fails: Fails, evaluations: int) -> Case:
     """The smallest case found for which `fails` still holds, within so many evaluations."""
     search = _Search(case, fails, evaluations)
-    while search.round_improves():
+    while search.left > 0 and search.round_improves():
         pass
     return search.case
 
@@ -46,7 +46,7 @@ class _Search:
         for candidates in (options, simple_arrays):
             self.first_that_fails(candidates)
         self.simplify_numbers()
-        return self.case is not before and self.left > 0
+        return self.case is not before
 
     def attempt(self, candidate: Case) -> bool:
         """Keep the candidate if it still fails."""

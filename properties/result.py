@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from properties.case import Case, parameters
+from properties.subject import Sizes, Subject, Weights
 
 
 class Status(StrEnum):
@@ -27,7 +31,8 @@ class Result:
 
     examples: how many were checked; counted: how many of them met the clause's condition; margin:
     the largest share of an error budget that was used, None where the clause has no tolerance;
-    behaves_like: wrong formulas that explain a failure; evidence: grids worth drawing.
+    behaves_like: wrong formulas that explain a failure; evidence: grids worth drawing;
+    script: a file that fails by itself, where one was asked for.
     """
 
     clause: str
@@ -41,11 +46,17 @@ class Result:
     counterexample: dict[str, Any] | None = None
     behaves_like: list[str] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
+    script: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """Every clause's verdict on one subject, and what is needed to run it again."""
+    """Every clause's verdict on one subject, and what is needed to run it again.
+
+    source: file, line and sha256 of where the subject is defined, as far as it is known; only: the
+    clauses or areas that were named, empty for all; waivers: those that applied, as in their file;
+    false_alarm: a bound on the probability that a law about chance failed though it holds.
+    """
 
     subject: str
     family: str
@@ -58,6 +69,16 @@ class Report:
     lacking: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    source: dict[str, Any] = field(default_factory=dict)
+    only: list[str] = field(default_factory=list)
+    fail_fast: bool = False
+    waivers: list[dict[str, Any]] = field(default_factory=list)
+    false_alarm: float = 0.0
+
+    @classmethod
+    def refused(cls, subject: str, profile: str, seed: int, reason: str) -> Report:
+        """Of a subject that could not be asked at all: no family, no results, one note."""
+        return cls(subject, "", profile, seed, [], notes=[reason])
 
     def with_status(self, *statuses: Status, level: str = "MUST") -> list[Result]:
         """The results of one level with one of these statuses."""
@@ -76,6 +97,11 @@ class Report:
         return not broken and not errors and bool(self.with_status(Status.PASS))
 
     @property
+    def waived(self) -> list[Result]:
+        """The MUST clauses with a waiver of their own; what depends on them has none."""
+        return [r for r in self.with_status(Status.WAIVED) if r.counterexample is not None]
+
+    @property
     def unsupported(self) -> list[Result]:
         """The MUST clauses that could not be asked."""
         return self.with_status(Status.UNSUPPORTED)
@@ -87,6 +113,16 @@ class Report:
             return 1
         return 0 if self.conforms else 2
 
+    def __repr__(self) -> str:
+        verdict = "conforms" if self.conforms else f"does not conform: {', '.join(self.failed)}"
+        return f"<Report on {self.subject}, profile {self.profile}, seed {self.seed}: {verdict}>"
+
+    def _repr_html_(self) -> str:
+        """The page, in a notebook's cell."""
+        from properties.report.page import in_a_frame
+
+        return in_a_frame(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what `from_dict` reads."""
         return {**asdict(self), "conforms": self.conforms, "failed": self.failed}
@@ -97,6 +133,29 @@ class Report:
         data = {k: v for k, v in data.items() if k not in ("conforms", "failed")}
         results = [Result(**{**r, "status": Status(r["status"])}) for r in data.pop("results")]
         return cls(results=results, **data)
+
+
+def read_case(data: Mapping[str, Any], subject: Subject) -> Case:
+    """The case that `describe_case` wrote; KeyError, TypeError or ValueError where it is none."""
+    sizes = Sizes(**data["sizes"])
+    arrays = {name: np.asarray(numbers, np.float64) for name, numbers in data["weights"].items()}
+    case = Case(
+        subject=subject,
+        sizes=sizes,
+        dtype=data["dtype"],
+        x=np.asarray(data["x"], np.float64),
+        other=np.asarray(data["other"], np.float64),
+        weights=Weights(**arrays) if arrays else None,
+        bias=data["bias"],
+        dropout=data["dropout"],
+        cut=data["cut"],
+        seed=data["seed"],
+    )
+    expected = (sizes.batch, sizes.tokens, sizes.d_in)
+    for name, array in (("x", case.x), ("other", case.other)):
+        if array.shape != expected:
+            raise ValueError(f"{name} has the shape {array.shape}, expected {expected}")
+    return case
 
 
 def describe_case(case: Case) -> dict[str, Any]:

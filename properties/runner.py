@@ -9,11 +9,13 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from io import StringIO
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
+from properties import chance
 from properties.assertions import Violation
 from properties.case import Case
 from properties.diagnosis import behaves_like
@@ -32,6 +35,7 @@ from properties.result import Report, Result, Status, describe_case
 from properties.spec import Clause, select
 from properties.strategies import cases, pinned_cases
 from properties.subject import Subject
+from properties.waivers import Waiver, read, require_asked
 
 Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
 
@@ -50,6 +54,10 @@ class Tally:
     case: Case | None = None
     behaves_like: list[str] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
+    script: str = ""
+    waivers: list[Waiver] = field(default_factory=list)  # whose counterexample still fails
+    outlived: list[Waiver] = field(default_factory=list)  # whose counterexample holds now
+    excused: Case | None = None  # the last case that was passed over for the sake of a waiver
 
     @property
     def standing(self) -> bool:
@@ -59,8 +67,23 @@ class Tally:
     @property
     def wants_more(self) -> bool:
         """Whether another example is worth its time."""
-        enough = self.clause.examples
+        enough = None if self.waivers else self.clause.examples
         return self.standing and (enough is None or self.counted < enough)
+
+    def covers(self, case: Case) -> bool:
+        """Whether a waiver excuses a failure on this case."""
+        return any(waiver.covers(case) for waiver in self.waivers)
+
+    def recall(self, waiver: Waiver, case: Case) -> None:
+        """Ask about a waiver's counterexample, and note whether it still fails."""
+        outcome = judge(self.clause, case)
+        if outcome.status is Status.FAIL:
+            self.waivers.append(waiver)
+            self.case, self.message = case, "; ".join(known.reason for known in self.waivers)
+        elif outcome.status is Status.PASS:
+            self.outlived.append(waiver)
+        else:
+            self.status, self.message, self.case = outcome.status, outcome.message, case
 
     @property
     def broken(self) -> bool:
@@ -81,6 +104,7 @@ class Tally:
             counterexample=describe_case(self.case) if self.case else None,
             behaves_like=self.behaves_like,
             evidence=self.evidence,
+            script=self.script,
         )
 
 
@@ -95,6 +119,11 @@ class Run:
     fail_fast: bool = False
     listen: Listener = lambda phase, done, total: None
     lost: Mapping[str, str] = field(default_factory=dict)  # clause -> how it took the process down
+    waivers: Sequence[Waiver] = ()
+    only: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
+    scripts: bool = False
 
     def report(self) -> Report:
         """Check everything and report it."""
@@ -103,8 +132,10 @@ class Run:
         with quiet_and_repeatable(), redirect_stdout(printed):
             tallies = self.tallies()
             self.go(tallies)
-            explain(tallies)
-        notes = list(self.subject.notes)
+            self.explain(tallies)
+            if self.scripts:
+                self.write_scripts(tallies)
+        notes = [*self.subject.notes, *self.notes]
         if printed.getvalue():
             notes.append(
                 f"the subject printed {len(printed.getvalue())} characters; not shown here"
@@ -121,6 +152,11 @@ class Run:
             lacking=dict(self.subject.lacking),
             notes=notes,
             seconds=round(time.perf_counter() - start, 3),
+            false_alarm=false_alarm(tallies),
+            source=dict(self.subject.source),
+            only=self.only,
+            fail_fast=self.fail_fast,
+            waivers=[w.data() for tally in tallies.values() for w in tally.waivers],
         )
 
     def tallies(self) -> dict[str, Tally]:
@@ -139,14 +175,16 @@ class Run:
 
     def go(self, tallies: dict[str, Tally]) -> None:
         """Pass every case through the clauses still standing."""
+        self.replay(tallies)
         self.listen("drawing", 0, 0)
-        examples = pinned_cases(self.subject)
-        examples += draw(self.subject, self.profile, self.seed)
-        for number, case in enumerate(examples):
+        if not self.examples:
+            self.examples += pinned_cases(self.subject)
+            self.examples += draw(self.subject, self.profile, self.seed)
+        for number, case in enumerate(self.examples):
             for tally in tallies.values():
-                if not tally.wants_more:
+                if excuse(tally, case, tallies) or not tally.wants_more:
                     continue
-                self.listen(tally.clause.id, number, len(examples))
+                self.listen(tally.clause.id, number, len(self.examples))
                 self.block(tally, tallies)
                 if tally.standing:
                     self.check(tally, case, tallies)
@@ -157,13 +195,44 @@ class Run:
                 break
         keep_roots(tallies)
         for tally in tallies.values():
-            wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
-            if tally.standing and tally.counted < wanted:
-                tally.status = Status.VACUOUS
-                tally.message = (
-                    f"{tally.counted} of {tally.examples} examples had "
-                    f"{tally.clause.counts.words}; at least {wanted} must"
-                )
+            if tally.standing:
+                self.settle(tally, tallies)
+
+    def replay(self, tallies: Mapping[str, Tally]) -> None:
+        """Ask each waived clause about its counterexample first: a waiver lasts while that fails."""
+        for waiver in self.waivers:
+            tally = tallies.get(waiver.clause)
+            if not waiver.concerns(self.subject):
+                self.notes.append(f"{waiver.place}, of {waiver.clause}, is for another subject")
+                continue
+            require_asked(waiver, self.subject, tally.status if tally else None)
+            if tally is None:
+                self.notes.append(f"{waiver.place}: {waiver.clause} was not asked")
+            elif tally.standing:
+                self.listen(tally.clause.id, 0, 0)
+                tally.recall(waiver, waiver.case(self.subject))
+                if waiver in tally.outlived:
+                    self.notes.append(f"remove this waiver: it holds now; {waiver.place}")
+
+    def settle(self, tally: Tally, tallies: Mapping[str, Tally]) -> None:
+        """What becomes of a clause that stood to the end."""
+        wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
+        earlier = [tallies[id] for id in tally.clause.after if id in tallies]
+        waived = [e.clause.id for e in earlier if e.waivers or e.excused is not None]
+        if tally.outlived:
+            tally.status, tally.case = Status.FAIL, None
+            tally.message = remove_message(tally.outlived)
+        elif tally.waivers:
+            tally.status = Status.WAIVED
+        elif tally.counted < wanted and waived:
+            tally.status = Status.WAIVED
+            tally.message = f"needs {waived[0]}, which is waived; too few examples were left"
+        elif tally.counted < wanted:
+            tally.status = Status.VACUOUS
+            tally.message = (
+                f"{tally.counted} of {tally.examples} examples had "
+                f"{tally.clause.counts.words}; at least {wanted} must"
+            )
 
     def block(self, tally: Tally, tallies: dict[str, Tally]) -> None:
         """A clause is not asked once one that it depends on is broken."""
@@ -183,11 +252,28 @@ class Run:
             tally.counted += outcome.counted
             if outcome.margin is not None:
                 tally.margin = max(tally.margin or 0.0, outcome.margin)
-        else:
+        elif outcome.status is not Status.FAIL or not tally.covers(case):
             tally.status, tally.message, tally.case = outcome.status, outcome.message, case
-        if outcome.status is Status.FAIL:
+        if tally.status is Status.FAIL:
             self.reduce(tally, case, tallies)
         tally.seconds += time.perf_counter() - start
+
+    def explain(self, tallies: Mapping[str, Tally]) -> None:
+        """Give each failure its name and its pictures, unless the subject has ended a process."""
+        for tally in () if self.lost else tallies.values():
+            if tally.status is Status.FAIL and tally.case is not None:
+                self.listen(tally.clause.id, 0, 0)
+                tally.behaves_like = behaves_like(tally.clause.id, tally.case)
+                tally.evidence = evidence(tally.clause.id, tally.case)
+
+    def write_scripts(self, tallies: Mapping[str, Tally]) -> None:
+        """Give each failure a script that reproduces it."""
+        from properties.scripts import reproduction  # which needs every adapter
+
+        for tally in tallies.values():
+            if tally.status is Status.FAIL and tally.case is not None:
+                self.listen(tally.clause.id, 0, 0)
+                tally.script = reproduction(tally.clause, tally.case, tally.message)
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """Make the counterexample small; what the clause depends on keeps holding on the way."""
@@ -195,12 +281,20 @@ class Run:
 
         def fails(candidate: Case) -> bool:
             self.listen(tally.clause.id, 0, 0)
-            return judge(tally.clause, candidate).status is Status.FAIL and all(
-                judge(other, candidate).status is Status.PASS for other in earlier
+            return (
+                not tally.covers(candidate)
+                and judge(tally.clause, candidate).status is Status.FAIL
+                and all(judge(other, candidate).status is Status.PASS for other in earlier)
             )
 
-        tally.case = reduce_case(case, fails, self.profile.reduction)
+        tally.case = reduce_case(case, fails, self.evaluations(tally.clause))
         tally.message = judge(tally.clause, tally.case).message
+
+    def evaluations(self, clause: Clause) -> int:
+        """How often a clause may be asked while its failure is reduced; one that is dear less."""
+        if clause.examples is None:
+            return self.profile.reduction
+        return min(self.profile.reduction, 10 * clause.examples)
 
 
 @dataclass(frozen=True)
@@ -213,6 +307,20 @@ class Outcome:
     message: str = ""
 
 
+def excuse(tally: Tally, case: Case, tallies: Mapping[str, Tally]) -> bool:
+    """What depends on a waived clause is not asked where the waiver applies: one root."""
+    earlier = [tallies[id] for id in tally.clause.after if id in tallies]
+    if any(other.excused is case or other.covers(case) for other in earlier):
+        tally.excused = case
+    return tally.excused is case
+
+
+def remove_message(outlived: Iterable[Waiver]) -> str:
+    """What to say of waivers that are not needed any more."""
+    places = ", ".join(f"{waiver.place} ({waiver.reason})" for waiver in outlived)
+    return f"remove this waiver: it holds now; {places}"
+
+
 def keep_roots(tallies: Mapping[str, Tally]) -> None:
     """A failure that follows another one it depends on is blocked: one root instead of a cascade."""
     for tally in tallies.values():  # in the order of dependence
@@ -220,14 +328,6 @@ def keep_roots(tallies: Mapping[str, Tally]) -> None:
         if tally.status is Status.FAIL and broken:
             tally.status, tally.case = Status.BLOCKED, None
             tally.message = f"needs {broken[0]}, which does not hold"
-
-
-def explain(tallies: Mapping[str, Tally]) -> None:
-    """Give each failure its name and its pictures."""
-    for tally in tallies.values():
-        if tally.status is Status.FAIL and tally.case is not None:
-            tally.behaves_like = behaves_like(tally.case)
-            tally.evidence = evidence(tally.clause.id, tally.case)
 
 
 def judge(clause: Clause, case: Case) -> Outcome:
@@ -267,6 +367,12 @@ def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:
     return drawn
 
 
+def false_alarm(tallies: Mapping[str, Tally]) -> float:
+    """What laws about chance, all of them in the area dropout, may err with in this run."""
+    judged = any(t.counted or t.broken for t in tallies.values() if t.clause.area == "dropout")
+    return chance.RUN if judged else 0.0
+
+
 def stop(tallies: Mapping[str, Tally], cause: Tally) -> None:
     """With --fail-fast, what is still standing after the first failure stays undecided."""
     for tally in tallies.values():
@@ -300,6 +406,12 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+def asked(profile: str, only: Iterable[str] | None) -> list[Clause]:
+    """The clauses that are named, or those of the profile."""
+    only = list(only or ())
+    return [c for c in select(only or None) if only or profile == "thorough" or not c.thorough]
+
+
 def run(
     subject: Subject,
     *,
@@ -309,19 +421,31 @@ def run(
     fail_fast: bool = False,
     listen: Listener | None = None,
     lost: Mapping[str, str] | None = None,
+    waivers: str | PathLike[str] | None = None,
+    examples: list[Case] | None = None,
+    scripts: bool = False,
 ) -> Report:
-    """Check a subject against the clauses named (all by default).
+    """Check a subject against the clauses named (all by default), but for what a file waives.
+
+    examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
+    whether each failure gets a script that reproduces it.
 
     Raises QuestionError for clauses that do not exist or none of which concerns the subject.
     """
-    clauses = [c for c in select(only) if only or profile == "thorough" or not c.thorough]
-    chosen = Run(subject, clauses, profile_named(profile), seed, fail_fast)
+    only = list(only or ())
+    chosen = Run(subject, asked(profile, only), profile_named(profile), seed, fail_fast, only=only)
+    if examples is not None:
+        chosen.examples = examples
     if listen is not None:
         chosen.listen = listen
     chosen.lost = lost or {}
+    chosen.scripts = scripts
+    if waivers is not None:
+        chosen.waivers = read(Path(waivers))
+        chosen.notes.append(f"waivers are read from {waivers}, which holds {len(chosen.waivers)}")
     report = chosen.report()
     if not report.results:
-        names = ", ".join(only or ())
+        names = ", ".join(only)
         raise QuestionError(
             f"{subject.name} is of the family {subject.family}, which {names} does not concern; "
             "`attention-properties explain CLAUSE` names the families of a clause."

@@ -25,6 +25,7 @@ from typing import Any
 
 from properties.adapters import families, messages, notebook, recognise, subject_for, trials
 from properties.errors import QuestionError
+from properties.source import source_of
 from properties.subject import CAPABILITIES, FAMILIES, Subject
 
 FORMS = "package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name"
@@ -58,6 +59,15 @@ def find(target: Any, family: str | None = None) -> list[Subject]:
         f"{messages.listed(found.refused)} cannot be asked:\n\n{reasons}\n\n"
         f"The others can, by name: {others}"
     )
+
+
+def find_one(target: Any, family: str | None = None) -> Subject:
+    """The subject that `target` names; QuestionError where it names several."""
+    subjects = find(target, family)
+    if len(subjects) != 1:
+        names = ", ".join(subject.name for subject in subjects)
+        raise QuestionError(f"{target} holds {len(subjects)} attention classes ({names}); name one")
+    return subjects[0]
 
 
 def survey(target: Any, family: str | None = None) -> Survey:
@@ -103,6 +113,7 @@ def one(target: Any, name: str, family: str | None, chosen: bool = True) -> Surv
         return Survey(refused={name: error})
     if not isinstance(target, Subject):
         subject.name = name
+    subject.source = source_of(target)
     return Survey([subject])
 
 

@@ -31,6 +31,11 @@ def add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", default="ci", help="quick, ci (default) or thorough")
     command.add_argument("--seed", type=int, default=0, help="the same seed gives the same verdict")
     command.add_argument("--only", nargs="+", metavar="CLAUSE", help="clauses or areas, by id")
+    add_timeout(command)
+
+
+def add_timeout(command: argparse.ArgumentParser) -> None:
+    """When to give up."""
     command.add_argument(
         "--timeout",
         type=positive,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from properties.commands import arguments
+from properties.commands import arguments, waiving
 from properties.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 WRITERS = {
     "json": ("document", "the report as JSON"),
+    "html": ("page", "the report as a page"),
+    "junit": ("junit", "the report as JUnit XML"),
+    "badge": ("badge", "the verdict as a shields.io endpoint"),
+    "statement": ("statement", "a conformance statement for `verify`"),
 }
 """Options that name a file, with the module of `properties.report` whose `write` fills it."""
 
@@ -33,8 +37,12 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--fail-fast", action="store_true", help="stop at the first failed MUST clause"
     )
+    waiving.add(command)
     for name, (_, what) in WRITERS.items():
         command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what} too")
+    command.add_argument(
+        "--repro", type=Path, metavar="DIR", help="write a script for each failure into a folder"
+    )
     command.set_defaults(command=run)
 
 
@@ -42,12 +50,16 @@ def run(options: argparse.Namespace) -> int:
     """The verdict on every subject of the target; the worst of them is the exit code."""
     from properties.isolation import Request, run_isolated
     from properties.profiles import profile_named
-    from properties.report import terminal
+    from properties.report import annotations, reproducer, terminal
+    from properties.result import Report
 
+    waivers = waiving.file(options)
     profile_named(options.profile)
     files = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
     for name, path in files.items():
         writable(name, path)
+    if options.repro is not None:
+        reproducer.usable(options.repro)
     console = Console(highlight=False, soft_wrap=False)
     request = Request(
         target=options.target,
@@ -57,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
             "seed": options.seed,
             "only": options.only,
             "fail_fast": options.fail_fast,
+            "waivers": waivers,
+            "scripts": options.repro is not None,
         },
         timeout=options.timeout,
     )
@@ -65,12 +79,18 @@ def run(options: argparse.Namespace) -> int:
         if len(request.reports) > 1:
             console.rule()
         terminal.show(report, console)
+        annotations.show(report)
 
     request.arrived = arrived
     with progress_bar(request):
         reports = run_isolated(request)
+    waiving.accept(options, reports)
+    for name, reason in request.refused.items():
+        reports.append(Report.refused(name, options.profile, options.seed, reason))
     for name, path in files.items():
         import_module(f"properties.report.{WRITERS[name][0]}").write(reports, path)
+    for line in reproducer.write(reports, options.repro) if options.repro else ():
+        console.print(line, markup=False, soft_wrap=True)
     return arguments.exit_code(reports, request.refused)
 
 

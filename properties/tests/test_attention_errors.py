@@ -94,8 +94,9 @@ def test_dropout_outside_the_unit_interval_raises(family, wrong):
 @pytest.mark.parametrize("family", SPLIT)
 @pytest.mark.parametrize("num_heads", [4, 5, 7])
 def test_heads_that_do_not_divide_d_out_raise(family, num_heads):
-    """Split heads need equal shares of d_out; the message names both numbers."""
-    with pytest.raises(ValueError, match=names("d_out", D_OUT, num_heads)):
+    """Split heads need equal shares of d_out; the message names both numbers and the rest."""
+    rest = D_OUT % num_heads
+    with pytest.raises(ValueError, match=names("d_out", D_OUT, num_heads, rest, "left over")):
         build(family, num_heads=num_heads)
 
 
@@ -151,15 +152,18 @@ def test_more_tokens_than_context_length_raise(family, context_length, extra):
     """Too many tokens raise, also where a 1x1 mask would broadcast; both numbers are named."""
     module = build(family, context_length=context_length)
     num_tokens = context_length + extra
-    with pytest.raises(ValueError, match=names(num_tokens, "tokens", "at most", context_length)):
+    with pytest.raises(
+        ValueError, match=names(f"has {num_tokens} tokens", "at most", context_length)
+    ):
         module(tokens(2, num_tokens, D_IN))
 
 
 @pytest.mark.parametrize("family", TRAINABLE)
 @pytest.mark.parametrize("wrong", [1, D_IN - 1, D_IN + 1, D_OUT])
 def test_another_width_than_d_in_raises(family, wrong):
-    """The last axis must be d_in wide; the message names both numbers."""
-    with pytest.raises(ValueError, match=names(wrong, "numbers per token, expected", D_IN)):
+    """The last axis must be d_in wide; the message names both numbers, and the d_in to build with."""
+    words = (f"has {wrong} numbers per token, expected", D_IN, f"d_in={wrong}")
+    with pytest.raises(ValueError, match=names(*words)):
         build(family)(tokens(2, 3, wrong))
 
 
@@ -171,8 +175,9 @@ def test_another_width_than_d_in_raises(family, wrong):
     ],
 )
 def test_another_number_of_axes_raises(family, shape):
-    """Causal modules want three axes, the others two or three; the message names the number."""
-    with pytest.raises(ValueError, match=names(len(shape), "axes, expected")):
+    """Causal modules want three axes, the others two or three; the message says so."""
+    wanted = "3:" if family in CAUSAL else "2 or 3:"
+    with pytest.raises(ValueError, match=names(f"has {len(shape)} axes, expected {wanted}")):
         build(family)(tokens(*shape))
 
 
@@ -187,6 +192,15 @@ def test_every_length_up_to_the_context_is_accepted_in_any_order(family, batch_s
     for num_tokens in (CONTEXT_LENGTH, 1, 4, 2, CONTEXT_LENGTH, 3):
         contexts = module(tokens(batch_size, num_tokens, D_IN))
         assert contexts.shape == (batch_size, num_tokens, width(family))
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (3, 2)])
+def test_heads_are_split_and_merged_whatever_axes_lead(leading):
+    """Splitting looks at the last two axes alone, and merging undoes it."""
+    projected = tokens(*leading, 4, D_OUT)
+    heads = F.split_heads(projected, HEADS)
+    assert heads.shape == (*leading, HEADS, 4, D_OUT // HEADS)
+    assert torch.equal(F.merge_heads(heads), projected)
 
 
 @pytest.mark.parametrize("family", FREE)

@@ -1,13 +1,57 @@
-"""pytest --attention TARGET: one test for each subject and clause, in a checkout and elsewhere."""
+"""One test for each subject and clause: by --attention TARGET, and by properties.parametrize.
+
+Sessions inside this process are quick, but forget on their way out what they imported: what
+registers itself is imported here, before them.
+"""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import properties.faults
+import properties.refactor.compare
+import properties.report.comparison
+import properties.testing
+from properties.runner import run
+from properties.spec import clauses
+from properties.targets import find
+from properties.waivers import accepted, append
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = ("--attention-profile", "quick", "-p", "no:cacheprovider", "-v")
+OPTIONS = ("--attention-profile", "quick", "-p", "no:cacheprovider", "-v", "--strict-markers")
+LEAKY = "mask-result-discarded"
+CLAUSE = "causality/future-does-not-change-past"
+MINE = f"""
+import properties
+from attention import CausalAttention
+from properties.faults import faults
+
+Leaky = faults()["{LEAKY}"].module
+
+@properties.parametrize(CausalAttention, profile="quick", only=["causality"])
+def test_right(check):
+    check()
+
+@properties.parametrize(Leaky, profile="quick", only=["causality"])
+def test_leaky(check):
+    check()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def everything_is_imported() -> None:
+    """See above."""
+    clauses()
+    properties.faults.faults()
+    find("torch.nn:MultiheadAttention")
 
 
 def pytest_run(*arguments: str, cwd: Path) -> tuple[int, str]:
@@ -23,19 +67,26 @@ def pytest_run(*arguments: str, cwd: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def run_here(pytester: pytest.Pytester, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of a pytest session in this process."""
+    done = pytester.runpytest_inprocess(*OPTIONS, *arguments)
+    return int(done.ret), done.stdout.str() + done.stderr.str()
+
+
 def test_a_right_module_passes_one_test_for_each_clause_chosen(tmp_path: Path) -> None:
-    """Ids are subject and slug, the header names target and seed, -k chooses."""
+    """Installed: ids are subject and slug, the header names target and seed, -k chooses."""
     code, out = pytest_run(
         "--pyargs",
         "properties",
         "--attention",
         "attention:CausalAttention",
+        "--hypothesis-seed=7",
         "-k",
         "output-shape or rows-sum",
         cwd=tmp_path,
     )
     assert code == 0, out
-    assert "attention: attention:CausalAttention; profile quick, seed 0; python" in out
+    assert "attention: attention:CausalAttention; profile quick, seed 7; python" in out
     for clause in ("shape/output-shape", "weights/rows-sum-to-one"):
         assert f"test_clause_holds[attention:CausalAttention-{clause}] PASSED" in out
     assert "2 passed" in out
@@ -54,23 +105,110 @@ def test_a_wrong_module_fails_with_the_reports_text_in_a_checkout() -> None:
     assert "runner.py" not in out
 
 
-def test_a_target_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    """Exit code 2, as on the command line, and its message."""
-    code, out = pytest_run("--pyargs", "properties", "--attention", "no_such:Thing", cwd=tmp_path)
-    assert code == 2
-    assert "no_such" in out
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--attention", "no_such:Thing"), "no_such"),
+        (("--attention", "attention:CausalAttention", "--attention-waivers", "no.toml"), "no.toml"),
+        (("--attention", "attention:CausalAttention", "--hypothesis-seed", "x"), "an integer"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_usage_error(
+    pytester: pytest.Pytester, options: tuple[str, ...], said: str
+) -> None:
+    """Exit code 4 or 2, and the message of the command line."""
+    code, out = run_here(pytester, "--pyargs", "properties", *options)
+    assert code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
+    assert said in out
     assert "Traceback" not in out
 
 
-def test_the_hypothesis_seed_is_the_seed_of_the_run() -> None:
-    """--hypothesis-seed decides what is drawn."""
-    code, out = pytest_run(
-        "--attention",
-        "attention:CausalAttention",
-        "--hypothesis-seed=7",
-        "-k",
-        "output-shape",
-        cwd=ROOT,
+def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
+    pytester: pytest.Pytester,
+) -> None:
+    """-m "causality and must", with waivers from a file."""
+    subject = find(properties.faults.faults()[LEAKY].module, "multihead")[0]
+    failure = run(subject, profile="quick", only=[CLAUSE])
+    append(pytester.path / "w.toml", [*accepted([failure], "known")])
+    target = pytester.makepyfile(
+        target=f"from properties.faults import faults\nLeaky = faults()['{LEAKY}'].module"
     )
+    waivers = (pytester.path / "w.toml").read_text(encoding="utf-8")
+    (pytester.path / "w.toml").write_text(waivers.replace(subject.name, f"{target}:Leaky"))
+    options = ("--pyargs", "properties", "--attention", f"{target}:Leaky")
+    options += ("-m", "causality and must", "-k", "future-does or prefix", "-rx")
+    code, out = run_here(pytester, *options, "--attention-waivers", "w.toml")
     assert code == 0, out
-    assert "seed 7" in out
+    assert f"{CLAUSE}] XFAIL" in out
+    assert "2 xfailed" in out
+    assert "waived MUST: known" in out
+
+
+def test_parametrize_makes_the_same_tests_in_a_file_of_ones_own(pytester: pytest.Pytester) -> None:
+    """Ids are slugs; a root fails, what it blocks is skipped, a MAY that fails is expected to."""
+    pytester.makepyfile(test_mine=MINE)
+    code, out = run_here(pytester, "--junit-xml=j.xml", "-rs")
+    assert code == 1, out
+    found = {}
+    for case in ElementTree.parse(pytester.path / "j.xml").iter("testcase"):
+        (outcome, *_) = [child.get("type") or child.tag for child in case] or ["passed"]
+        found[case.get("name")] = outcome
+    assert found[f"test_right[{CLAUSE}]"] == "passed"
+    assert found[f"test_leaky[{CLAUSE}]"] == "failure"
+    assert found["test_leaky[causality/prefix-gives-prefix]"] == "pytest.skip"
+    assert "needs causality/future-does-not-change-past" in out
+    assert "test_right[causality/nan-future-stays-out]" in found
+    assert "passed" in {outcome for name, outcome in found.items() if "test_leaky" in str(name)}
+    assert "requires  Exchanging the tokens after a position" in out
+    assert "testing.py" not in out
+
+
+def test_a_blocked_clause_fails_where_nothing_tells_its_root(pytester: pytest.Pytester) -> None:
+    """A session in which nothing fails must not hold a broken clause."""
+    pytester.makepyfile(test_mine=MINE)
+    code, out = run_here(pytester, "-k", "test_leaky and prefix-gives-prefix")
+    assert code == 1, out
+    assert "needs causality/future-does-not-change-past, which does not hold" in out
+
+
+def test_parametrize_refuses_what_check_refuses(pytester: pytest.Pytester) -> None:
+    """With the message and no traceback, when the file is collected."""
+    pytester.makepyfile(
+        "import properties\n@properties.parametrize('math:pi')\ndef test_it(check): ..."
+    )
+    code, out = run_here(pytester)
+    assert code == 2
+    assert "math:pi is an instance of float, not a class or a function" in out
+    assert "Traceback" not in out
+    assert "testing.py" not in out
+
+
+def test_parametrize_compares_with_the_old_implementation(pytester: pytest.Pytester) -> None:
+    """One more test, which fails with what changed."""
+    pytester.makepyfile(
+        "import properties\n"
+        "from attention import CausalAttention\n"
+        "class New(CausalAttention):\n"
+        "    def forward(self, x): return 2.0 * super().forward(x)\n"
+        "only = ['shape/output-shape']\n"
+        "@properties.parametrize(New, profile='quick', only=only, old=CausalAttention)\n"
+        "def test_it(check): check()\n"
+    )
+    code, out = run_here(pytester)
+    assert code == 1
+    assert "test_it[shape/output-shape] PASSED" in out
+    assert "test_it[diff] FAILED" in out
+    assert "different" in out
+
+
+def test_the_verdict_is_the_same_in_several_processes(pytester: pytest.Pytester) -> None:
+    """Under pytest-xdist each does its own share; the outcomes are those of a single one."""
+    pytester.makepyfile(test_mine=MINE)
+    options = ("-m", "must", "-k", "leaky and (shape or future or prefix or rows)")
+    outcome = r"(PASSED|FAILED|SKIPPED)"
+    _, out = run_here(pytester, *options)
+    alone = set(re.findall(rf"^(test_mine\S+) {outcome}", out, re.MULTILINE))
+    assert {how for _, how in alone} == {"PASSED", "FAILED", "SKIPPED"}
+    _, out = pytest_run("-n", "2", *options, cwd=pytester.path)
+    shared = re.findall(rf"^\[gw\d\].* {outcome} (test_mine\S+)", out, re.MULTILINE)
+    assert {(name, how) for how, name in shared} == alone

@@ -1,0 +1,162 @@
+"""Verdicts as pytest tests: one for each clause, from one run of the subject.
+
+Both doors come here: `pytest --attention TARGET`, and `properties.parametrize` in a test file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from properties.case import Case
+from properties.errors import QuestionError
+from properties.report.text import WIDTH, decides, explained, first_line
+from properties.result import Report, Result, Status
+from properties.runner import asked, run
+from properties.spec import Clause
+from properties.subject import Subject
+
+
+@dataclass(eq=False)
+class Asked:
+    """The run of one subject; `wanted` are the clauses whose tests were selected.
+
+    alone: each clause is asked when its test starts. A process of pytest-xdist is not told which
+    tests it will be handed, and so does its own share and no more. What is found of a clause does
+    not depend on which others are asked.
+    """
+
+    subject: Subject
+    profile: str = "ci"
+    seed: int = 0
+    waivers: str | PathLike[str] | None = None
+    alone: bool = False
+    wanted: list[str] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    examples: list[Case] = field(default_factory=list)
+
+    def find(self, clause: str) -> tuple[Result, Report]:
+        """The clause's result, and the report that holds it."""
+        for report in self.reports:
+            for result in report.results:
+                if result.clause == clause:
+                    return result, report
+        together = clause in self.wanted and not self.alone
+        report = run(
+            self.subject,
+            profile=self.profile,
+            seed=self.seed,
+            only=self.wanted if together else [clause],
+            waivers=self.waivers,
+            examples=self.examples,
+        )
+        self.reports.append(report)
+        return self.find(clause)
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """One test: the clause holds for the subject."""
+
+    asked: Asked
+    clause: Clause
+
+    def __call__(self) -> None:
+        """Fail, skip or return, as the clause's result is."""
+        __tracebackhide__ = True
+        try:
+            result, report = self.asked.find(self.clause.id)
+        except QuestionError as error:
+            pytest.fail(str(error), pytrace=False)
+        conclude(result, report, self.asked.wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class Diff:
+    """One test: nothing but rounding changed since an old implementation."""
+
+    old: Any
+    new: Any
+    options: dict[str, Any]
+
+    def __call__(self) -> None:
+        """Fail with what changed."""
+        __tracebackhide__ = True
+        from properties import diff
+        from properties.report import comparison
+
+        try:
+            found = diff(self.old, self.new, **self.options)
+        except QuestionError as error:
+            pytest.fail(str(error), pytrace=False)
+        if not found.same:
+            text = StringIO()
+            comparison.show(found, Console(file=text, width=WIDTH, highlight=False))
+            pytest.fail(text.getvalue(), pytrace=False)
+
+
+def conclude(result: Result, report: Report, wanted: Iterable[str]) -> None:
+    """The outcome of a test, with the report's own text.
+
+    What is blocked is skipped where the test that tells the root is part of the session, and fails
+    where it is not: a session in which nothing fails must not hold a broken clause.
+    """
+    __tracebackhide__ = True
+    if result.status is Status.PASS:
+        return
+    short = f"{result.status} {result.level}: {first_line(result)}"
+    told = not set(report.failed).isdisjoint(wanted)
+    if result.status is Status.UNSUPPORTED or (result.status is Status.BLOCKED and told):
+        pytest.skip(short)
+    if not decides(result) and (result.level != "MUST" or result.status is Status.WAIVED):
+        pytest.xfail(short)
+    pytest.fail(explained(result, report), pytrace=False)
+
+
+def checks(run: Asked, only: Iterable[str] | None = None, prefix: str = "") -> list[Any]:
+    """A parameter for each clause that the spec asks of the subject, with area and level as marks."""
+    return [
+        pytest.param(Check(run, clause), id=prefix + clause.id, marks=marks(clause))
+        for clause in asked(run.profile, only)
+        if clause.concerns(run.subject)
+    ]
+
+
+def marks(clause: Clause) -> list[pytest.MarkDecorator]:
+    """For -m: the clause's area and its level."""
+    return [getattr(pytest.mark, name) for name in (clause.area, str(clause.level).lower())]
+
+
+def parametrized(
+    target: Any,
+    family: str | None,
+    profile: str,
+    seed: int,
+    only: Iterable[str] | None,
+    waivers: str | PathLike[str] | None,
+    old: Any,
+) -> pytest.MarkDecorator:
+    """See `properties.parametrize`."""
+    from properties.profiles import profile_named
+    from properties.targets import find_one
+    from properties.waivers import read
+
+    try:
+        profile_named(profile)
+        subject = find_one(target, family)
+        if waivers is not None:
+            read(Path(waivers))
+        chosen = checks(Asked(subject, profile, seed, waivers), only)
+    except QuestionError as error:
+        raise pytest.Collector.CollectError(str(error)) from error
+    if old is not None:
+        options = {"family": family, "profile": profile, "seed": seed, "only": only}
+        chosen.append(pytest.param(Diff(old, target, options), id="diff"))
+    return pytest.mark.parametrize("check", chosen)

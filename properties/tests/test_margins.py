@@ -1,0 +1,105 @@
+"""No budget is a thousand times as wide as what rounding makes of it, and every law looks.
+
+A module that is right up to its last bits, which change from call to call, uses a visible share of
+each budget and no more than all of it. A law that forgets its assertion would see no share at all.
+"""
+
+from __future__ import annotations
+
+import inspect
+from itertools import cycle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties.faults.plain import PlainMultiHead, PlainSelf, PlainSimplified, PlainWrapper
+from properties.profiles import Profile
+from properties.result import Result
+from properties.runner import Run
+from properties.spec import clauses
+from properties.targets import find
+
+VISIBLE = 1e-3  # a budget a thousand times as wide shows less
+FEW = Profile("few", drawn=5, counted=0, reduction=0, largest=5)
+STEPS = torch.randint(-1, 2, (1009,), generator=torch.Generator().manual_seed(0))
+CALLS = cycle(range(len(STEPS)))
+
+NO_TOLERANCE = {
+    "numerics/deterministic-in-eval",
+    "weights/non-negative",
+    "weights/hidden-exactly-zero",
+    "causality/future-gradient-is-zero",
+    "causality/nan-future-stays-out",
+    "heads/head-isolation-in-gradients",
+    "context/scaling-values-scales-the-context",
+    "symmetry/reciprocal-scaling-of-q-and-k",
+    "dropout/dropped-are-exactly-zero",
+    "dropout/p-one-gives-zeros",
+    "dropout/reproducible-under-manual-seed",
+}
+"""Laws that want a zero, or the same bits again."""
+TAILS = {
+    "dropout/independent-over-batch",
+    "dropout/independent-over-heads",
+    "dropout/independent-over-rows",
+    "dropout/independent-over-columns",
+    "dropout/independent-over-calls",
+    "dropout/no-weight-is-exempt",
+    "dropout/survival-rate",
+    "dropout/unbiased",
+}
+"""Laws whose budget is a probability, no error."""
+REFUSED = {"error/too-many-tokens", "error/wrong-rank", "error/dropout-out-of-range"}
+"""Laws that compare nothing where the subject refuses, as these modules do."""
+COMPILED = {"transform/export-equals-eager", "transform/compile-equals-eager"}
+"""A compiler takes the jitter of one call for that of all."""
+RIGHT = {
+    "multihead": PlainMultiHead,
+    "wrapper": PlainWrapper,
+    "self": PlainSelf,
+    "plain": PlainSimplified,
+}
+
+
+def jittery(right: type[nn.Module]) -> type[nn.Module]:
+    """The module, each number of its output off by one unit in the last place or by none."""
+
+    class Jittery(right):  # type: ignore[misc, valid-type]
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            index = (torch.arange(y.numel()) + next(CALLS)) % len(STEPS)
+            steps = STEPS[index].to(y.dtype).reshape(y.shape)
+            return y * (1.0 + torch.finfo(y.dtype).eps * steps)
+
+    return Jittery
+
+
+def comparing() -> list[tuple[str, str]]:
+    """Each clause that compares within a tolerance, with the families that it is asked of here.
+
+    The first that it concerns, and the plain one, which many laws see on a way of its own.
+    """
+    without = NO_TOLERANCE | TAILS | REFUSED | COMPILED
+    subjects = {family: find(module, family)[0] for family, module in RIGHT.items()}
+    pairs = []
+    for id, clause in clauses().items():
+        if id not in without and inspect.signature(clause.check).return_annotation == "float":
+            families = [family for family in RIGHT if clause.concerns(subjects[family])]
+            pairs += [(id, family) for family in families if family in (families[0], "plain")]
+    return pairs
+
+
+def used(id: str, family: str) -> Result:
+    """What one clause says of a right module with jitter."""
+    subject = find(jittery(RIGHT[family]), family)[0]
+    (result,) = Run(subject, [clauses()[id]], FEW, 0).report().results
+    return result
+
+
+@pytest.mark.parametrize(("id", "family"), comparing())
+def test_a_right_module_uses_a_visible_share_of_each_budget(id: str, family: str) -> None:
+    """More than a thousandth of it, and no more than all."""
+    result = used(id, family)
+    assert result.status == "pass", result.message
+    assert VISIBLE < result.margin <= 1.0

@@ -1,0 +1,209 @@
+"""What is written from a report: JUnit XML, annotations, the badge, and what JSON's fields mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from properties.report import annotations, badge, junit
+from properties.report.document import as_json
+from properties.result import Report, Result, Status, describe_case
+from properties.source import source_of
+from properties.strategies import pinned_cases
+from properties.targets import find
+
+DOCS = Path(__file__).parents[2] / "docs"
+FOUND = [
+    Result("shape/output-shape", "MUST", Status.PASS, 31, 31, 0.5),
+    Result("weights/rows-sum-to-one", "MUST", Status.FAIL, message="expected 1; got \x1b[0m2 <&>"),
+    Result("heads/split-equals-per-head-matmul", "MUST", Status.BLOCKED, message="needs weights/"),
+    Result("causality/nan-future-stays-out", "MAY", Status.FAIL, message="expected 0; got nan"),
+    Result("dropout/inert-in-eval", "MUST", Status.UNSUPPORTED, message="needs dropout"),
+    Result("oracle/output-within-bound", "MUST", Status.ERROR, message="oracle disputed"),
+    Result("numerics/deterministic-in-eval", "MUST", Status.VACUOUS, message="1 of 31 examples"),
+    Result("causality/prefix-gives-prefix", "MUST", Status.WAIVED, message="known"),
+]
+SOURCE = {"file": "my,dir/a.py", "line": 7, "sha256": "0"}
+
+
+def report(*results: Result, **more: Any) -> Report:
+    """A report with these results."""
+    known = {"python": "3.11", "torch": "2.13"}
+    return Report("a.py:A", "multihead", "ci", 3, list(results), known, **more)
+
+
+def waived(clause: str) -> Result:
+    """A result that has a waiver of its own."""
+    return Result(clause, "MUST", Status.WAIVED, message="known", counterexample={"sizes": {}})
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> list[ElementTree.Element]:
+    """The JUnit suites of a report with every status, and of a subject that was refused."""
+    path = tmp_path_factory.mktemp("junit") / "report.xml"
+    refused = Report.refused("b.py:B", "ci", 3, "B() raised ValueError.")
+    junit.write([report(*FOUND, seconds=2.0), refused], path)
+    return list(ElementTree.parse(path).getroot())
+
+
+def test_junit_has_a_suite_for_each_subject_and_a_case_for_each_clause(
+    suites: list[ElementTree.Element],
+) -> None:
+    """Under the clause's area, with what a run depends on as properties."""
+    suite = suites[0]
+    assert suite.get("name") == "a.py:A"
+    cases = suite.findall("testcase")
+    assert [case.get("name") for case in cases] == [result.clause for result in FOUND]
+    assert cases[1].get("classname") == "weights"
+    properties = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    assert properties["seed"] == "3"
+    assert properties["profile"] == "ci"
+    assert properties["torch"] == "2.13"
+
+
+def test_junit_counts_what_it_holds(suites: list[ElementTree.Element]) -> None:
+    """Readers trust the attributes, or the elements; they agree."""
+    for suite in suites:
+        for attribute, tag in (
+            ("failures", "failure"),
+            ("errors", "error"),
+            ("skipped", "skipped"),
+        ):
+            assert int(suite.get(attribute, "")) == len(suite.findall(f"testcase/{tag}"))
+        assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
+
+
+def test_junit_turns_red_for_what_decides_and_for_nothing_else(
+    suites: list[ElementTree.Element],
+) -> None:
+    """A MAY clause that fails is skipped; a vacuous MUST is an error; so is a subject refused."""
+    outcomes = {
+        case.get("name"): child.tag
+        for suite in suites
+        for case in suite.iter("testcase")
+        for child in case
+    }
+    assert outcomes == {
+        "weights/rows-sum-to-one": "failure",
+        "heads/split-equals-per-head-matmul": "skipped",
+        "causality/nan-future-stays-out": "skipped",
+        "dropout/inert-in-eval": "skipped",
+        "oracle/output-within-bound": "error",
+        "numerics/deterministic-in-eval": "error",
+        "causality/prefix-gives-prefix": "skipped",
+        "can be asked": "error",
+    }
+
+
+def test_junit_tells_the_whole_failure(suites: list[ElementTree.Element]) -> None:
+    """The report's text, with what XML cannot hold replaced."""
+    failure = suites[0].find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message", "").startswith("fail MUST: expected 1; got")
+    assert "requires  The attention weights of every query sum to one." in (failure.text or "")
+    assert "<&>" in (failure.text or "")
+
+
+def test_annotations_name_file_line_and_clause(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error for what decides, a warning for advice, each on one line; only where GitHub reads."""
+    found = report(*FOUND, source=SOURCE)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    annotations.show(found)
+    assert not capsys.readouterr().out
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    annotations.show(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error", "::error"]
+    place = "file=my%2Cdir/a.py,line=7,title=weights/rows-sum-to-one (fail)"
+    assert lines[0].startswith(f"::error {place}::FAIL weights/rows-sum-to-one  MUST%0A")
+
+
+def test_annotations_of_what_has_no_file_have_none() -> None:
+    """A compiled function is annotated on the run as a whole."""
+    (line,) = annotations.lines(report(FOUND[1]))
+    assert line.startswith("::error title=weights/")
+
+
+PASS, MORE = FOUND[0], waived("weights/rows-sum-to-one")
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([PASS], "conforms"),
+        ([PASS, MORE], "conforms, 1 waiver"),
+        ([PASS, MORE, waived("shape/dtype"), FOUND[7]], "conforms, 2 waivers"),
+        ([PASS, FOUND[4]], "conforms in part"),
+        ([PASS, MORE, FOUND[4]], "conforms in part, 1 waiver"),
+        ([PASS, FOUND[3]], "conforms"),
+        ([PASS, FOUND[1]], "does not conform"),
+        ([PASS, FOUND[6]], "does not conform"),
+        ([], "does not conform"),
+    ],
+)
+def test_the_badge_shows_verdict_and_waivers(results: list[Result], message: str) -> None:
+    """Never a percentage."""
+    made = badge.badge([report(*results)])
+    assert made["message"] == message
+    assert set(made) == {"schemaVersion", "label", "message", "color"}
+    assert made["schemaVersion"] == 1
+
+
+def test_the_badge_of_several_subjects_shows_the_worst() -> None:
+    """One that was refused counts."""
+    right, wrong = report(PASS), report(PASS, FOUND[1])
+    refused = Report.refused("b", "ci", 0, "why")
+    assert badge.badge([right, wrong])["message"] == "does not conform"
+    assert badge.badge([right, refused])["message"] == "does not conform"
+    assert badge.badge([right, right])["message"] == "conforms"
+
+
+def documented(heading: str) -> list[str]:
+    """The fields in the table below a heading of docs/json.md."""
+    text = (DOCS / "json.md").read_text(encoding="utf-8")
+    section = re.split(r"^#+ ", text.partition(f"# {heading}\n")[2], flags=re.MULTILINE)[0]
+    return re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+
+
+def test_every_field_of_the_json_report_is_documented_and_no_other() -> None:
+    """docs/json.md and the dataclasses agree, in order."""
+    assert documented("The JSON report") == list(json.loads(as_json([])))
+    assert documented("Report") == list(report(PASS).to_dict())
+    assert documented("Result") == [field.name for field in fields(Result)]
+    case = pinned_cases(find("attention:CausalAttention")[0])[0]
+    assert documented("Counterexample") == list(describe_case(case))
+
+
+def test_the_json_report_is_of_the_documented_schema() -> None:
+    """The name of the schema, and every status."""
+    text = (DOCS / "json.md").read_text(encoding="utf-8")
+    assert f'"{json.loads(as_json([]))["schema"]}"' in text
+    assert all(f"`{status}`" in text for status in Status)
+
+
+def test_the_source_is_the_file_and_line_of_the_class(tmp_path: Path) -> None:
+    """With a hash that changes with the file, or with that of a class it inherits from."""
+    base, file = tmp_path / "base_of_it.py", tmp_path / "derived.py"
+    base.write_text("from attention import CausalAttention\n\nclass Base(CausalAttention): ...\n")
+    file.write_text("from base_of_it import Base\n\n\nclass MyAttention(Base):\n    pass\n")
+    (subject,) = find(f"{file}:MyAttention")
+    assert subject.source["file"] == file.as_posix()
+    assert subject.source["line"] == 4
+    assert len(subject.source["sha256"]) == 64
+    file.write_text(file.read_text() + "# changed\n")
+    (changed,) = find(f"{file}:MyAttention")
+    assert changed.source["sha256"] != subject.source["sha256"]
+
+
+def test_what_has_no_python_text_has_no_source() -> None:
+    """Torch's own are told by torch's version."""
+    assert find("torch.nn:MultiheadAttention")[0].source == {}
+    assert source_of(len) == {}

@@ -1,0 +1,65 @@
+"""Right attention, however it is written, is not accused: a verdict against it is a false alarm.
+
+Here each clause is asked until a few examples have counted: one in each format, of the costliest one
+in all. `python benchmarks/false_alarms.py` asks everything, with as many seeds as there is time for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from properties.dtypes import FORMATS
+from properties.faults import faults
+from properties.profiles import PROFILES
+from properties.runner import Run
+from properties.spec import Clause, clauses
+from properties.subject import FAMILIES, Subject
+from properties.targets import find
+from properties.tests.rights import Right, rights
+
+BRIEF = replace(PROFILES["quick"], drawn=1, reduction=0)
+COSTLY = {"transform/export-equals-eager", "dropout/survival-rate"}  # half of the time
+
+
+def briefly(clause: Clause) -> Clause:
+    """The clause, content with few examples: four formats stand first among the pinned ones."""
+    return replace(clause, examples=1 if clause.id in COSTLY else len(FORMATS))
+
+
+ASKED = [briefly(clause) for clause in clauses().values() if not clause.thorough]
+
+
+def accusations(subject: Subject) -> dict[str, str]:
+    """What the suite holds against a subject, by clause: all that is not a pass, MAY left aside.
+
+    What was not asked is no accusation.
+    """
+    report = Run(subject, ASKED, BRIEF, seed=0).report()
+    binding = [r for r in report.results if r.level != "MAY"]
+    return {r.clause: r.message for r in binding if r.status not in ("pass", "unsupported")}
+
+
+@pytest.mark.parametrize("right", rights().values(), ids=lambda right: right.name)
+def test_right_attention_is_not_accused(right: Right) -> None:
+    """No MUST and no SHOULD clause fails, is vacuous, blocked or in error, but what it declines."""
+    accused = accusations(right.subject())
+    assert {id: text for id, text in accused.items() if id not in right.declines} == {}
+    assert {str(clauses()[id].level) for id in right.declines} <= {"SHOULD"}
+
+
+def test_wrong_attention_is_accused_by_the_same_question() -> None:
+    """The question that finds nothing against right attention finds a mask that is thrown away."""
+    fault = faults()["mask-result-discarded"]
+    accused = accusations(find(fault.module, fault.family)[0])
+    assert "causality/future-does-not-change-past" in accused
+
+
+def test_right_attention_is_written_in_many_ways() -> None:
+    """At least thirty implementations, some of every family, most of many heads or causal."""
+    families = Counter(right.family for right in rights().values())
+    assert families.total() >= 30
+    assert set(families) == set(FAMILIES)
+    assert families["multihead"] + families["causal"] > families.total() / 2
