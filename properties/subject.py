@@ -35,6 +35,7 @@ CAPABILITIES = {
     "rectangular": "d_in may differ from the width of all heads together",
     "batched": "the input may have a batch axis: (B, T, d_in)",
     "unbatched": "the input may be one sequence: (T, d_in)",
+    "function": "a function: it has no constructor that could refuse anything",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",

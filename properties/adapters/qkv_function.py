@@ -86,7 +86,7 @@ class FunctionSubject(Subject):
     def __init__(self, function: Function, family: str) -> None:
         """Say what the shell offers in this family, and try out the formats."""
         self.function, self.family, self.name = function, family, function.name
-        offered = {"projections", "qkv-bias", "rectangular", "batched", "module"}
+        offered = {"projections", "qkv-bias", "rectangular", "batched", "module", "function"}
         if family == "multihead":
             offered |= {"out-projection", "out-bias"}
         if function.dropout:

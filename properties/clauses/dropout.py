@@ -711,7 +711,7 @@ def with_gradient(instance: Instance, x: Array, upstream: Array, seed: int) -> t
 @clause(
     "dropout/p-one-gives-zeros",
     Level.SHOULD,
-    "At p = 1 every weight is dropped in training, and the output is the output bias or zero.",
+    "At p = 1 all is dropped in training, the output is its bias or zero; or p = 1 is refused.",
     needs={"projections", "dropout"},
 )
 def p_one_gives_zeros(case: Case) -> float:
@@ -721,7 +721,7 @@ def p_one_gives_zeros(case: Case) -> float:
     try:
         instance = case.build(dropout=1.0)
     except SubjectError:
-        return 0.0
+        return 0.0  # refused
     output = instance.run(case.x, training=True, seed=case.seed)
     bias = None if case.weights is None else case.weights.out_bias
     expected = 0.0 if bias is None else bias

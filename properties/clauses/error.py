@@ -223,6 +223,7 @@ def dropout_out_of_range(case: Case) -> float:
     Level.SHOULD,
     "A dropout below 0 or above 1 is refused at construction.",
     needs={"dropout"},
+    unless={"function"},
     examples=40,
 )
 def dropout_out_of_range_at_construction(case: Case) -> None:

@@ -124,7 +124,7 @@ class HandBackwardAttention(SplitHeads):
 
 
 # A function has no constructor: it hears of its p when it is called.
-@right("function-of-queries-keys-values", declines=["error/dropout-out-of-range-at-construction"])
+@right("function-of-queries-keys-values")
 def causal_attention(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool = True, dropout_p: float = 0.0
 ) -> Tensor:
