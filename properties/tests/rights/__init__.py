@@ -21,15 +21,11 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Right:
-    """One right implementation: a class, a factory, a function or an adapter, and its family.
-
-    declines: the SHOULD clauses that it does not follow.
-    """
+    """One right implementation: a class, a factory, a function or an adapter, and its family."""
 
     name: str
     target: Callable[..., Any]
     family: str
-    declines: frozenset[str] = frozenset()
 
     def subject(self) -> Subject:
         """What the suite asks; the family is found out and has to be the one registered."""
@@ -43,15 +39,13 @@ class Right:
 _registry: dict[str, Right] = {}
 
 
-def right(
-    name: str, family: str = "multihead", declines: Iterable[str] = ()
-) -> Callable[[Target], Target]:
+def right(name: str, family: str = "multihead") -> Callable[[Target], Target]:
     """Register the decorated implementation under a name that says how it is written."""
     if name in _registry:
         raise ValueError(f"{name} is registered twice")
 
     def register(target: Target) -> Target:
-        _registry[name] = Right(name, target, family, frozenset(declines))
+        _registry[name] = Right(name, target, family)
         return target
 
     return register
