@@ -1,7 +1,7 @@
 """Every command, file and snippet in the documents does what the document says.
 
 A block is read by its language. `python file=NAME` is a file of the reader's; any other `python`
-is run, block after block, where those files are. Of a `console` block each line after `$ ` is run,
+is run as a script where those files are. Of a `console` block each line after `$ ` is run,
 and what follows must be among the lines printed, in this order; `...` stands for lines left out.
 In `sh`, which installs or names code that the reader has and we have not, our own commands must have
 the options that they are given. `toml` must parse.
@@ -18,7 +18,6 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,16 +49,17 @@ def named(document: Path) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
-def test_a_document_does_what_it_shows(document: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_document_does_what_it_shows(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its files are written, its snippets run and its commands print what it says."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    names: dict[str, Any] = {"__name__": document.stem}
     for block in blocks(document):
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
-            exec(compile(block.text, f"{document.name}, a snippet", "exec"), names)
+            Path("snippet.py").write_text(block.text, encoding="utf-8")
+            assert printed("python snippet.py")[-1] == "exit code 0", block.text
         elif block.language == "console":
             for command, expected in commands(block.text):
                 assert missing(expected, printed(command)) is None, command
