@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from properties.adapters.torch_module import ModuleSubject
 from properties.case import Case
 from properties.dtypes import Array
 from properties.instance import to_array
@@ -107,16 +109,40 @@ class Recorded(Subject):
         module = self.subject.build(config, weights)
         self.tape.refused.pop()
         if isinstance(module, nn.Module):
-            held = tensors(module, fresh)
+            held = tensors(self.apart(module, config, weights), fresh)
             places = {path: place(module, path) for path in held}
             build = Build(self.subject, module, config, weights, held, places)
             self.modules[id(module)] = module, build
             self.tape.events.append(build)
         return module
 
+    def apart(self, module: nn.Module, config: Config, weights: Weights | None) -> nn.Module:
+        """The module, or where its parts are one and the same, one with parts of their own.
+
+        What was written into a shared part first is gone, and a module that shares nothing needs it.
+        """
+        parts = [part for _, part in module.named_modules(remove_duplicate=False)]
+        if len(set(map(id, parts))) == len(parts) or not isinstance(self.subject, ModuleSubject):
+            return module
+        own = separated(module)
+        self.subject.fill(own, config, weights)
+        return own
+
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
         """What the subject collects."""
         return self.subject.collect(named, config)
+
+
+def separated(module: nn.Module) -> nn.Module:
+    """A copy of the module in which a part that stands in several places is several parts."""
+    own = deepcopy(module)
+    seen = set()
+    for path, part in list(own.named_modules(remove_duplicate=False)):
+        if id(part) in seen:
+            parent, _, name = path.rpartition(".")
+            setattr(own.get_submodule(parent), name, deepcopy(part))
+        seen.add(id(part))
+    return own
 
 
 def built(case: Case, dropout: float = 0.0) -> Build:

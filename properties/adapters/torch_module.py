@@ -46,10 +46,14 @@ class ModuleSubject(Subject):
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
         module = self.blueprint.construct(config, self.family)
         module.to(getattr(torch, config.dtype))  # weights are rounded once
+        self.fill(module, config, weights)
+        return module
+
+    def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
+        """Write the weights, if there are any and they can be set, into a module built before."""
         if weights is not None and self.has("projections"):
             structure = found_in(module, self.blueprint.owner, self.has("out-projection"))
             load(structure, weights, config.sizes, self.scheme)
-        return module
 
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
         """Arrays by the names of the module's parameters, in our layout; None without projections."""

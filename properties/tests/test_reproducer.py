@@ -47,6 +47,7 @@ SAMPLE = {
     "mask-keeps-its-first-dtype": "state/dtype-move-takes-the-mask-along",
     "mapped-items-share-a-buffer": "transform/vmap-equals-loop",
     "columns-are-cut": "error/wrong-d_in",
+    "wrapper-heads-are-one-module": "heads/heads-have-their-own-weights",
     "head-dim-rounded-down": "error/indivisible-heads",
     "dropout-not-checked": "error/dropout-out-of-range",
     "error-without-numbers": "error/messages-name-the-numbers",
