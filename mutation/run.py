@@ -13,6 +13,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from cosmic_ray.mutating import mutate_code
@@ -108,11 +109,8 @@ def self_check() -> None:
 
 def preload() -> None:
     """What every judge needs and no mutant changes, imported once: the children are forked."""
-    import hypothesis  # noqa: F401
-    import numpy  # noqa: F401
-    import pytest  # noqa: F401
-    import rich.console  # noqa: F401
-    import torch.nn  # noqa: F401
+    for name in ("hypothesis", "numpy", "pytest", "rich.console", "torch.nn"):
+        import_module(name)
 
 
 def baseline(judge: Judge, paths: list[Path]) -> float:

@@ -21,8 +21,10 @@ from torch.nn.modules.module import (
 )
 
 from properties.adapters.torch_module import ModuleSubject
+from properties.assertions import Violation
 from properties.case import Case
 from properties.dtypes import Array
+from properties.errors import SubjectError
 from properties.instance import to_array
 from properties.spec import Clause
 from properties.subject import Config, Subject, Weights
@@ -198,7 +200,7 @@ def record(clause: Clause, case: Case) -> Tape:
     tape = Tape()
     subject = Recorded(case.subject, tape)
     # A failure is what is looked for; what was done until then is kept.
-    with watched(subject), suppress(Exception):
+    with watched(subject), suppress(Violation, SubjectError):
         clause.check(replace(case, subject=subject))
     return tape
 

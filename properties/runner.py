@@ -368,8 +368,8 @@ def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:
 
 
 def false_alarm(tallies: Mapping[str, Tally]) -> float:
-    """What laws about chance, all of them in the area dropout, may err with in this run."""
-    judged = any(t.counted or t.broken for t in tallies.values() if t.clause.area == "dropout")
+    """What laws about chance, all of them of subjects that drop, may err with in this run."""
+    judged = any(t.counted or t.broken for t in tallies.values() if "dropout" in t.clause.needs)
     return chance.RUN if judged else 0.0
 
 

@@ -10,23 +10,26 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from properties.assertions import require
 from properties.case import Case
-from properties.clauses.conditions import equal_scores
+from properties.clauses.conditions import ALIVE, equal_scores
 from properties.clauses.projection import projections
 from properties.devices import with_queries_keys_values
 from properties.dtypes import Array
+from properties.instance import Instance
 from properties.spec import Condition, Level, clause
 from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
 
 FEW = 12  # examples are enough: an argument that is ignored is ignored every time
+NEARLY_ALL = 0.999  # a dropout under which a single weight survives five draws once in 10**15
 DRAWS = 5
-NEARLY_ALL = 0.999
 
 
+@lru_cache(maxsize=ALIVE)
 def opposite_heads(case: Case) -> Case:
     """Two tokens of which the even heads look at the later one, the odd heads at the earlier one.
 
@@ -39,6 +42,7 @@ def opposite_heads(case: Case) -> Case:
     return with_queries_keys_values(case, 4.0 + 0.0 * signs * later, signs * later, values)
 
 
+@lru_cache(maxsize=ALIVE)
 def as_one_head(case: Case) -> Case:
     """The case with the same matrices in a module of one head, as wide as all of them."""
     return replace(case, sizes=replace(case.sizes, heads=1, head_dim=case.sizes.width))
@@ -96,10 +100,14 @@ def dropout_has_effect(case: Case) -> None:
     draws that all keep the only weight though p is 0.999 have a probability of 1e-15.
     """
     probe = equal_scores(case)
-    instance = probe.build(dropout=NEARLY_ALL)
+    require_dropped(probe, probe.build(dropout=NEARLY_ALL))
+
+
+def require_dropped(probe: Case, instance: Instance) -> None:
+    """In one of a few draws in training a weight of `equal_scores` is gone."""
     draws = (
         instance.run(probe.x, training=True, seed=seed)
-        for seed in range(case.seed, case.seed + DRAWS)
+        for seed in range(probe.seed, probe.seed + DRAWS)
     )
     dropped = any(np.any(abs(draw) < 0.5 * abs(probe.output)) for draw in draws)
     require(dropped, f"dropped weights in training at p = {NEARLY_ALL}", "none")

@@ -12,6 +12,7 @@ import numpy as np
 from properties.assertions import Violation, near, require
 from properties.bounds import difference
 from properties.case import Case
+from properties.clauses.argument import NEARLY_ALL, require_dropped
 from properties.clauses.conditions import SEVERAL_TOKENS, equal_scores
 from properties.clauses.shape import emptied
 from properties.dtypes import Array
@@ -21,8 +22,6 @@ from properties.strategies import make_case
 from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
 
 AXES = "batch token column"
-NEARLY_ALL = 0.999  # a dropout under which a single weight survives five draws once in 10**15
-DRAWS = 5
 
 
 @clause(
@@ -224,12 +223,7 @@ def train_and_eval_reach_dropout(case: Case) -> float:
     instance = probe.build(dropout=NEARLY_ALL)
     worst = 0.0
     for _ in range(2):
-        draws = (
-            instance.run(probe.x, training=True, seed=seed)
-            for seed in range(case.seed, case.seed + DRAWS)
-        )
-        dropped = any(np.any(abs(draw) < 0.5 * abs(probe.output)) for draw in draws)
-        require(dropped, f"dropped weights in training at p = {NEARLY_ALL}", "none")
+        require_dropped(probe, instance)
         output = instance.run(probe.x, seed=case.seed)
         worst = max(worst, near("in eval", output, probe.output, difference(probe), AXES))
     return worst
