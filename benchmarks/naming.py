@@ -13,10 +13,12 @@ import time
 import tomllib
 from collections import Counter
 from pathlib import Path
+from statistics import mean
 
 from properties.diagnosis import behaves_like
 from properties.errors import QuestionError
 from properties.faults import Fault, faults
+from properties.matrix import fault_named
 from properties.runner import quiet_and_repeatable
 from properties.strategies import pinned_cases
 from properties.targets import find
@@ -50,9 +52,8 @@ def judged(names: list[str], wanted: list[str]) -> str:
 def main(chosen: list[str]) -> None:
     """The shares, and what a reader should look at."""
     table, counts, seconds = expected(), Counter[str](), []
-    for name, fault in faults().items():
-        if chosen and name not in chosen:
-            continue
+    for name in chosen or faults():
+        fault = fault_named(name)
         start = time.perf_counter()
         try:
             with quiet_and_repeatable():
@@ -75,10 +76,12 @@ def main(chosen: list[str]) -> None:
         f"of {counts['outside'] + counts['nameless']} others, given a name: {counts['outside']}; "
         f"refused before any clause: {counts['refused']}"
     )
-    print(
-        f"seconds for a fault: {sum(seconds) / max(1, len(seconds)):.2f}, at most {max(seconds):.2f}"
-    )
+    if seconds:
+        print(f"seconds for a fault: {mean(seconds):.2f}, at most {max(seconds):.2f}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except QuestionError as error:
+        sys.exit(str(error))

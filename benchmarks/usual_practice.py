@@ -97,7 +97,7 @@ def plain_hypothesis(subject: Subject) -> None:
         phases=[Phase.generate],
         database=None,
         deadline=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # a slow module is no finding
     )
     @given(st.tuples(*[st.integers(1, 8)] * 5), st.integers(0, 2**16))
     def laws(drawn: tuple[int, ...], seed: int) -> None:
@@ -107,7 +107,7 @@ def plain_hypothesis(subject: Subject) -> None:
         values_stay_in_their_hull(case)
         if subject.family in CAUSAL_FAMILIES:
             no_future(case)
-        if subject.family in HEADED_FAMILIES:
+        if subject.family in HEADED_FAMILIES and case.known:
             require(close(case.run(), per_head(case), atol=1e-5), "heads one by one")
 
     laws()
@@ -208,9 +208,9 @@ def no_future(case: Case) -> None:
 
 def per_head(case: Case) -> Array:
     """Attention with one slice of the weights after the other."""
-    if case.weights is None:
-        return case.run()
     w, s = case.weights, case.sizes
+    if w is None:
+        raise ValueError("the weights of this case are not known")
     hidden = np.triu(np.ones((s.tokens, s.tokens), dtype=bool), 1)
     parts = []
     for head in range(s.heads):

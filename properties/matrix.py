@@ -213,6 +213,9 @@ class Hunt(Run):
         self.took[tally.clause.id] = time.process_time() - self.began
         super().reduce(tally, case, tallies)
 
+    def explain(self, tallies: Mapping[str, Tally]) -> None:
+        """Neither name nor picture: a row has no place for them."""
+
     def first(self, report: Report) -> First | None:
         """The failure that ended the run, or else the first that did not."""
         failed = [r for r in report.results if r.status is Status.FAIL]
@@ -230,7 +233,7 @@ class Hunt(Run):
 
 
 class Alone(Run):
-    """A run in which nothing is made small or explained: only what fails is wanted."""
+    """A run in which nothing is made small: only what fails is wanted."""
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """Forget the case."""

@@ -39,7 +39,8 @@ def opposite_heads(case: Case) -> Case:
     signs = np.where(np.arange(heads) % 2, -1.0, 1.0).reshape(1, heads, 1, 1)
     later = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
     values = np.broadcast_to(np.eye(2), (1, heads, 2, 2))
-    return with_queries_keys_values(case, 4.0 + 0.0 * signs * later, signs * later, values)
+    queries = np.full((1, heads, 2, 1), 4.0)
+    return with_queries_keys_values(case, queries, signs * later, values)
 
 
 @lru_cache(maxsize=ALIVE)

@@ -134,12 +134,6 @@ def calls(instance: Instance, x: Array, count: int, seed: int) -> Array:
 
 
 @lru_cache(maxsize=ALIVE)
-def dropping(case: Case) -> Instance:
-    """An instance with the example's own weights and probability."""
-    return case.build(dropout=case.dropout)
-
-
-@lru_cache(maxsize=ALIVE)
 def training(case: Case) -> Training:
     """The example's own weights, each shown in two columns, over a few calls."""
     probe = shown_twice(case)
@@ -314,9 +308,10 @@ def inert_in_eval(case: Case) -> float:
     """Dropout belongs to training. The output at probability p is what it is at p = 0, and drawing
     again does not change it.
     """
+    instance = case.build(dropout=case.dropout)
     worst = 0.0
     for seed in (case.seed, case.seed + 1):
-        output = dropping(case).run(case.x, seed=seed)
+        output = instance.run(case.x, seed=seed)
         what = f"without dropout (p = {case.dropout})"
         share = near(what, output, case.output, bounds.difference(case), "batch token column")
         worst = max(worst, share)
@@ -355,7 +350,7 @@ def keeps_the_shape(case: Case) -> None:
     """Training often takes a path of its own, which raises or returns something else besides. All
     other laws about training need this one.
     """
-    shape = dropping(case).run(case.x, training=True, seed=case.seed).shape
+    shape = case.run(training=True, dropout=case.dropout).shape
     require(shape == case.output.shape, f"an output of shape {case.output.shape}", f"{shape}")
 
 
@@ -654,7 +649,7 @@ def does_not_reseed_the_global_generator(case: Case) -> None:
     for instance. From different states, a call in either mode leads to different states: from the
     states of two seeds, and from that of one seed a thousand numbers later, should it be set back.
     """
-    instance = dropping(case)
+    instance = case.build(dropout=case.dropout)
     for mode in (False, True):
         states = set()
         for seed, drawn in ((case.seed, 0), (case.seed, 1000), (case.seed + 1, 0)):

@@ -44,13 +44,6 @@ def times(part: Near, factor: Array | float, fmt: Format) -> Near:
     return Near(part.value * factor, size * (part.error + gamma(SPARE, fmt) * part.grown))
 
 
-def multiplied(a: Near, b: Near, fmt: Format) -> Near:
-    """A * b, entry by entry."""
-    carried = a.size * b.error + a.error * b.size + a.error * b.error
-    rounding = gamma(SPARE, fmt) * a.grown * b.grown + fmt.spacing_at_zero
-    return Near(a.value * b.value, carried + rounding)
-
-
 def plus(a: Near, b: Near, fmt: Format) -> Near:
     """A + b."""
     return Near(a.value + b.value, a.error + b.error + gamma(SPARE, fmt) * (a.grown + b.grown))

@@ -71,7 +71,12 @@ class Example:
     @cached_property
     def right(self) -> bool:
         """Whether the output is that of attention as specified."""
-        return self.agrees(Formula)
+        return not bool(self.wrong.any())
+
+    @cached_property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which numbers of the output, (B, T, W), are not those of attention as specified."""
+        return self.off(Formula)
 
     def agrees(self, formula: type[Formula]) -> bool:
         """Whether the output is the formula's, wherever its error is bounded."""
@@ -81,7 +86,7 @@ class Example:
         """Whether a number that is wrong is told by the formula, and not merely left open."""
         value, allowed = predicted(formula, self.case)
         definite = np.isfinite(allowed) | np.isnan(value)
-        return bool((self.off(Formula) & definite).any())
+        return bool((self.wrong & definite).any())
 
     def off(self, formula: type[Formula]) -> NDArray[np.bool_]:
         """Which numbers of the output, (B, T, W), are not the formula's."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from properties.bounds import Near, exactly, merge_heads, split_heads
 from properties.case import Case
-from properties.diagnosis.arithmetic import ALMOST, affine, product, softmax, times
+from properties.diagnosis.arithmetic import ALMOST, affine, product, softmax
 from properties.dtypes import Array, Format
 from properties.subject import FAMILIES, Weights
 
@@ -123,7 +123,3 @@ class Formula:
         if weights is None or weights.out is None:
             return context
         return affine(context, weights.out, weights.out_bias, self.fmt)
-
-    def scaled_by(self, part: Near, factor: Array | float) -> Near:
-        """`part` times a factor, rounded once more."""
-        return times(part, factor, self.fmt)

@@ -56,8 +56,8 @@ def compare_checkpoints(
     changes = kinds_changed(before, after)
     gone = [f"{n} {times(before[n].shape)}" for n in before if n not in after]
     come = [f"{n} {times(after[n].shape)}" for n in after if n not in before]
-    for name in before.keys() & after.keys():
-        if before[name].shape != after[name].shape:
+    for name in before:
+        if name in after and before[name].shape != after[name].shape:
             gone.append(f"{name} {times(before[name].shape)}")
             come.append(f"{name} {times(after[name].shape)}")
     notes = dtype_notes(before, after)
@@ -100,8 +100,8 @@ def kinds_changed(before: dict[str, Entry], after: dict[str, Entry]) -> list[Cha
     """Parameters that are buffers now, frozen now, or the other way round."""
     return [
         Change("checkpoint", f"{name} changed its kind", before[name].kind, after[name].kind)
-        for name in before.keys() & after.keys()
-        if before[name].kind != after[name].kind
+        for name in before
+        if name in after and before[name].kind != after[name].kind
     ]
 
 

@@ -205,7 +205,7 @@ def compare(
     lost: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare two targets; see `properties.diff`."""
-    profile_named(profile)
+    amount = profile_named(profile)
     subjects = load_pair(old, new, family)
     if mapping:
         require_known(mapping, *subjects)
@@ -217,7 +217,7 @@ def compare(
             f"{', '.join(pair.new.dtypes)}: there is no format to compare them in."
         )
     chosen = None if only is None else list(only)
-    work = Work(pair, mapping or {}, profile_named(profile), seed, chosen, listen, lost or {})
+    work = Work(pair, mapping or {}, amount, seed, chosen, listen, lost or {})
     with quiet_and_repeatable(), redirect_stdout(StringIO()):
         return complete(work, common)
 

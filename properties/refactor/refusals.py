@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from properties.case import Case
-from properties.clauses.error import construction_refused, indivisible
+from properties.clauses.error import construction_refused, indivisible, of_width
 from properties.errors import SubjectError
 from properties.refactor.outcome import Change
 from properties.refactor.results import Pair, on
@@ -49,7 +49,7 @@ def kind(text: str) -> str:
 def questions(pair: Pair, case: Case) -> list[Question]:
     """What there is to refuse where both sides could."""
     s, family = case.sizes, pair.old.family
-    asked = [Question("an input of one axis", "error/wrong-rank", lambda own: forward(own, (0, 0)))]
+    asked = [Question("an input of one axis", "error/wrong-rank", one_axis)]
     if family != "plain":
         what = f"{s.d_in + 1} columns where d_in is {s.d_in}"
         asked.append(Question(what, "error/wrong-d_in", one_column_more))
@@ -71,15 +71,14 @@ def questions(pair: Pair, case: Case) -> list[Question]:
     return asked
 
 
-def forward(case: Case, item: tuple[int, ...]) -> str | None:
-    """What is raised on a part of the input."""
-    return case.build().refusal(case.x[item])
+def one_axis(case: Case) -> str | None:
+    """What is raised on a token alone."""
+    return case.build().refusal(case.x[0, 0])
 
 
 def one_column_more(case: Case) -> str | None:
     """What is raised on an input that is too wide."""
-    x = np.concatenate([case.x, case.x[..., :1]], axis=-1)
-    return case.build().refusal(x if case.subject.has("batched") else x[0])
+    return case.build().refusal(of_width(case, case.sizes.d_in + 1))
 
 
 def one_token_more(case: Case) -> str | None:

@@ -95,7 +95,7 @@ def compare_gradients(pair: Pair, case: Case) -> Agreement:
         parameters(pair.new.collect(new, on(case, pair.new).config())),
         parameters(budget.parameters),
     )
-    for name in ours.keys() & theirs.keys() & allowed.keys():
+    for name in (n for n in ours if n in theirs and n in allowed):
         axes = "row column" if ours[name].ndim == 2 else "column"
         what = f"the gradient of {name}"
         parts.append(agree(what, ours[name], theirs[name], 2.0 * allowed[name], axes))

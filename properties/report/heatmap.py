@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -87,10 +86,7 @@ class Heatmap:
 def pair(evidence: dict[str, Any]) -> list[Heatmap]:
     """What was expected and what came, in the same shades."""
     off = {(row, column) for row, column in evidence["off"]}
-    largest = max(
-        (size(n) for name in ("expected", "actual") for row in evidence[name] for n in row),
-        default=0.0,
-    )
+    largest = max(size(n) for name in ("expected", "actual") for row in evidence[name] for n in row)
     return [
         heatmap("expected", evidence, evidence["expected"], set(), largest),
         heatmap("got", evidence, evidence["actual"], off, largest),
@@ -128,5 +124,5 @@ def in_words(cell: Cell) -> str:
 
 
 def size(number: float | str) -> float:
-    """The magnitude; none for what is no number."""
-    return 0.0 if isinstance(number, str) or math.isnan(number) else abs(number)
+    """The magnitude; none for what is no number, which evidence writes as text."""
+    return 0.0 if isinstance(number, str) else abs(number)

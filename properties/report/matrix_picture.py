@@ -51,7 +51,10 @@ class Picture:
 
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
-        self.ids = [id for id in matrix.clauses if id in matrix.owed or matrix.kills[id]]
+        kills = matrix.kills
+        self.ids = [id for id in matrix.clauses if id in matrix.owed or kills[id]]
+        self.idle = set(matrix.idle)
+        self.single = {fault: id for id, own in matrix.single.items() for fault in own}
         self.rank = {id: number for number, id in enumerate(self.ids)}
         self.rows = self.ordered()
         self.step = (WIDTH - RIGHT - LEFT) / max(1, len(self.rows))
@@ -84,15 +87,12 @@ class Picture:
         yield from self.clauses()
         yield from self.files()
         yield self.cells("kill", ((r, id) for r in self.rows for id in r.killers))
-        yield self.cells("alone", ((row, row.killers[0]) for row in self.rows if self.single(row)))
+        alone = (row for row in self.rows if row.fault in self.single)
+        yield self.cells("alone", ((row, self.single[row.fault]) for row in alone))
         yield from self.survivors()
         if hover:
             yield from self.titles()
         yield "</svg>"
-
-    def single(self, row: Row) -> bool:
-        """Whether one clause alone kills the fault."""
-        return self.matrix.full and len(row.killers) == 1
 
     def legend(self) -> Iterator[str]:
         """What the colours say."""
@@ -121,7 +121,7 @@ class Picture:
                     f'height="{ROW * len(ids):g}"/>'
                 )
             for id in ids:
-                style = ' class="bad"' if id in self.matrix.idle else ""
+                style = ' class="bad"' if id in self.idle else ""
                 yield (
                     f'<text{style} x="{LEFT - 5}" y="{TOP + ROW * self.rank[id] + 7:g}" '
                     f'text-anchor="end"><tspan class="faint">{area(id)}/</tspan>'

@@ -39,8 +39,7 @@ def reproduction(clause: Clause, case: Case, message: str) -> str:
     its instances. So it is run there, too.
     """
     docstring = head(clause, case, message)
-    failing = (found for found in candidates(clause, case) if found.fails())
-    written = (found.written(docstring) for found in islice(failing, TRIES))
+    written = (found.written(docstring) for found in islice(failing(clause, case), TRIES))
     return next((text for text in written if fails_alone(text)), "")
 
 
@@ -65,7 +64,12 @@ def fails_alone(text: str) -> bool:
 
 def script(clause: Clause, case: Case) -> Script | None:
     """The shortest script that was seen to fail on the subject; None if there is none."""
-    return next((found for found in candidates(clause, case) if found.fails()), None)
+    return next(failing(clause, case), None)
+
+
+def failing(clause: Clause, case: Case) -> Iterator[Script]:
+    """The candidates that were seen to fail on the subject."""
+    return (found for found in candidates(clause, case) if found.fails())
 
 
 def candidates(clause: Clause, case: Case) -> Iterator[Script]:

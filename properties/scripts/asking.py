@@ -12,11 +12,10 @@ from properties.scripts import text
 from properties.scripts.script import Script
 
 
-def given(script: Script, case: Case, name: str = "x") -> str:
+def given(script: Script, case: Case) -> str:
     """The case's input, or its first item where the subject takes one at a time."""
-    suffix = "" if case.dtype == "float64" else f".to(torch.{case.dtype})"
-    script.add(f"{name} = {text.tensor(one_item(case, case.x))}{suffix}")
-    return name
+    script.add(f"x = {text.typed(one_item(case, case.x), case.dtype)}")
+    return "x"
 
 
 def one_item(case: Case, array: Array) -> Array:

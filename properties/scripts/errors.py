@@ -110,7 +110,7 @@ def dropout_out_of_range(case: Case, tape: Tape) -> Iterator[Script]:
         if call.error is not None or not call.training:
             continue
         script = Script(case.subject)
-        lines = [*construct(case.subject, call.build.config, "module")]
+        lines = construct(case.subject, call.build.config, "module")
         fill = script.fill(call.build, "module")
         x = script.input(call, "x")
         calling = [
@@ -121,6 +121,7 @@ def dropout_out_of_range(case: Case, tape: Tape) -> Iterator[Script]:
         if probability > 1.0:
             what = f"expected dropout {probability} refused, got an output"
             refusal(script, [*lines, *fill, *calling], what)
+            yield script
         elif case.known:
             found = Answer(call, call.x if call.x.ndim == 3 else call.x[None])
             script.add(
@@ -132,7 +133,7 @@ def dropout_out_of_range(case: Case, tape: Tape) -> Iterator[Script]:
                 "if output is not None:  # refused would be right, too",
                 "    near(output, expected, allowed)",
             )
-        yield script
+            yield script
 
 
 @recipe("error/messages-name-the-numbers")
@@ -164,7 +165,7 @@ def refused_statements(case: Case) -> Iterator[tuple[Script, list[str]]]:
     for x in inputs:
         script = Script(case.subject)
         module = script.build(built(case))
-        script.add(f"x = {text.tensor(x)}.to(torch.{case.dtype})")
+        script.add(f"x = {text.typed(x, case.dtype)}")
         yield script, [f"{module}.eval()", f"{module}(x)"]
     if case.subject.family == "multihead":
         yield Script(case.subject), construct(case.subject, indivisible(case))

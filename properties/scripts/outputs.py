@@ -14,7 +14,7 @@ from properties.dtypes import FORMATS, Array
 from properties.instance import to_array
 from properties.recording import Build, Call, Tape
 from properties.scripts import text
-from properties.scripts.script import Script, merged
+from properties.scripts.script import Script, merged, mode
 from properties.spec import Clause
 
 EXACT = frozenset({"numerics/deterministic-in-eval"})  # the same call gives the same bits
@@ -71,7 +71,7 @@ class Answer:
         """Whether the output is one and the same in every run."""
         return not self.call.training or self.call.build.config.dropout == 0.0
 
-    @property
+    @cached_property
     def output(self) -> Array | None:
         """(B, T, W) if it has the right shape."""
         output = self.call.output
@@ -194,12 +194,13 @@ def wrong_relations(clause: Clause, answers: list[Answer]) -> Iterator[Finding]:
             row = Row(found, item, token)
             if found.case.causal and not np.isfinite(found.x[item, : token + 1]).all():
                 continue
-            for first in seen.setdefault(key(row), []):
+            rows = seen.setdefault(key(row), [])
+            for first in rows:
                 allowed = 0.0 if clause.id in EXACT else apart(row if found.finite else first)
                 if differ(row.numbers, first.numbers, allowed).any():
                     yield same_rows(first, row, allowed)
-            if len(seen[key(row)]) < 2:
-                seen[key(row)].append(row)
+            if len(rows) < 2:
+                rows.append(row)
 
 
 def apart(row: Row) -> Array:
@@ -276,7 +277,7 @@ def refused(script: Script, call: Call) -> None:
     x = script.input(call)
     grad = f"{module}({x}.requires_grad_())" if call.differentiable else f"{module}({x})"
     script.lines += [
-        *(line for line in ([f"{module}.{'train' if call.training else 'eval'}()"])),
+        *mode(call, module),
         "try:",
         f"    {grad}",
         "except (Exception, SystemExit) as error:",

@@ -198,8 +198,7 @@ def vmap(case: Case, tape: Tape) -> Iterator[Script]:
     script = Script(case.subject)
     batched = case.subject.has("batched")
     module = script.build(built(case))
-    suffix = "" if case.dtype == "float64" else f".to(torch.{case.dtype})"
-    script.add(f"x = {text.tensor(case.x)}{suffix}", f"{module}.eval()", "with torch.no_grad():")
+    script.add(f"x = {text.typed(case.x, case.dtype)}", f"{module}.eval()", "with torch.no_grad():")
     alone = f"lambda item: {module}(item[None])[0]" if batched else module
     answered(script, f"torch.vmap({alone})(x)")
     item = f"{module}(item[None])[0]" if batched else f"{module}(item)"

@@ -8,6 +8,7 @@ from math import isqrt, sqrt
 import numpy as np
 
 from properties.bounds import Near
+from properties.diagnosis.arithmetic import times
 from properties.diagnosis.catalogue import wrong
 from properties.diagnosis.formula import Formula
 from properties.dtypes import Array
@@ -58,7 +59,7 @@ class ScaleOfTheWeights(Formula):
         return 1.0
 
     def normalise(self, scores: Near) -> Near:
-        return self.scaled_by(super().normalise(scores), 1 / sqrt(self.sizes.head_dim))
+        return times(super().normalise(scores), 1 / sqrt(self.sizes.head_dim), self.fmt)
 
 
 @wrong("scale applied before and after the softmax", DIVISOR)
@@ -66,7 +67,7 @@ class ScaleOfScoresAndWeights(Formula):
     """The scores are right, and the rows sum to 1 / sqrt(D)."""
 
     def normalise(self, scores: Near) -> Near:
-        return self.scaled_by(super().normalise(scores), 1 / sqrt(self.sizes.head_dim))
+        return times(super().normalise(scores), 1 / sqrt(self.sizes.head_dim), self.fmt)
 
 
 @wrong("scale of the first head alone", DIVISOR, HEADED_FAMILIES)

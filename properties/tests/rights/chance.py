@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from properties.tests.rights import right
-from properties.tests.rights.common import SplitHeads, future
+from properties.tests.rights.common import SplitHeads, attend, future
 
 
 class Dropping(SplitHeads):
@@ -122,6 +122,4 @@ class CheckpointedAttention(SplitHeads):
 
     def core(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Three times (B, H, T, D) -> (B, H, T, D)."""
-        scores = queries @ keys.mT / self.head_dim**0.5
-        weights = scores.masked_fill(future(scores.shape[-1]), -torch.inf).softmax(-1)
-        return self.dropout(weights) @ values
+        return attend(queries, keys, values, self.dropout)

@@ -44,6 +44,12 @@ def future(tokens: int) -> Tensor:
     return torch.ones(tokens, tokens, dtype=torch.bool).triu(1)
 
 
+def attend(queries: Tensor, keys: Tensor, values: Tensor, drop: nn.Module) -> Tensor:
+    """Causal attention over the last two axes, (..., T, D) three times to (..., T, D)."""
+    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
+    return drop(scores.masked_fill(future(scores.shape[-1]), -torch.inf).softmax(-1)) @ values
+
+
 class SplitHeads(nn.Module):
     """Everything of multi-head attention but its middle: `attend` is each implementation's own."""
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.tests.rights import right
-from properties.tests.rights.common import SplitHeads, future
+from properties.tests.rights.common import SplitHeads, attend
 
 
 @right("asserts-for-errors")
@@ -82,9 +82,7 @@ class ConfiguredAttention(SplitHeads):
         )
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        scores = queries @ keys.mT / self.head_dim**0.5
-        weights = scores.masked_fill(future(scores.shape[-1]), -torch.inf).softmax(-1)
-        return self.dropout(weights) @ values
+        return attend(queries, keys, values, self.dropout)
 
 
 @right("built-by-a-factory-from-a-config")

@@ -18,17 +18,12 @@ from properties.subject import Config, Subject, Weights
 from properties.tests.rights import right
 from properties.tests.rights.common import (
     SplitHeads,
+    attend,
     future,
     require_batch,
     require_divisible,
     require_probability,
 )
-
-
-def attend(queries: Tensor, keys: Tensor, values: Tensor, drop: nn.Module) -> Tensor:
-    """Causal attention over the last two axes, (..., T, D) three times to (..., T, D)."""
-    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
-    return drop(scores.masked_fill(future(scores.shape[-1]), -torch.inf).softmax(-1)) @ values
 
 
 @right("loop-over-heads")

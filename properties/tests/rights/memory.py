@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from properties.tests.rights import right
-from properties.tests.rights.common import SplitHeads, future, require_batch
+from properties.tests.rights.common import SplitHeads, attend, future, require_batch
 
 
 @right("scores-changed-in-place")
@@ -45,9 +45,7 @@ class StridedOutputAttention(SplitHeads):
         return super().forward(x).mT.contiguous().mT
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        scores = queries @ keys.mT / self.head_dim**0.5
-        weights = scores.masked_fill(future(scores.shape[-1]), -torch.inf).softmax(-1)
-        return self.dropout(weights) @ values
+        return attend(queries, keys, values, self.dropout)
 
 
 @right("two-items-at-a-time")

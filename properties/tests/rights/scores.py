@@ -110,6 +110,7 @@ class HiddenByIndexAttention(SplitHeads):
         return self.dropout(scores.softmax(-1)) @ values
 
 
+@right("mask-buffer-outside-the-state-dict")
 class BufferedMaskAttention(SplitHeads):
     """The mask is a buffer of four axes that holds ones where a key may be seen."""
 
@@ -124,9 +125,6 @@ class BufferedMaskAttention(SplitHeads):
         tokens = scores.shape[-1]
         scores = scores.masked_fill(self.visible[:, :, :tokens, :tokens] == 0, -torch.inf)
         return self.dropout(scores.softmax(-1)) @ values
-
-
-right("mask-buffer-outside-the-state-dict")(BufferedMaskAttention)
 
 
 @right("mask-and-scale-inside-the-product")
