@@ -11,10 +11,7 @@ from properties.dtypes import Array
 
 @dataclass
 class Violation(Exception):
-    """A law that does not hold on an example: what was expected, what came, and where.
-
-    `grids` are pairs of named matrices worth drawing, with the offending cell.
-    """
+    """A law that does not hold on an example: what was expected, what came, and where."""
 
     expected: str
     actual: str

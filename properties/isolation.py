@@ -41,18 +41,19 @@ class Request:
 def run_isolated(request: Request) -> list[Report]:
     """The reports on every subject of the target; raises `QuestionError` where there is none."""
     while not request.names or request.done < len(request.names):
-        lost = one_process(request)
-        if lost is None or (request.names and request.done == len(request.names)):
+        lost = one_process(request) or "ended the process"
+        if request.names and request.done == len(request.names):
             break  # how a process ends that has said all is of no interest
         if "/" not in request.phase:
             raise QuestionError(
                 f"{request.target} {lost} while {request.phase}; nothing was checked"
             )
         request.lost[request.phase] = f"{lost} here; the process was ended"
-        if len(request.lost) == PATIENCE:
-            from properties.spec import select
+        from properties.spec import select
 
-            for clause in select(request.options["only"]):
+        asked = select(request.options["only"])
+        if sum(clause.id in request.lost for clause in asked) == PATIENCE:
+            for clause in asked:
                 request.lost.setdefault(
                     clause.id, f"not asked: the process was lost {PATIENCE} times before"
                 )
@@ -111,7 +112,7 @@ def take(request: Request, event: dict[str, Any]) -> None:
             name = request.names[request.done] if request.names else request.target
             request.progress(name, phase, done, total)
         case {"event": "subjects", "names": names, "refused": refused}:
-            request.names, request.refused = names, refused
+            request.names, request.refused = names, {**refused, **request.refused}
         case {"event": "report", "report": report}:
             request.reports.append(Report.from_dict(report))
             request.done, request.lost = request.done + 1, {}

@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """After -k and -m have chosen: what each subject will be asked, so that it is run once."""
     if "properties.testing" not in sys.modules:
         return
-    from properties.testing import Check
+    from properties.testing import Check, Diff
 
     for item in items:
         for value in item.callspec.params.values() if hasattr(item, "callspec") else ():
@@ -81,6 +81,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 value.asked.wanted.append(value.clause.id)
                 value.asked.seed = seed(config, value.asked.seed)
                 value.asked.alone = hasattr(config, "workerinput")  # a process of pytest-xdist
+            elif isinstance(value, Diff):
+                value.options["seed"] = seed(config, value.options["seed"])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -94,6 +96,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from properties.waivers import read
 
     option = metafunc.config.getoption
+    if not option("--attention"):
+        raise pytest.UsageError("name what is to be verified: --attention TARGET")
     profile, waivers = option("--attention-profile"), option("--attention-waivers")
     chosen = []
     try:

@@ -55,7 +55,8 @@ class Report:
 
     source: file, line and sha256 of where the subject is defined, as far as it is known; only: the
     clauses or areas that were named, empty for all; waivers: those that applied, as in their file;
-    false_alarm: a bound on the probability that a law about chance failed though it holds.
+    options: further words of the command line that are needed to ask the same again; false_alarm: a
+    bound on the probability that a law about chance failed though it holds.
     """
 
     subject: str
@@ -73,6 +74,7 @@ class Report:
     only: list[str] = field(default_factory=list)
     fail_fast: bool = False
     waivers: list[dict[str, Any]] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
     false_alarm: float = 0.0
 
     @classmethod
@@ -114,7 +116,8 @@ class Report:
         return 0 if self.conforms else 2
 
     def __repr__(self) -> str:
-        verdict = "conforms" if self.conforms else f"does not conform: {', '.join(self.failed)}"
+        failed = f": {', '.join(self.failed)}" if self.failed else ""
+        verdict = "conforms" if self.conforms else f"does not conform{failed}"
         return f"<Report on {self.subject}, profile {self.profile}, seed {self.seed}: {verdict}>"
 
     def _repr_html_(self) -> str:
@@ -136,9 +139,13 @@ class Report:
 
 
 def read_case(data: Mapping[str, Any], subject: Subject) -> Case:
-    """The case that `describe_case` wrote; KeyError, TypeError or ValueError where it is none."""
-    sizes = Sizes(**data["sizes"])
-    arrays = {name: np.asarray(numbers, np.float64) for name, numbers in data["weights"].items()}
+    """The case that `describe_case` wrote; KeyError, TypeError or ValueError where it is none.
+
+    A case that no subject could take would be taken for a failure of this one.
+    """
+    sizes = read_sizes(data["sizes"])
+    weights = dict(data["weights"])
+    arrays = {name: np.asarray(numbers, np.float64) for name, numbers in weights.items()}
     case = Case(
         subject=subject,
         sizes=sizes,
@@ -151,11 +158,43 @@ def read_case(data: Mapping[str, Any], subject: Subject) -> Case:
         cut=data["cut"],
         seed=data["seed"],
     )
-    expected = (sizes.batch, sizes.tokens, sizes.d_in)
-    for name, array in (("x", case.x), ("other", case.other)):
-        if array.shape != expected:
-            raise ValueError(f"{name} has the shape {array.shape}, expected {expected}")
+    for name, array in {"x": case.x, "other": case.other, **arrays}.items():
+        expected = shape_of(name, sizes)
+        if array.shape != expected or not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} has the shape {array.shape}, expected finite numbers {expected}"
+            )
+    for name, right in (
+        ("bias", case.bias in (True, False)),
+        ("dropout", 0.0 <= case.dropout <= 1.0),
+        ("cut", case.cut in range(sizes.tokens)),
+        ("seed", type(case.seed) is int and case.seed >= 0),
+    ):
+        if not right:
+            raise ValueError(f"{name} is {data[name]!r}")
     return case
+
+
+def read_sizes(data: Mapping[str, Any]) -> Sizes:
+    """Sizes that attention can have."""
+    sizes = Sizes(**data)
+    for name, size in asdict(sizes).items():
+        if type(size) is not int or size < 1:
+            raise ValueError(f"{name} is {size!r}, expected a size above 0")
+    if sizes.tokens > sizes.context_length:
+        raise ValueError(
+            f"{sizes.tokens} tokens are more than context_length {sizes.context_length}"
+        )
+    return sizes
+
+
+def shape_of(name: str, sizes: Sizes) -> tuple[int, ...]:
+    """The shape of an array of a case."""
+    if name in ("x", "other"):
+        return sizes.batch, sizes.tokens, sizes.d_in
+    if name.endswith("bias"):
+        return (sizes.width,)
+    return (sizes.width if name == "out" else sizes.d_in), sizes.width
 
 
 def describe_case(case: Case) -> dict[str, Any]:

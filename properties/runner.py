@@ -9,9 +9,10 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from io import StringIO
 from os import PathLike
@@ -57,7 +58,7 @@ class Tally:
     script: str = ""
     waivers: list[Waiver] = field(default_factory=list)  # whose counterexample still fails
     outlived: list[Waiver] = field(default_factory=list)  # whose counterexample holds now
-    excused: Case | None = None  # the last case that was passed over for the sake of a waiver
+    excused: list[Case] = field(default_factory=list)  # passed over for the sake of a waiver
 
     @property
     def standing(self) -> bool:
@@ -84,6 +85,15 @@ class Tally:
             self.outlived.append(waiver)
         else:
             self.status, self.message, self.case = outcome.status, outcome.message, case
+
+    def excuses(self, case: Case) -> bool:
+        """Whether the clause was passed over on this case, or may fail on it: one root."""
+        return any(other is case for other in self.excused[-1:]) or self.covers(case)
+
+    @property
+    def might_have_counted(self) -> int:
+        """How many of the examples that were passed over meet the condition, as far as it can be told."""
+        return sum(may_count(self.clause, case) for case in self.excused)
 
     @property
     def broken(self) -> bool:
@@ -124,6 +134,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
     scripts: bool = False
+    options: list[str] = field(default_factory=list)  # of the command line, besides those above
 
     def report(self) -> Report:
         """Check everything and report it."""
@@ -156,7 +167,8 @@ class Run:
             source=dict(self.subject.source),
             only=self.only,
             fail_fast=self.fail_fast,
-            waivers=[w.data() for tally in tallies.values() for w in tally.waivers],
+            waivers=[w.data() for t in tallies.values() for w in (*t.waivers, *t.outlived)],
+            options=[*self.subject.options, *self.options],
         )
 
     def tallies(self) -> dict[str, Tally]:
@@ -218,13 +230,13 @@ class Run:
         """What becomes of a clause that stood to the end."""
         wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
         earlier = [tallies[id] for id in tally.clause.after if id in tallies]
-        waived = [e.clause.id for e in earlier if e.waivers or e.excused is not None]
+        waived = [e.clause.id for e in earlier if e.waivers or e.excused]
         if tally.outlived:
             tally.status, tally.case = Status.FAIL, None
             tally.message = remove_message(tally.outlived)
         elif tally.waivers:
             tally.status = Status.WAIVED
-        elif tally.counted < wanted and waived:
+        elif tally.counted < wanted <= tally.counted + tally.might_have_counted:
             tally.status = Status.WAIVED
             tally.message = f"needs {waived[0]}, which is waived; too few examples were left"
         elif tally.counted < wanted:
@@ -238,10 +250,7 @@ class Run:
         """A clause is not asked once one that it depends on is broken."""
         for earlier in tally.clause.after:
             if earlier in tallies and tallies[earlier].broken:
-                tally.status, tally.message = (
-                    Status.BLOCKED,
-                    f"needs {earlier}, which does not hold",
-                )
+                tally.status, tally.message = Status.BLOCKED, blocked_message(tallies[earlier])
 
     def check(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """One clause on one case; a failure is reduced at once."""
@@ -260,24 +269,36 @@ class Run:
 
     def explain(self, tallies: Mapping[str, Tally]) -> None:
         """Give each failure its name and its pictures, unless the subject has ended a process."""
-        for tally in () if self.lost else tallies.values():
-            if tally.status is Status.FAIL and tally.case is not None:
-                self.listen(tally.clause.id, 0, 0)
-                tally.behaves_like = behaves_like(tally.clause.id, tally.case)
-                tally.evidence = evidence(tally.clause.id, tally.case)
+        for tally in () if self.lost else failed(tallies):
+            if tally.case is not None:
+                self.listen(f"explain {tally.clause.id}", 0, 0)
+                with self.noting(f"{tally.clause.id} has no name and no picture"):
+                    tally.behaves_like = behaves_like(tally.clause.id, tally.case)
+                    tally.evidence = evidence(tally.clause.id, tally.case)
 
     def write_scripts(self, tallies: Mapping[str, Tally]) -> None:
-        """Give each failure a script that reproduces it."""
+        """Give each failure a script that reproduces it, unless making one has ended a process."""
         from properties.scripts import reproduction  # which needs every adapter
 
-        for tally in tallies.values():
-            if tally.status is Status.FAIL and tally.case is not None:
-                self.listen(tally.clause.id, 0, 0)
-                tally.script = reproduction(tally.clause, tally.case, tally.message)
+        for tally in failed(tallies):
+            phase = f"script {tally.clause.id}"
+            if tally.case is not None and phase not in self.lost:
+                alive = partial(self.listen, phase, 0, 0)
+                with self.noting(f"{tally.clause.id} has no script"):
+                    tally.script = reproduction(tally.clause, tally.case, tally.message, alive)
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """A failure stands, whatever happens when it is told: that becomes a note."""
+        try:
+            yield
+        except Exception as error:
+            self.notes.append(f"{what}: {type(error).__name__}: {error}")
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """Make the counterexample small; what the clause depends on keeps holding on the way."""
         earlier = [tallies[id].clause for id in tally.clause.after if id in tallies]
+        earlier = [clause for clause in earlier if tallies[clause.id].standing]
 
         def fails(candidate: Case) -> bool:
             self.listen(tally.clause.id, 0, 0)
@@ -288,7 +309,9 @@ class Run:
             )
 
         tally.case = reduce_case(case, fails, self.evaluations(tally.clause))
-        tally.message = judge(tally.clause, tally.case).message
+        again = judge(tally.clause, tally.case)
+        if again.status is Status.FAIL:  # else it fails now and then, and the first message stands
+            tally.message = again.message
 
     def evaluations(self, clause: Clause) -> int:
         """How often a clause may be asked while its failure is reduced; one that is dear less."""
@@ -310,9 +333,28 @@ class Outcome:
 def excuse(tally: Tally, case: Case, tallies: Mapping[str, Tally]) -> bool:
     """What depends on a waived clause is not asked where the waiver applies: one root."""
     earlier = [tallies[id] for id in tally.clause.after if id in tallies]
-    if any(other.excused is case or other.covers(case) for other in earlier):
-        tally.excused = case
-    return tally.excused is case
+    if excused := any(other.excuses(case) for other in earlier):
+        tally.excused.append(case)
+    return excused
+
+
+def may_count(clause: Clause, case: Case) -> bool:
+    """Whether an example meets the clause's condition, or a subject that fails keeps that open."""
+    try:
+        return clause.counts.holds(case)
+    except SubjectError:
+        return True
+
+
+def failed(tallies: Mapping[str, Tally]) -> list[Tally]:
+    """Those of the clauses that failed."""
+    return [tally for tally in tallies.values() if tally.status is Status.FAIL]
+
+
+def blocked_message(earlier: Tally) -> str:
+    """Why a clause is not asked that depends on this one."""
+    how = "does not hold" if earlier.status is Status.FAIL else "has no verdict"
+    return f"needs {earlier.clause.id}, which {how}"
 
 
 def remove_message(outlived: Iterable[Waiver]) -> str:
@@ -327,7 +369,7 @@ def keep_roots(tallies: Mapping[str, Tally]) -> None:
         broken = [id for id in tally.clause.after if id in tallies and tallies[id].broken]
         if tally.status is Status.FAIL and broken:
             tally.status, tally.case = Status.BLOCKED, None
-            tally.message = f"needs {broken[0]}, which does not hold"
+            tally.message = blocked_message(tallies[broken[0]])
 
 
 def judge(clause: Clause, case: Case) -> Outcome:
@@ -433,6 +475,7 @@ def run(
     Raises QuestionError for clauses that do not exist or none of which concerns the subject.
     """
     only = list(only or ())
+    require_concern(subject, only)
     chosen = Run(subject, asked(profile, only), profile_named(profile), seed, fail_fast, only=only)
     if examples is not None:
         chosen.examples = examples
@@ -442,12 +485,19 @@ def run(
     chosen.scripts = scripts
     if waivers is not None:
         chosen.waivers = read(Path(waivers))
+        chosen.options += ["--waivers", str(waivers)]
         chosen.notes.append(f"waivers are read from {waivers}, which holds {len(chosen.waivers)}")
-    report = chosen.report()
-    if not report.results:
-        names = ", ".join(only)
+    return chosen.report()
+
+
+def require_concern(subject: Subject, only: Collection[str]) -> None:
+    """QuestionError where none of the clauses and areas named concerns the subject.
+
+    What they depend on might, but that is not what was asked.
+    """
+    named = [c for c in select(list(only) or None) if not only or {c.id, c.area} & set(only)]
+    if not any(clause.concerns(subject) for clause in named):
         raise QuestionError(
-            f"{subject.name} is of the family {subject.family}, which {names} does not concern; "
-            "`attention-properties explain CLAUSE` names the families of a clause."
+            f"{subject.name} is of the family {subject.family}, which {', '.join(only)} does not "
+            "concern; `attention-properties explain CLAUSE` names the families of a clause."
         )
-    return report

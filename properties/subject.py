@@ -126,6 +126,7 @@ class Subject(ABC):
     lacking: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
+    options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
 
     @abstractmethod
     def build(self, config: Config, weights: Weights | None) -> Any:

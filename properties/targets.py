@@ -114,6 +114,7 @@ def one(target: Any, name: str, family: str | None, chosen: bool = True) -> Surv
     if not isinstance(target, Subject):
         subject.name = name
     subject.source = source_of(target)
+    subject.options = () if family is None else ("--family", family)
     return Survey([subject])
 
 

@@ -19,7 +19,7 @@ from properties.case import Case
 from properties.errors import QuestionError
 from properties.report.text import WIDTH, decides, explained, first_line
 from properties.result import Report, Result, Status
-from properties.runner import asked, run
+from properties.runner import asked, require_concern, run
 from properties.spec import Clause
 from properties.subject import Subject
 
@@ -121,7 +121,12 @@ def conclude(result: Result, report: Report, wanted: Iterable[str]) -> None:
 
 
 def checks(run: Asked, only: Iterable[str] | None = None, prefix: str = "") -> list[Any]:
-    """A parameter for each clause that the spec asks of the subject, with area and level as marks."""
+    """A parameter for each clause that the spec asks of the subject, with area and level as marks.
+
+    QuestionError where none of the clauses named concerns the subject.
+    """
+    only = list(only or ())
+    require_concern(run.subject, only)
     return [
         pytest.param(Check(run, clause), id=prefix + clause.id, marks=marks(clause))
         for clause in asked(run.profile, only)
@@ -148,6 +153,7 @@ def parametrized(
     from properties.targets import find_one
     from properties.waivers import read
 
+    only = None if only is None else list(only)
     try:
         profile_named(profile)
         subject = find_one(target, family)

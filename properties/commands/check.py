@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from properties.commands import arguments, waiving
-from properties.errors import QuestionError
 
 if TYPE_CHECKING:
     from properties.isolation import Request
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     profile_named(options.profile)
     files = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
     for name, path in files.items():
-        writable(name, path)
+        arguments.writable(name, path)
     if options.repro is not None:
         reproducer.usable(options.repro)
     console = Console(highlight=False, soft_wrap=False)
@@ -112,9 +111,3 @@ def progress_bar(request: Request) -> Iterator[None]:
 
         request.progress = progress
         yield
-
-
-def writable(option: str, path: Path) -> None:
-    """A report that cannot be written should be known before the work, not after it."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise QuestionError(f"--{option} {path}: not a file in an existing folder; name one")

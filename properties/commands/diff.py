@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from properties.commands import arguments
-from properties.commands.check import writable
 
 if TYPE_CHECKING:
     from properties.refactor.isolated import Progress as Listener
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
     profile_named(options.profile)
     if options.json:
-        writable("json", options.json)
+        arguments.writable("json", options.json)
     request = {
         "old": options.old,
         "new": options.new,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from properties.commands.check import writable
+from properties.commands.arguments import writable
 from properties.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -99,5 +98,3 @@ def usable(path: Path) -> None:
             f"--matrix {path}: the ending says what is written; use {', '.join(WRITERS)}"
         )
     writable("matrix", path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise QuestionError(f"--matrix {path}: may not be written; name another file")

@@ -49,7 +49,14 @@ def again(claim: Mapping[str, Any], timeout: float) -> Any:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "waivers.toml"
         entries = [waivers.parse(entry, "a waiver of the statement") for entry in claim["waivers"]]
-        waivers.append(file, entries)
+        try:
+            waivers.append(file, entries)
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+        ) as error:  # what TOML has no word for, as null
+            raise QuestionError(f"a waiver of the statement is damaged: {error}") from error
         request = Request(
             target=claim["subject"],
             family=claim["family"],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from properties.commands import arguments
 from properties.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def file(options: argparse.Namespace) -> str | None:
         raise QuestionError("--reason says why a failure is accepted; it goes with --accept")
     if options.statement and options.fail_fast:
         raise QuestionError("--statement states every verdict, which --fail-fast leaves open")
+    if options.accept:
+        arguments.writable("waivers", options.waivers)
     new = options.accept and not options.waivers.exists()
-    if new and not options.waivers.parent.is_dir():
-        raise QuestionError(f"--waivers {options.waivers}: name a file in an existing folder")
     return None if options.waivers is None or new else str(options.waivers)
 
 
@@ -48,7 +49,9 @@ def accept(options: argparse.Namespace, reports: Sequence[Report]) -> None:
     from properties import waivers
 
     found = list(waivers.accepted(reports, options.reason.strip()))
-    if found:
-        waivers.append(options.waivers, found)
+    if not found:
+        print(f"nothing failed that could be accepted; {options.waivers} is left as it is")
+        return
+    waivers.append(options.waivers, found)
     print(f"{len(found)} accepted in {options.waivers}: {waivers.listed(w.clause for w in found)}")
     print("Run again without --accept for the verdict with it.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any
 
@@ -219,7 +219,17 @@ def compare(
     chosen = None if only is None else list(only)
     work = Work(pair, mapping or {}, amount, seed, chosen, listen, lost or {})
     with quiet_and_repeatable(), redirect_stdout(StringIO()):
-        return complete(work, common)
+        return replace(complete(work, common), options=words(family, mapping, chosen))
+
+
+def words(family: str | None, mapping: Names | None, only: Sequence[str] | None) -> list[str]:
+    """The options of the command line that ask for this."""
+    given = {
+        "--family": [] if family is None else [family],
+        "--mapping": [f"{old}={new}" for old, new in (mapping or {}).items()],
+        "--only": list(only or ()),
+    }
+    return [word for option, values in given.items() if values for word in (option, *values)]
 
 
 def once(changes: list[Change]) -> list[Change]:

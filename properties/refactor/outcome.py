@@ -50,7 +50,8 @@ class Agreement:
 class Comparison:
     """Old against new, and what is needed to compare them again.
 
-    cost: new over old, by what was measured; asked: clauses that both were asked.
+    cost: new over old, by what was measured; asked: clauses that both were asked; options: further
+    words of the command line that are needed to compare the same again.
     """
 
     old: str
@@ -65,6 +66,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    options: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property

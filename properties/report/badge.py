@@ -16,11 +16,11 @@ def write(reports: Sequence[Report], path: Path) -> None:
 
 def badge(reports: Sequence[Report]) -> dict[str, str | int]:
     """One badge for all reports: the worst verdict, and the waivers it rests on. No percentage: a
-    module that holds most laws is wrong.
+    module that holds most laws is wrong. Without a report nothing conforms.
     """
     waivers = sum(len(report.waived) for report in reports)
     more = f", {waivers} waiver{'s' * (waivers > 1)}" if waivers else ""
-    if not all(report.conforms for report in reports):
+    if not reports or not all(report.conforms for report in reports):
         message, color = "does not conform", "red"
     elif any(report.unsupported for report in reports):
         message, color = f"conforms in part{more}", "yellow"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from properties.refactor.outcome import DIFFERENT, Agreement, Change, Comparison
-from properties.report.terminal import INDENT, case_lines, hanging, printable, prose
+from properties.report.terminal import INDENT, case_lines, hanging, in_parts, printable, prose
 from properties.spec import clauses
 
 SCHEMA = "attention-properties/diff/1"
@@ -39,8 +39,10 @@ def show(found: Comparison, console: Console) -> None:
     console.print()
     for line in background(found):
         prose(console, line)
-    pair = f"{shlex.quote(found.old)} {shlex.quote(found.new)}"
-    again = f"again: attention-properties diff {pair} --profile {found.profile} --seed {found.seed}"
+    words = shlex.join([found.old, found.new, *found.options])
+    again = (
+        f"again: attention-properties diff {words} --profile {found.profile} --seed {found.seed}"
+    )
     console.print(Text(" " * INDENT + again, style="dim"), soft_wrap=True)  # to be copied whole
 
 
@@ -59,10 +61,7 @@ def change_lines(change: Change, width: int) -> list[str]:
     if change.kind == "clause" and change.clause:
         clause = clauses()[change.clause]
         first = f"BROKEN {change.clause}  {clause.level}  {change.old}"
-        expected, _, actual = change.new.partition("; got ")
-        said = [("requires", clause.requirement)]
-        told = [("expected", expected.removeprefix("expected ")), ("got", actual)]
-        said += told if actual else [("but", change.new)]
+        said = in_parts(clause.requirement, change.new)
     else:
         first = f"CHANGED {title(change)}"
         said = [("was", change.old), ("is", change.new)]
@@ -101,7 +100,9 @@ def nearness(found: Comparison, kind: str) -> str:
     if kind in changed:
         return "different"
     if not agreement.examples:
-        return "not compared, since the outputs differ"
+        return (
+            "not compared, since the outputs differ" if "outputs" in changed else "none to compare"
+        )
     exact = f"{agreement.identical} of {agreement.examples} examples bit-identical"
     if agreement.identical == agreement.examples:
         return exact

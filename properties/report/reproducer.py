@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ def usable(folder: Path) -> None:
     """QuestionError unless the folder is there or can be made; known before the work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise QuestionError(
             f"--repro {folder}: {error.strerror}; name a folder, which is made if it is not there"
@@ -46,8 +50,9 @@ def written(report: Report, folder: Path) -> Iterator[str]:
 
 
 def failures(report: Report) -> list[Result]:
-    """The failed clauses of any level."""
-    return [result for result in report.results if result.status is Status.FAIL]
+    """The failed clauses of any level; a waiver that is not needed any more has no case to show."""
+    failed = (result for result in report.results if result.status is Status.FAIL)
+    return [result for result in failed if result.counterexample is not None]
 
 
 def file_name(name: str) -> str:

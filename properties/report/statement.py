@@ -88,6 +88,8 @@ def require_claim(place: str, found: Any) -> None:
             raise QuestionError(f"{place} is damaged: {name} is missing or no {kind.__name__}")
     if not all(isinstance(entry, dict) for entry in found["clauses"].values()):
         raise QuestionError(f"{place} is damaged: a clause is no table")
+    if not all(isinstance(entry, dict) for entry in found["waivers"]):
+        raise QuestionError(f"{place} is damaged: a waiver is no table")
 
 
 def differences(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:

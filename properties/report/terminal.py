@@ -118,7 +118,9 @@ def with_waivers(report: Report) -> str:
 def nothing_passed(report: Report) -> str:
     """Why a report does not conform in which no MUST clause is broken."""
     errors = sum(r.status is Status.ERROR for r in report.results)
-    return f"{errors} error" if errors else "no MUST clause was asked"
+    if errors:
+        return f"{errors} error{'s' * (errors > 1)}"
+    return "all that was asked is waived" if report.waived else "no MUST clause was asked"
 
 
 def closing(report: Report) -> Text:
@@ -152,7 +154,7 @@ def provenance(report: Report) -> list[str]:
     renamed = [f"{ours} is {theirs}" for ours, theirs in report.matched.items() if ours != theirs]
     if renamed:
         lines.append(f"matched: {', '.join(renamed)}")
-    absent = [f"{name} ({reason.splitlines()[0]})" for name, reason in report.lacking.items()]
+    absent = [f"{name} ({r.partition(chr(10))[0]})" for name, r in report.lacking.items()]
     if absent:
         lines.append(f"lacking: {', '.join(absent)}")
     return [line for line in lines if line] + [f"note: {note}" for note in report.notes]
@@ -184,13 +186,17 @@ def failure_lines(result: Result, report: Report, width: int) -> list[Text]:
 
 def told(result: Result) -> list[tuple[str, str]]:
     """What was required, expected and got, and what the subject behaves like."""
-    said = [("requires", clauses()[result.clause].requirement)]
-    expected, _, actual = result.message.partition("; got ")
-    if actual:
-        said += [("expected", expected.removeprefix("expected ")), ("got", actual)]
-    else:
-        said += [("but", result.message)]
+    said = in_parts(clauses()[result.clause].requirement, result.message)
     return said + [("behaves like:", name) for name in result.behaves_like]
+
+
+def in_parts(requirement: str, message: str) -> list[tuple[str, str]]:
+    """What was required, and a message as what was expected and what came, each with its label."""
+    expected, _, actual = message.partition("; got ")
+    if not actual:
+        return [("requires", requirement), ("but", message)]
+    wanted = expected.removeprefix("expected ")
+    return [("requires", requirement), ("expected", wanted), ("got", actual)]
 
 
 def hanging(said: list[tuple[str, str]], width: int) -> list[str]:
@@ -207,7 +213,8 @@ def command(report: Report, *only: str) -> str:
     """The command that gives the same report, or only these clauses of it."""
     named = f" --only {' '.join(only or report.only)}" if only or report.only else ""
     asked = f"{named} --profile {report.profile} --seed {report.seed}"
-    return f"attention-properties check {shlex.quote(report.subject)}{asked}"
+    words = shlex.join([report.subject, *report.options])
+    return f"attention-properties check {words}{asked}"
 
 
 def explain(result: Result) -> str:
@@ -252,7 +259,8 @@ def show_clauses(report: Report, console: Console) -> None:
     blocked = Counter(r.clause.partition("/")[0] for r in report.results if is_blocked(r))
     if blocked:
         areas = ", ".join(f"{area} {blocked[area]}" for area in AREAS if blocked[area])
-        prose(console, f"{blocked.total()} blocked by what does not hold: {areas}", indent=0)
+        cause = "not finished, or blocked" if report.fail_fast else "blocked"
+        prose(console, f"{blocked.total()} {cause} by what does not hold: {areas}", indent=0)
     prose(console, "examples that counted of all; margin: share of the error budget used", indent=0)
 
 

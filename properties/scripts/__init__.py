@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -32,34 +33,44 @@ exit code 1 and says what was expected, else with 0. For another class, change i
 """'''
 
 
-def reproduction(clause: Clause, case: Case, message: str) -> str:
+def reproduction(
+    clause: Clause, case: Case, message: str, alive: Callable[[], None] = lambda: None
+) -> str:
     """The script of a failure as a file; empty where nothing that was tried fails by itself.
 
     What fails here may be right in a process of its own, if the class keeps something for all of
-    its instances. So it is run there, too.
+    its instances. So it is run there, too; `alive` is called every second or so.
     """
+    alive()
     docstring = head(clause, case, message)
     written = (found.written(docstring) for found in islice(failing(clause, case), TRIES))
-    return next((text for text in written if fails_alone(text)), "")
+    return next((text for text in written if fails_alone(text, alive)), "")
 
 
-def fails_alone(text: str) -> bool:
+def fails_alone(text: str, alive: Callable[[], None] = lambda: None) -> bool:
     """Whether the assertion of a script is broken in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.py")
         path.write_text(text, encoding="utf-8")
-        try:
-            done = subprocess.run(
-                [sys.executable, str(path)],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=folder,
-                timeout=SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            return False
-    return done.returncode == 1 and "AssertionError" in done.stderr
+        process = subprocess.Popen(
+            [sys.executable, str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+        )
+        said = waited(process, alive)
+    return process.returncode == 1 and "AssertionError" in said
+
+
+def waited(process: subprocess.Popen[str], alive: Callable[[], None]) -> str:
+    """What a process has said on standard error until it ended, or was ended as it took too long."""
+    for _ in range(SECONDS):
+        alive()
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=1.0)[1]
+    process.kill()
+    return process.communicate()[1]
 
 
 def script(clause: Clause, case: Case) -> Script | None:

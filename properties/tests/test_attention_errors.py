@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
 import attention
 from attention import (
@@ -312,6 +313,14 @@ def test_functions_leave_their_arguments_alone(function):
     assert torch.equal(table, before)
 
 
+def test_head_dim_and_mask_are_told_by_name():
+    """Nobody hands over a mask where the width of a head is expected."""
+    table = tokens(4, 4)
+    with pytest.raises(TypeError, match="positional"):
+        F.attention_weights(table, 2)
+    torch.testing.assert_close(F.attention_weights(scores=table), table.softmax(-1))
+
+
 @pytest.mark.parametrize("family", CAUSAL)
 def test_a_huge_future_stays_out(family):
     """Future tokens near the dtype's maximum change nothing before them, as long as finite."""
@@ -415,6 +424,14 @@ def test_the_parameters_have_the_names_of_the_sources(qkv_bias):
     assert not build(SimplifiedSelfAttention).state_dict()
 
 
+def test_the_widths_of_the_sources_are_attributes():
+    """Code that takes d_out, num_heads and head_dim from the module finds them."""
+    module = build(MultiHeadAttention, num_heads=3)
+    widths = (module.d_out, module.num_heads, module.head_dim)
+    assert widths == (module.W_query.out_features, 3, module.W_query.out_features // 3)
+    assert {type(width) for width in widths} == {int}
+
+
 @pytest.mark.parametrize("num_tokens", [1, 4, CONTEXT_LENGTH])
 @pytest.mark.parametrize("num_heads", [1, 3, 6])
 @pytest.mark.parametrize("qkv_bias", [False, True])
@@ -430,6 +447,20 @@ def test_the_fused_module_equals_the_explicit_one(num_tokens, num_heads, qkv_bia
         context.square().sum().backward()
     for one, other in zip(explicit.parameters(), fused.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize(("dropout", "calls"), [(0.0, 1), (0.5, 1), (1.0, 0)])
+def test_the_kernel_is_used_unless_everything_is_dropped(monkeypatch, dropout, calls):
+    """In training the fused module asks the kernel, with its probability, for any p below 1."""
+    asked = []
+
+    def kernel(*tensors, **options):
+        asked.append(options)
+        return scaled_dot_product_attention(*tensors, **options)
+
+    monkeypatch.setattr("attention.fused.scaled_dot_product_attention", kernel)
+    build(FusedMultiHeadAttention, dropout=dropout).train()(tokens(2, 3, D_IN))
+    assert asked == [{"dropout_p": dropout, "is_causal": True}] * calls
 
 
 # Transforms

@@ -138,6 +138,43 @@ def test_a_forward_that_prints_does_not_disturb_the_report(module: Path, tmp_pat
     assert json.loads(report.read_text())["reports"][0]["conforms"]
 
 
+@pytest.mark.parametrize("place", ["", "class Wrong(MultiHeadAttention):\n    "])
+def test_a_process_that_ends_as_if_all_were_well_is_told(
+    module: Path, tmp_path: Path, place: str
+) -> None:
+    """Exit code 0 of the subject is no verdict, and no badge."""
+    dies = "os._exit(0) if self.training else None; return super().forward(x)"
+    body = f"def forward(self, x): {dies}" if place else "os._exit(0)"
+    module.write_text(f"{HEAD}class Right(MultiHeadAttention):\n    pass\n\n\n{place}{body}\n")
+    badge = tmp_path / "badge.json"
+    only = ("--profile", "quick", "--only", "dropout/keeps-the-shape")
+    code, out, err = check(module, "--badge", badge, *only)
+    assert code == 2
+    assert "ended the process" in out + err
+    assert ("Right (multihead) conforms" in out) is bool(place)
+    assert not badge.exists() or json.loads(badge.read_text())["message"] == "does not conform"
+
+
+def test_a_subject_that_was_refused_is_told_after_another_ended_the_process(module: Path) -> None:
+    """A second process starts where the first one was lost, and forgets nothing."""
+    module.write_text(
+        HEAD + "from attention import CausalAttention\n\n\n"
+        "class Causal(CausalAttention):\n    pass\n\n\n"
+        "class Wrong(MultiHeadAttention):\n    def forward(self, x):\n"
+        "        os._exit(5) if self.training else None\n"
+        "        return super().forward(x)\n"
+    )
+    module.with_name("w.toml").write_text(
+        '[[waiver]]\nclause = "heads/one-head-equals-causal"\nreason = "known"\n'
+        f'subject = "{module}:Causal"\ncounterexample = {{ x = 1 }}\n'
+    )
+    options = ("--only", "dropout/keeps-the-shape", "--waivers", module.with_name("w.toml"))
+    code, out, err = check(module, "--profile", "quick", *options)
+    assert code == 2
+    assert "is not asked of" in err
+    assert "exit code 5" in out
+
+
 def test_a_forward_that_never_returns_is_ended(module: Path) -> None:
     """--timeout ends it; the message says while doing what."""
     code, _, err = quick(overriding(module, "time.sleep(1000)"), "--timeout", "6")

@@ -164,6 +164,7 @@ def test_the_badge_of_several_subjects_shows_the_worst() -> None:
     assert badge.badge([right, wrong])["message"] == "does not conform"
     assert badge.badge([right, refused])["message"] == "does not conform"
     assert badge.badge([right, right])["message"] == "conforms"
+    assert badge.badge([])["message"] == "does not conform"
 
 
 def documented(heading: str) -> list[str]:

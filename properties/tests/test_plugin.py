@@ -123,6 +123,14 @@ def test_what_cannot_be_asked_is_a_usage_error(
     assert "Traceback" not in out
 
 
+def test_the_verdicts_file_without_a_target_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    """Which it is where it is named itself."""
+    code, out = run_here(pytester, str(Path(properties.__file__).parent / "test_conformance.py"))
+    assert code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
+    assert "--attention TARGET" in out
+    assert "Traceback" not in out
+
+
 def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
     pytester: pytest.Pytester,
 ) -> None:
@@ -199,6 +207,8 @@ def test_parametrize_compares_with_the_old_implementation(pytester: pytest.Pytes
     assert "test_it[shape/output-shape] PASSED" in out
     assert "test_it[diff] FAILED" in out
     assert "different" in out
+    _, out = pytest_run("-k", "diff", "--hypothesis-seed", "5", cwd=pytester.path)
+    assert "--profile quick --seed 5" in out
 
 
 def test_the_verdict_is_the_same_in_several_processes(pytester: pytest.Pytester) -> None:

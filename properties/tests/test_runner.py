@@ -19,12 +19,14 @@ from properties.faults.plain import PlainMultiHead
 from properties.profiles import PROFILES, Profile
 from properties.reduction import reduce_case
 from properties.report.document import as_json
+from properties.report.terminal import command
 from properties.result import Report, Result, Status
 from properties.runner import Run, draw, judge, run
 from properties.spec import Clause, Condition, Level, clauses
 from properties.strategies import pinned_cases
 from properties.subject import FAMILIES
 from properties.targets import find
+from properties.testing import Asked, checks
 
 REFERENCE = find("attention:MultiHeadAttention")[0]
 QUICK = PROFILES["quick"]
@@ -67,6 +69,61 @@ def test_a_clause_whose_condition_is_never_met_is_vacuous() -> None:
     assert "0 of 31 examples had the impossible" in report.results[0].message
     assert not report.conforms
     assert report.exit_code == 2
+
+
+def test_a_failure_is_made_small_though_what_it_depends_on_could_not_be_asked() -> None:
+    """An unsupported clause says nothing about the cases on the way."""
+    subject = find("torch.nn:MultiheadAttention")[0]
+    needs = frozenset({"context-length"})
+    root = clause_of(lambda case: require(False, "nothing", "something"), needs=needs)
+    after = ("test/clause",)
+    leaf = clause_of(lambda case: require(False, "a", "b"), id="test/leaf", after=after)
+    report = Run(subject, [root, leaf], QUICK, 0).report()
+    assert [r.status for r in report.results] == ["unsupported", "fail"]
+    found = report.results[1].counterexample
+    assert found is not None
+    assert (found["sizes"]["batch"], found["sizes"]["tokens"]) == (1, 1)
+
+
+def test_a_failure_that_comes_and_goes_keeps_its_message() -> None:
+    """Though the smallest case holds when it is asked once more."""
+    calls: list[Case] = []
+
+    def once(case: Case) -> None:
+        calls.append(case)
+        require(len(calls) > 1, "the first call to hold", "a failure")
+
+    (result,) = Run(REFERENCE, [clause_of(once)], QUICK, 0).report().results
+    assert (result.status, result.message) == (
+        "fail",
+        "expected the first call to hold; got a failure",
+    )
+
+
+@pytest.mark.parametrize("phase", ["explain", "script"])
+def test_a_failure_stands_though_telling_it_ends_the_process(phase: str) -> None:
+    """The picture or the script is missing, the verdict is not."""
+    fails = clause_of(lambda case: require(False, "nothing", "something"))
+    lost = {f"{phase} test/clause": "did not return within 3 s here; the process was ended"}
+    report = Run(REFERENCE, [fails], QUICK, 0, lost=lost, scripts=phase == "script").report()
+    assert report.exit_code == 1
+    assert [(r.status, r.script, r.evidence) for r in report.results] == [("fail", "", None)]
+
+
+def test_a_failure_stands_though_telling_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note says what is missing and why."""
+    monkeypatch.setattr("properties.runner.evidence", lambda clause, case: 1 / 0)
+    report = Run(REFERENCE, [clause_of(lambda case: require(False, "a", "b"))], QUICK, 0).report()
+    assert report.exit_code == 1
+    assert any("no picture: ZeroDivisionError" in note for note in report.notes)
+
+
+def test_what_depends_on_a_clause_without_a_verdict_is_told_so() -> None:
+    """Nobody says of it that it does not hold."""
+    root = clause_of(lambda case: 1 / 0)
+    leaf = clause_of(lambda case: None, id="test/leaf", after=("test/clause",))
+    report = Run(REFERENCE, [root, leaf], QUICK, 0).report()
+    assert report.results[1].message == "needs test/clause, which has no verdict"
 
 
 def test_a_clause_that_needs_what_the_subject_lacks_is_unsupported() -> None:
@@ -241,8 +298,21 @@ def test_check_wants_one_subject() -> None:
 
 def test_a_clause_named_for_another_family_asks_nothing_and_says_so() -> None:
     """`--only` with a clause that does not concern the subject is no silent success."""
-    with pytest.raises(QuestionError, match="wrapper-width"):
-        run(find("attention:CausalAttention")[0], profile="quick", only=["heads/wrapper-width"])
+    causal = find("attention:CausalAttention")[0]
+    for only in ("heads/wrapper-width", "heads/split-equals-per-head-matmul", "heads"):
+        with pytest.raises(QuestionError, match=only):
+            run(causal, profile="quick", only=[only])
+        with pytest.raises(QuestionError, match=only):
+            checks(Asked(causal), [only])
+    assert run(causal, profile="quick", only=["heads", "shape/output-shape"]).conforms
+
+
+def test_the_command_that_asks_again_has_the_family_that_was_named() -> None:
+    """Without it the same target might be refused."""
+    named = run(find(PlainMultiHead, "multihead")[0], profile="quick", only=["shape/output-shape"])
+    found = run(find(PlainMultiHead)[0], profile="quick", only=["shape/output-shape"])
+    assert (named.options, found.options) == (["--family", "multihead"], [])
+    assert " --family multihead --only shape/output-shape --profile quick" in command(named)
 
 
 def test_near_points_at_the_worst_entry() -> None:

@@ -59,8 +59,8 @@ def test_a_failure_says_what_was_required_expected_and_got_and_how_to_repeat_it(
     said = text(failing)
     for label in ("requires", "expected", "got", "smallest case found", "B=1 T=2 H=1 D=1"):
         assert label in said
-    command = f"attention-properties check {failing.subject} --only {CLAUSE} --profile quick"
-    assert f"{command} --seed 0\n" in said
+    command = f"attention-properties check {failing.subject} --family multihead --only {CLAUSE}"
+    assert f"{command} --profile quick --seed 0\n" in said
     assert f"attention-properties explain {CLAUSE}\n" in said
 
 

@@ -93,6 +93,8 @@ def test_what_differs_is_named(found: dict[str, Any], said: list[str]) -> None:
     assert list(statement.differences(CLAIM, found)) == said
 
 
+NULL = {"clause": "shape/output-shape", "reason": "known", "counterexample": {"x": None}}
+LIST = {**NULL, "counterexample": {"weights": [1]}}
 DOCUMENT = {"schema": statement.SCHEMA, "spec": "1.0", "claims": [CLAIM]}
 
 
@@ -108,6 +110,9 @@ DOCUMENT = {"schema": statement.SCHEMA, "spec": "1.0", "claims": [CLAIM]}
         (json.dumps({**DOCUMENT, "claims": [changed(seed="0")]}), "seed is missing or no int"),
         (json.dumps({**DOCUMENT, "claims": [changed(clauses={"a": 1})]}), "damaged"),
         (json.dumps({**DOCUMENT, "claims": [changed(waivers=[{"clause": "x"}])]}), "reason"),
+        (json.dumps({**DOCUMENT, "claims": [changed(waivers=[7])]}), "a waiver is no table"),
+        (json.dumps({**DOCUMENT, "claims": [changed(waivers=[NULL])]}), "is damaged"),
+        (json.dumps({**DOCUMENT, "claims": [changed(waivers=[LIST])]}), "is damaged"),
     ],
 )
 def test_what_is_no_statement_cannot_be_asked(

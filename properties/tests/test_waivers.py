@@ -12,14 +12,17 @@ from properties.cli import main
 from properties.errors import QuestionError
 from properties.faults import faults
 from properties.faults.plain import PlainMultiHead
+from properties.profiles import PROFILES
 from properties.result import Report
-from properties.runner import run
+from properties.runner import Run, run
+from properties.spec import Condition, clauses
 from properties.targets import find
 from properties.waivers import Waiver, accepted, append, read
 
 CLAUSE = "causality/future-does-not-change-past"
 LEAKY = find(faults()["mask-result-discarded"].module, "multihead")[0]
 RIGHT = find(PlainMultiHead, "multihead")[0]
+SIZES = {"batch": 1, "tokens": 1, "d_in": 1, "heads": 1, "head_dim": 1, "context_length": 1}
 REASON = 'Known: "the mask"\nis new \\ we retrain in March. \x7f é'
 
 
@@ -65,6 +68,26 @@ def test_a_waiver_whose_counterexample_holds_fails_the_run(file: Path, failure: 
     assert (result.status, report.exit_code) == ("fail", 1)
     assert "remove this waiver: it holds now" in result.message
     assert f"{file}, waiver 1" in result.message
+    assert report.waivers == [failure.data()]
+    assert report.options == ["--family", "multihead", "--waivers", str(file)]
+
+
+@pytest.mark.parametrize(("met", "status"), [(True, "waived"), (False, "vacuous")])
+def test_a_waiver_excuses_no_condition_that_is_never_met(
+    file: Path, failure: Waiver, met: bool, status: str
+) -> None:
+    """A clause after a waived one is vacuous if what was passed over would not have counted."""
+    append(file, [failure])
+    known = clauses()[CLAUSE]
+    leaf = replace(
+        known,
+        id="test/leaf",
+        after=(CLAUSE,),
+        check=lambda case: None,
+        counts=Condition("what is never met", lambda case: met),
+    )
+    chosen = Run(LEAKY, [known, leaf], PROFILES["quick"], 0, waivers=read(file))
+    assert chosen.report().results[-1].status == status
 
 
 def test_a_failure_outside_the_condition_is_a_failure(file: Path, failure: Waiver) -> None:
@@ -165,15 +188,22 @@ def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
         ({"sizes": {"batch": 1}}, "missing"),
         ({"dtype": "float8"}, "does not run in float8"),
         ({"weights": {}}, "weights"),
+        ({"weights": [1]}, "replayed"),
+        ({"weights": {"query": [[1.0]]}}, "missing"),
+        ({"weights": {"query": [[1.0], [2.0]], "key": [[0.0]], "value": [[1.0]]}}, "query has"),
+        ({"sizes": {**SIZES, "batch": 1.0}}, "batch is 1.0"),
+        ({"sizes": {**SIZES, "tokens": 2, "context_length": 1}}, "more than context_length"),
+        ({"cut": 40}, "cut is 40"),
+        ({"dropout": 2.0}, "dropout is 2.0"),
     ],
 )
 def test_a_counterexample_that_is_no_case_of_the_subject_is_refused(
-    file: Path, failure: Waiver, change: dict[str, Any], said: str
+    failure: Waiver, change: dict[str, Any], said: str
 ) -> None:
     """With the way out."""
-    append(file, [replace(failure, counterexample={**failure.counterexample, **change})])
+    damaged = replace(failure, counterexample={**failure.counterexample, **change})
     with pytest.raises(QuestionError, match="--accept") as refusal:
-        ask(LEAKY, file)
+        damaged.case(LEAKY)
     assert said in str(refusal.value)
 
 
@@ -221,3 +251,15 @@ def test_accept_writes_what_the_next_run_takes(
     assert read(file)[0].subject == target
     assert main(check) == 0
     assert "conforms with 1 waiver" in capsys.readouterr().out
+
+
+def test_accept_says_that_there_is_nothing_to_accept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And writes no file."""
+    file = tmp_path / "waivers.toml"
+    options = ["--only", "shape/output-shape", "--profile", "quick", "--waivers", str(file)]
+    right = ["check", "attention:CausalAttention", *options, "--accept", "--reason", "known"]
+    assert main(right) == 0
+    assert "nothing failed that could be accepted" in capsys.readouterr().out
+    assert not file.exists()
