@@ -90,8 +90,10 @@ def verdicts(names: Iterable[str]) -> str | None:
 
 
 def judged(ids: set[str]) -> str | None:
-    """A right module that one of the clauses no longer passes, or a fault that it no longer fails."""
-    return accused(ids) or unused_budget(ids) or passing_fault(ids)
+    """A fault that one of the clauses no longer fails, which is seen soonest; a budget that is next
+    to unused; or a right module that it no longer passes.
+    """
+    return passing_fault(ids) or unused_budget(ids) or accused(ids)
 
 
 def unused_budget(ids: set[str]) -> str | None:
