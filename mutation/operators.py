@@ -14,7 +14,7 @@ from cosmic_ray.operators.operator import Example, Operator
 from parso.tree import NodeOrLeaf
 
 ASSERTIONS = {"near": "0.0", "require": "None"}  # a call, and what it gives where all is well
-ALLOWED = {"near": (3,), "Near": (1,), "Budget": (0, 1, 2), "GradientBudget": (0,)}
+ALLOWED = {"near": (3,), "Near": (1,), "Budget": (0,), "GradientBudget": (0,)}
 """Calls, and which of their arguments are allowed errors."""
 ERRORS = {
     "product_error",

@@ -56,10 +56,8 @@ SPARE = 4  # roundings of (*) beyond the terms of the sum
 
 @dataclass(frozen=True, eq=False)
 class Budget:
-    """The allowed absolute error of each result; infinite where nothing can be claimed."""
+    """The allowed absolute error of the output; infinite where nothing can be claimed."""
 
-    weights: Array  # (B, H, T, T)
-    context: Array  # (B, T, W)
     output: Array  # (B, T, W)
 
     @property
@@ -85,11 +83,7 @@ def budget(
             Forward(FORMATS[name], x, weights, trace, causal, scaled).budget()
             for name in (dtype, "float64")
         )
-    return Budget(
-        subject.weights + oracle.weights,
-        subject.context + oracle.context,
-        subject.output + oracle.output,
-    )
+    return Budget(subject.output + oracle.output)
 
 
 def gradient_budget(
@@ -191,14 +185,9 @@ class Forward:
     scaled: bool
 
     def budget(self) -> Budget:
-        """The allowed errors; all infinite where a magnitude leaves the format's range."""
-        weights = self.weights
-        context = merge_heads(self.context(weights))
-        output = self.output(context)
-        errors = (weights.error, context.error, output.error)
-        if not self.in_range():
-            return Budget(*(np.full_like(error, np.inf) for error in errors))
-        return Budget(*errors)
+        """The allowed error; infinite where a magnitude leaves the format's range."""
+        error = self.output(merge_heads(self.context(self.weights))).error
+        return Budget(error if self.in_range() else np.full_like(error, np.inf))
 
     @property
     def scale(self) -> float:
