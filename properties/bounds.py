@@ -150,11 +150,6 @@ def exactly(value: Array) -> Near:
     return Near(value, np.zeros_like(value))
 
 
-def split_heads(whole: Near, heads: int) -> Near:
-    """(B, T, W) -> (B, H, T, D)."""
-    return Near(split(whole.value, heads), split(whole.error, heads))
-
-
 def merge_heads(parts: Near) -> Near:
     """(B, H, T, D) -> (B, T, W)."""
     return Near(merge(parts.value), merge(parts.error))

@@ -14,10 +14,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from properties.bounds import Near, exactly, merge_heads, split_heads
+from properties.bounds import Near, exactly, merge_heads
 from properties.case import Case
 from properties.diagnosis.arithmetic import ALMOST, affine, product, softmax
 from properties.dtypes import Array, Format
+from properties.oracle import split
 from properties.subject import FAMILIES, Weights
 
 Seen = NDArray[np.bool_]
@@ -84,7 +85,8 @@ class Formula:
 
     def split(self, part: Near) -> Near:
         """(B, T, W) -> (B, H, T, D)."""
-        return split_heads(part, self.sizes.heads)
+        heads = self.sizes.heads
+        return Near(split(part.value, heads), split(part.error, heads))
 
     def score(self, queries: Near, keys: Near) -> Near:
         """(B, H, T, T)."""

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from properties.case import parameters
 from properties.clauses.oracle import gradient_within_bound, output_within_bound
+from properties.dtypes import FORMATS
 from properties.faults.plain import PlainMultiHead
 from properties.profiles import PROFILES
 from properties.runner import Run, judge
 from properties.spec import clauses
-from properties.strategies import cases
+from properties.strategies import cases, make_case
+from properties.subject import Sizes
 from properties.targets import find
 
 
@@ -143,6 +146,52 @@ def caught(module: type[PlainMultiHead], dtype: str, seed: int = 0) -> bool:
         subject, [clauses()["oracle/output-within-bound"]], PROFILES["quick"], seed
     ).report()
     return report.failed == ["oracle/output-within-bound"]
+
+
+UNITS = {
+    "attention:MultiHeadAttention": {
+        "output": 330,
+        "x": 1600,
+        "query": 4200,
+        "key": 2800,
+        "value": 430,
+        "query_bias": 2900,
+        "value_bias": 290,
+        "out": 610,
+        "out_bias": 25,
+    },
+    "attention:SelfAttention_v2": {
+        "output": 400,
+        "x": 2500,
+        "query": 27000,
+        "key": 11000,
+        "value": 630,
+        "query_bias": 9300,
+        "value_bias": 350,
+    },
+    "attention:SimplifiedSelfAttention": {"output": 1200, "x": 31000},
+}
+"""The largest allowed error of each result of one example, over the result's largest magnitude, in
+units of half an ulp. The key bias is left out: its gradient is zero."""
+
+
+@pytest.mark.parametrize("target", UNITS)
+def test_no_budget_is_wider_in_units_of_rounding(target: str) -> None:
+    """A term that is a thousand times too large shows, though another one is the largest."""
+    subject = find(target)[0]
+    heads = 2 if subject.family == "multihead" else 1
+    d_in = 4 if subject.family == "plain" else 3
+    sizes = Sizes(2, 4, d_in, heads, {"multihead": 2, "self": 3, "plain": 4}[subject.family], 4)
+    case = make_case(subject, sizes, "float64", "ordinary", True, 0.5, 2, 1)
+    truth, allowed = case.gradients, case.gradient_budget
+    pairs = {"output": (case.trace.output, case.budget.output), "x": (truth.x, allowed.x)}
+    for name, array in parameters(truth.parameters).items():
+        pairs[name] = array, getattr(allowed.parameters, name)
+    pairs.pop("key_bias", None)
+    unit = FORMATS["float64"].unit_roundoff
+    found = {n: bound.max() / abs(array).max() / unit for n, (array, bound) in pairs.items()}
+    assert found.keys() == UNITS[target].keys()
+    assert {n: units for n, units in found.items() if units > UNITS[target][n]} == {}
 
 
 @pytest.mark.parametrize(
