@@ -108,8 +108,11 @@ def self_check() -> None:
 
 
 def preload() -> None:
-    """What every judge needs and no mutant changes, imported once: the children are forked."""
-    for name in ("hypothesis", "numpy", "pytest", "rich.console", "torch.nn"):
+    """What every judge needs and no mutant changes, imported once: the children are forked.
+
+    Hypothesis refuses to have its plugin loaded after the first strategy was evaluated.
+    """
+    for name in ("_hypothesis_pytestplugin", "numpy", "pytest", "rich.console", "torch.nn"):
         import_module(name)
 
 

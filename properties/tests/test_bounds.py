@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from properties.bounds import difference
+from properties.bounds_causality import hidden_gradient
+from properties.bounds_context import underflow
 from properties.case import parameters
 from properties.clauses.oracle import gradient_within_bound, output_within_bound
 from properties.dtypes import FORMATS
@@ -192,6 +196,30 @@ def test_no_budget_is_wider_in_units_of_rounding(target: str) -> None:
     found = {n: bound.max() / abs(array).max() / unit for n, (array, bound) in pairs.items()}
     assert found.keys() == UNITS[target].keys()
     assert {n: units for n, units in found.items() if units > UNITS[target][n]} == {}
+
+
+def test_what_a_hidden_token_may_keep_of_a_gradient_is_few_units_of_rounding() -> None:
+    """Of one example, over the largest gradient of a token that is seen."""
+    case = make_case(REFERENCE, Sizes(2, 4, 3, 2, 2, 4), "float64", "ordinary", True, 0.5, 2, 1)
+    allowed = hidden_gradient(case, case.upstream, case.gradients.x)
+    unit = FORMATS["float64"].unit_roundoff
+    assert 0.0 < allowed.max() / abs(case.gradients.x).max() / unit < 420
+
+
+def test_contexts_of_doubled_values_are_apart_by_few_units_of_underflow() -> None:
+    """By less than a hundred numbers below the normal range of float32."""
+    case = make_case(REFERENCE, Sizes(2, 4, 3, 2, 2, 4), "float64", "ordinary", True, 0.5, 2, 1)
+    assert 0.0 < underflow(case) < 100 * FORMATS["float32"].smallest_normal
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_half_of_the_digits_must_agree_in_units_where_no_weights_can_be_set(dtype: str) -> None:
+    """The root of the unit roundoff, of the largest number seen."""
+    case = make_case(REFERENCE, Sizes(2, 4, 3, 2, 2, 4), dtype, "ordinary", True, 0.5, 2, 1)
+    case = replace(case, weights=None)
+    root = FORMATS[dtype].unit_roundoff ** 0.5
+    assert difference(case) == pytest.approx(root * abs(case.output).max())
+    assert hidden_gradient(case, case.upstream, case.x) == pytest.approx(root * abs(case.x).max())
 
 
 @pytest.mark.parametrize(
