@@ -19,6 +19,11 @@ PYTEST = ["-p", "no:cacheprovider", "-W", "ignore:Module already imported"]  # a
 TESTS_OF_AREA = {
     "oracle": "properties/tests/test_oracle.py",
     "dropout": "properties/tests/test_chance.py",
+    "symmetry": "properties/tests/test_probes.py",
+    "gradient": "properties/tests/test_probes.py::test_a_gradient_that_leaves_the_range_by_its_own"
+    "_size_accuses_nobody",
+    "causality": "properties/tests/test_margins.py::test_a_renormalised_mask_uses_a_visible_share"
+    "_of_what_may_be_left_of_a_gradient",
 }
 NARROW = "units or slightly_off or shorter_format or residue"  # what a bound that is too wide lets through
 
@@ -35,7 +40,8 @@ def attention(module: str, line: int) -> str | None:
 def clauses(module: str, line: int) -> str | None:
     """The clause at that line, or all that its file serves: on right modules and on its faults."""
     own = TESTS_OF_AREA.get(stem(module))
-    return judged(clauses_at(module, line)) or (tests(own) if own else None)
+    specified = "properties/tests/test_clauses.py", "-k", "spec_md"
+    return judged(clauses_at(module, line)) or tests(*specified) or (tests(own) if own else None)
 
 
 def bounds(module: str, line: int) -> str | None:
@@ -133,10 +139,11 @@ def accused(ids: set[str]) -> str | None:
 
     chosen = [clause for id, clause in known().items() if id in ids and clause.level != "MAY"]
     unreduced = replace(PROFILES["quick"], reduction=0)
-    for family, module in RIGHT.items():
+    square = {None: "torch.nn:MultiheadAttention"}
+    for family, module in {**RIGHT, **square}.items():
         for result in Run(find(module, family)[0], chosen, unreduced, 0).report().results:
-            if result.status != "pass":
-                return f"{result.clause} is {result.status} on a right {family} module"
+            if result.status not in ("pass", "unsupported"):
+                return f"{result.clause} is {result.status} on a right {family or 'square'} module"
     return None
 
 

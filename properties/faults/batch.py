@@ -14,6 +14,18 @@ VALUE = "oracle/output-within-bound"
 
 
 @fault(
+    "first-item-reads-the-last",
+    ALONE,
+    ORDER,
+    VALUE,
+    symptom="the first prompt of a batch is answered with the keys of the last one",
+)
+class FirstItemReadsTheLast(PlainMultiHead):
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return super().score(queries, torch.cat([keys[-1:], keys[1:]]))
+
+
+@fault(
     "attention-across-the-batch",
     ALONE,
     VALUE,

@@ -190,6 +190,17 @@ class DropoutRaises(Dropping):
         return dropped
 
 
+@fault(
+    "training-returns-the-last-token",
+    SHAPE,
+    symptom="training with dropout gives one row where evaluation gives all of them",
+)
+class TrainingReturnsTheLastToken(Dropping):
+    def finish(self, context: Tensor) -> Tensor:
+        output = super().finish(context)
+        return output[:, -1:] if self.active else output
+
+
 # How much
 
 
@@ -320,6 +331,19 @@ class DropoutRenormalised(Dropping):
         dropped = super().lose(weights)
         sums = dropped.sum(dim=-1, keepdim=True)
         return torch.where(sums > 0, dropped / sums, dropped)
+
+
+@fault(
+    "dropout-renormalises-nothing",
+    SCALED,
+    RENORMALISED,
+    UNBIASED,
+    symptom="a row that loses all its keys is NaN: zero divided by zero",
+)
+class DropoutRenormalisesNothing(Dropping):
+    def lose(self, weights: Tensor) -> Tensor:
+        dropped = super().lose(weights)
+        return dropped / dropped.sum(dim=-1, keepdim=True)
 
 
 @fault(
@@ -630,6 +654,21 @@ class DropoutSparesOddItems(Dropping):
         dropped = super().lose(weights)
         dropped[1::2] = weights[1::2]
         return dropped
+
+
+@fault(
+    "dropout-leans-on-odd-heads",
+    EXEMPT,
+    symptom="odd heads lose more weights than p, even heads as many less: on average all is well",
+)
+class DropoutLeansOnOddHeads(Dropping):
+    def lose(self, weights: Tensor) -> Tensor:
+        lean = 0.8 * min(self.p, 1.0 - self.p)
+        sign = 1.0 - 2.0 * (torch.arange(weights.shape[1]) % 2).reshape(-1, 1, 1)
+        if weights.shape[1] % 2:  # the last of an odd number of heads has no partner
+            sign[-1] = 0.0
+        drawn = torch.rand_like(weights, dtype=torch.float64)
+        return weights * (drawn >= self.p - lean * sign) / (1.0 - self.p)
 
 
 # The generator

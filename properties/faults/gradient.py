@@ -67,9 +67,22 @@ class BackwardOfScoresHalved(PlainMultiHead):
 
 
 @fault(
+    "weights-changed-after-use",
+    SLOPE,
+    symptom="the output is right and backward() raises: a tensor that it needs was changed in place",
+)
+class WeightsChangedAfterUse(PlainMultiHead):
+    def mix(self, weights: Tensor, values: Tensor) -> Tensor:
+        context = super().mix(weights, values)
+        weights.mul_(0.0)
+        return context
+
+
+@fault(
     "value-bias-cut-off",
     ALIVE,
     VALUE,
+    SLOPE,
     symptom="the value bias stays at its start",
 )
 class ValueBiasCutOff(PlainMultiHead):

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from properties import chance
 from properties.assertions import Violation
-from properties.faults.plain import PlainMultiHead
+from properties.clauses import dropout
+from properties.faults.plain import PlainMultiHead, PlainSelf
 from properties.profiles import PROFILES
 from properties.runner import run
 from properties.spec import clauses
@@ -128,6 +130,29 @@ def test_a_run_stays_within_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     most = max(profile.drawn for profile in PROFILES.values()) + pinned
     assert (each + len(enough)) * most <= chance.CHECKS
     assert chance.CHECKS * chance.PER_SAMPLE**2 <= chance.RUN * (1 + 1e-12)
+
+
+class DroppingSelf(PlainSelf):
+    """One head, nothing hidden, with dropout on its weights."""
+
+    def __init__(self, d_in: int, d_out: int, dropout: float, qkv_bias: bool = False) -> None:
+        super().__init__(d_in, d_out, qkv_bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        weights: Tensor = self.dropout(super().normalise(scores))
+        return weights
+
+
+@pytest.mark.parametrize(
+    ("module", "family"), [(PlainMultiHead, "multihead"), (DroppingSelf, "self")]
+)
+def test_samples_hold_as_many_draws_as_are_counted(module: type[nn.Module], family: str) -> None:
+    """What is hidden is no draw: enough are left for the power, and no more than are needed."""
+    case = pinned_cases(find(module, family)[0])[0]
+    seen = dropout.crowd(case, 0.5).seen
+    assert chance.DRAWS <= seen.sum() < 1.1 * chance.DRAWS
+    assert dropout.draws(case).seen[0].sum() == dropout.draws_in_a_call(case)
 
 
 def test_a_law_must_break_twice() -> None:

@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from properties import bounds, oracle, second_oracle
+from properties.assertions import Violation
 from properties.case import Case, parameters
 from properties.clauses import oracle as oracle_clauses
 from properties.dtypes import Array
 from properties.errors import DisputeError
+from properties.faults.plain import PlainMultiHead
 from properties.oracle import Trace
-from properties.strategies import cases
-from properties.subject import Weights
+from properties.strategies import cases, make_case
+from properties.subject import Sizes, Weights
 from properties.targets import find
 
 SUBJECTS = {
@@ -82,9 +85,6 @@ def test_a_disputed_gradient_is_an_error_too() -> None:
 
 def small_case() -> Case:
     """A case that is small enough for a second opinion."""
-    from properties.strategies import make_case
-    from properties.subject import Sizes
-
     sizes = Sizes(batch=1, tokens=3, d_in=2, heads=2, head_dim=1, context_length=3)
     return make_case(SUBJECTS["multihead"], sizes, "float64", "ordinary", True, 0.5, 1, 7)
 
@@ -210,3 +210,49 @@ def test_gradients_of_the_oracle_have_the_shapes_of_what_they_belong_to() -> Non
     assert {n: a.shape for n, a in found.items()} == {
         n: a.shape for n, a in given_parameters.items()
     }
+
+
+def test_a_small_case_has_a_second_opinion_and_a_large_one_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sixty digits take too long where there is much to compute."""
+    asked: list[Case] = []
+    output = second_oracle.output
+    monkeypatch.setattr(
+        second_oracle, "output", lambda *a, **options: [asked.append(a), output(*a, **options)][1]
+    )
+    subject = SUBJECTS["multihead"]
+    for batch, times in ((1, 1), (9, 0)):
+        sizes = Sizes(batch, 9 if batch > 1 else 2, 9, 3, 3, 9)
+        case = make_case(subject, sizes, "float64", "ordinary", True, 0.5, 1, 0)
+        asked.clear()
+        oracle_clauses.output_within_bound(case)
+        assert len(asked) == times
+
+
+class SlightlyMore(torch.autograd.Function):
+    """The identity, with a gradient that is too large by one part in a million million."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return gradients[0] * (1.0 + 1e-12)
+
+
+class OutGradientSlightlyOff(PlainMultiHead):
+    """The gradient of the output projection alone is off."""
+
+    def finish(self, context: torch.Tensor) -> torch.Tensor:
+        weight = SlightlyMore.apply(self.out_proj.weight)
+        return torch.nn.functional.linear(context, weight, self.out_proj.bias)
+
+
+def test_a_parameters_gradient_that_is_slightly_off_leaves_its_bound() -> None:
+    """Though the input's gradient is right, and would be allowed more."""
+    subject = find(OutGradientSlightlyOff, "multihead")[0]
+    case = make_case(subject, Sizes(1, 3, 3, 1, 2, 3), "float64", "ordinary", True, 0.5, 1, 0)
+    with pytest.raises(Violation, match="parameter out the gradient"):
+        oracle_clauses.gradient_within_bound(case)

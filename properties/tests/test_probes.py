@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from properties import bounds_causality, bounds_context, bounds_weights, oracle
+from properties.assertions import Violation
 from properties.case import Case, parameters
 from properties.clauses import conditions, context, heads, projection, symmetry
+from properties.clauses.gradient import (
+    gradients_are_finite_for_large_scores,
+    in_range,
+    with_steep_scores,
+)
 from properties.devices import read_weights
 from properties.dtypes import FORMATS
 from properties.faults import faults
 from properties.faults.plain import PlainMultiHead, PlainSimplified
-from properties.strategies import cases, pinned_cases
+from properties.runner import quiet_and_repeatable
+from properties.strategies import cases, make_case, pinned_cases
+from properties.subject import Sizes
 from properties.targets import find
 
 MULTIHEAD = find(PlainMultiHead)[0]
@@ -166,3 +174,18 @@ def test_a_mixture_is_allowed_less_than_the_whole_budget_where_scores_are_large(
     if probe.budget.claims:
         steep = 1.0 + np.abs(probe.trace.scores).max()
         assert (allowed <= 1e-5 * steep * largest + 1e-30).all()
+
+
+def test_a_gradient_that_leaves_the_range_by_its_own_size_accuses_nobody() -> None:
+    """Where it stays within, NaN is a fault."""
+    fault = faults()["overflow-in-the-branch-not-taken"]
+    subject = find(fault.module, fault.family)[0]
+    sizes = Sizes(1, 3, 3, 1, 2, 3)
+    case = make_case(subject, sizes, "float32", "ordinary", False, 0.5, 1, 0)
+    with pytest.raises(Violation, match="finite gradient"):
+        gradients_are_finite_for_large_scores(case)
+    weights = replace(case.weights, value=case.weights.value * 2.0**120)
+    huge = replace(case, weights=weights, other=case.other * 2.0**120)
+    with quiet_and_repeatable():
+        assert not in_range(with_steep_scores(huge))
+        gradients_are_finite_for_large_scores(huge)
