@@ -32,7 +32,7 @@ from mutation.judges import Judge
 from mutation.operators import Provider
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-COPIED = ("attention", "properties", "conftest.py", "pyproject.toml")
+COPIED = ("attention", "properties", "conftest.py", "pyproject.toml", "SPEC.md")
 
 cosmic_ray.plugins.OPERATOR_PROVIDERS["law"] = Provider()
 
