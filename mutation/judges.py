@@ -135,13 +135,14 @@ def accused(ids: set[str]) -> str | None:
     from properties.runner import Run
     from properties.spec import clauses as known
     from properties.targets import find
+    from properties.tests.rights import rights
     from properties.tests.test_clauses import RIGHT
 
     chosen = [clause for id, clause in known().items() if id in ids and clause.level != "MAY"]
     unreduced = replace(PROFILES["quick"], reduction=0)
-    square = {None: "torch.nn:MultiheadAttention"}
-    for family, module in {**RIGHT, **square}.items():
-        for result in Run(find(module, family)[0], chosen, unreduced, 0).report().results:
+    square = rights()["built-by-a-factory-from-a-config"].target  # d_in is d_out
+    for family, module in {**RIGHT, "": square}.items():
+        for result in Run(find(module, family or None)[0], chosen, unreduced, 0).report().results:
             if result.status not in ("pass", "unsupported"):
                 return f"{result.clause} is {result.status} on a right {family or 'square'} module"
     return None
