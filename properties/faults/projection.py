@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from properties.faults import fault
-from properties.faults.plain import PlainCausal, PlainMultiHead, PlainSelf
+from properties.faults.plain import PlainMultiHead, PlainSelf
 
 BIAS = "projection/biases-take-part"
 OUT_BIAS = "projection/out-bias-takes-part"
@@ -142,10 +142,10 @@ class QueryBiasLost(PlainMultiHead):
 @fault(
     "value-bias-lost",
     BIAS,
+    "argument/qkv-bias-has-effect",
     symptom="all outputs are off by the same vector",
-    family="causal",
 )
-class ValueBiasLost(PlainCausal):
+class ValueBiasLost(PlainMultiHead):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, _ = super().project(x)
         return queries, keys, without_bias(self.W_value, x)
