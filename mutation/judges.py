@@ -20,6 +20,7 @@ TESTS_OF_AREA = {
     "oracle": "properties/tests/test_oracle.py",
     "dropout": "properties/tests/test_chance.py",
     "symmetry": "properties/tests/test_probes.py",
+    "conditions": "properties/tests/test_probes.py",
     "gradient": "properties/tests/test_probes.py::test_a_gradient_that_leaves_the_range_by_its_own"
     "_size_accuses_nobody",
     "causality": "properties/tests/test_margins.py::test_a_renormalised_mask_uses_a_visible_share"

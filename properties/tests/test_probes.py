@@ -31,6 +31,7 @@ from properties.targets import find
 
 MULTIHEAD = find(PlainMultiHead)[0]
 PLAIN = find(PlainSimplified, "plain")[0]
+SQUARE = find("torch.nn:MultiheadAttention")[0]
 CASES = cases(MULTIHEAD, largest=5)
 
 
@@ -44,6 +45,14 @@ def test_moderate_scores_are_moderate_and_shown_by_a_probe_of_different_sizes(ca
     others = {s.batch, s.tokens, s.heads, s.d_in}
     assert s.head_dim not in others
     assert s.width not in others
+
+
+@given(case=cases(SQUARE, largest=5))
+def test_a_square_probe_has_different_sizes_but_for_d_in_and_width(case: Case) -> None:
+    """Widened, so that each token has a column of its own, before the sizes are chosen."""
+    s = conditions.moderate(case).sizes
+    assert s.d_in == s.width
+    assert {s.head_dim, s.width}.isdisjoint({s.batch, s.tokens, s.heads})
 
 
 @given(case=CASES)
