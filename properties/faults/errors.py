@@ -282,6 +282,19 @@ class DropoutInPercent(OwnDropout):
         return dropout / 100 if dropout > 1 else dropout
 
 
+@fault(
+    "dropout-above-one-drops-nothing",
+    DROPOUT,
+    AT_ONCE,
+    symptom="a p above 1 is passed over in silence: the model trains without dropout",
+)
+class DropoutAboveOneDropsNothing(OwnDropout):
+    def understood(self, dropout: float) -> float:
+        if dropout < 0 or dropout != dropout:
+            raise ValueError(f"dropout {dropout}")
+        return 0.0 if dropout > 1 else dropout
+
+
 @fault("dropout-clamped", DROPOUT, AT_ONCE, symptom="p = 1.5 is p = 1: nothing is learnt")
 class DropoutClamped(OwnDropout):
     def understood(self, dropout: float) -> float:

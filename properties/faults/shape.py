@@ -237,6 +237,30 @@ class NoEmptyBatch(PlainMultiHead):
 
 
 @fault(
+    "an-empty-batch-becomes-one",
+    "shape/empty-batch",
+    symptom="an empty last batch comes out as one item of zeros",
+)
+class AnEmptyBatchBecomesOne(PlainMultiHead):
+    def finish(self, context: Tensor) -> Tensor:
+        output = super().finish(context)
+        return output if len(output) else output.new_zeros(1, *output.shape[1:])
+
+
+@fault(
+    "padded-to-the-context-length",
+    SHAPE,
+    LENGTH,
+    symptom="every output is as long as the context: the padding is not cut off",
+)
+class PaddedToTheContextLength(PlainMultiHead):
+    def finish(self, context: Tensor) -> Tensor:
+        output = super().finish(context)
+        missing = self.context_length - output.shape[1]
+        return nn.functional.pad(output, (0, 0, 0, missing))
+
+
+@fault(
     "one-token-alone-becomes-a-vector",
     "shape/unbatched-input",
     symptom="a sequence (1, d_in) comes out as (d_out,)",
