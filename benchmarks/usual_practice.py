@@ -192,7 +192,7 @@ def values_stay_in_their_hull(case: Case) -> None:
             out_bias=None if bias is None else np.zeros_like(bias),
         )
         case = replace(case, weights=plain)
-    values = case.x if case.weights is None else case.x @ case.weights.value
+    values = case.x if case.weights is None else projected(case, "value")
     low, high = values.min(axis=1, keepdims=True), values.max(axis=1, keepdims=True)
     output = case.run()
     require(bool(((output >= low - 1e-5) & (output <= high + 1e-5)).all()), "the hull")
@@ -215,14 +215,21 @@ def per_head(case: Case) -> Array:
     parts = []
     for head in range(s.heads):
         own = slice(head * s.head_dim, (head + 1) * s.head_dim)
-        query, key, value = (case.x @ m[:, own] for m in (w.query, w.key, w.value))
+        query, key, value = (projected(case, n)[..., own] for n in ("query", "key", "value"))
         scores = query @ key.transpose(0, 2, 1) / np.sqrt(s.head_dim)
         scores = np.where(hidden, -np.inf, scores)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         parts.append(weights / weights.sum(axis=-1, keepdims=True) @ value)
     context = np.concatenate(parts, axis=-1)
-    projected = context if w.out is None else context @ w.out
-    return projected if w.out_bias is None else projected + w.out_bias
+    output = context if w.out is None else context @ w.out
+    return output if w.out_bias is None else output + w.out_bias
+
+
+def projected(case: Case, name: str) -> Array:
+    """The input through one projection, with its bias where the subject always has one."""
+    bias = getattr(case.weights, f"{name}_bias")
+    product: Array = case.x @ getattr(case.weights, name)
+    return product if bias is None else product + bias
 
 
 def close(found: Array, expected: Array, atol: float) -> bool:

@@ -102,7 +102,8 @@ def test_each_failure_has_a_pair_of_pictures_and_its_commands(failing: Report) -
     assert text.count('class="off"') == 14
     assert "14 off: query 1, key 0: expected 0.4727" in text
     clause = failing.failed[0]
-    assert f"check {failing.subject} --only {clause} --profile quick --seed 0" in text
+    named = f"{failing.subject} --family {failing.family}"
+    assert f"check {named} --only {clause} --profile quick --seed 0" in text
     assert f"attention-properties explain {clause}" in text
     assert "x = [[[0.], [1.]]]" in text
 

@@ -190,7 +190,7 @@ def test_a_failure_without_a_script_is_named_and_several_subjects_have_a_folder_
     tmp_path: Path,
 ) -> None:
     """Nothing is left out without a word."""
-    failed: dict[str, Any] = {"level": "MUST", "status": Status.FAIL}
+    failed: dict[str, Any] = {"level": "MUST", "status": Status.FAIL, "counterexample": {}}
     reports = [
         Report(name, "causal", "quick", 0, [Result("a/b", script=text, **failed)])
         for name, text in (("m.py:One", "print()"), ("m.py:Two", ""))
