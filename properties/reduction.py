@@ -2,14 +2,15 @@
 
 Hypothesis draws the cases, and one drawn case serves every clause; so a failure is reduced here, on
 the case itself: tokens go first, then heads, head dimensions, batch items and input columns, then
-what is optional, then the numbers. The work is counted in evaluations, never in seconds, so the
-same seed ends at the same case on any machine.
+sizes that are equal together, then what is optional, then the numbers. The work is counted in
+evaluations, never in seconds, so the same seed ends at the same case on any machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class _Search:
         before = self.case
         for axis in AXES:
             self.shorten(axis)
-        for candidates in (options, simple_arrays):
+        for candidates in (tied, options, simple_arrays):
             self.first_that_fails(candidates)
         self.simplify_numbers()
         return self.case is not before
@@ -92,6 +93,20 @@ def simpler_numbers(value: float) -> list[float]:
     """Simpler values to try in place of `value`, the simplest first."""
     candidates = [0.0, float(np.sign(value)), float(np.rint(value))]
     return [c for c in dict.fromkeys(candidates) if c != value and abs(c) <= abs(value) + 1]
+
+
+def tied(case: Case) -> Iterator[Case]:
+    """Two sizes that are the same, both smaller: a failure may need them to be."""
+    s = case.sizes
+    lengths = {axis: int(getattr(s, name)) for axis, name in AXES.items() if axis != "inputs"}
+    for (one, length), (other, same) in combinations(lengths.items(), 2):
+        if length == same > 1:
+            yield case.take(**{axis: list(range(length - 1)) for axis in (one, other)})
+    if s.d_in == s.width and case.subject.has("rectangular"):
+        for axis, size, share in (("dims", s.head_dim, s.heads), ("heads", s.heads, s.head_dim)):
+            if size > 1:
+                fewer = {axis: list(range(size - 1)), "inputs": list(range((size - 1) * share))}
+                yield case.take(**fewer)
 
 
 def options(case: Case) -> Iterator[Case]:

@@ -23,8 +23,8 @@ from properties.report.terminal import command
 from properties.result import Report, Result, Status
 from properties.runner import Run, draw, judge, run
 from properties.spec import Clause, Condition, Level, clauses
-from properties.strategies import pinned_cases
-from properties.subject import FAMILIES
+from properties.strategies import make_case, pinned_cases
+from properties.subject import FAMILIES, Sizes
 from properties.targets import find
 from properties.testing import Asked, checks
 
@@ -207,6 +207,18 @@ def test_a_reduced_case_holds_zeros_and_small_integers() -> None:
     case = pinned_cases(REFERENCE)[0]
     reduced = reduce_case(case, lambda c: bool(np.any(c.x > 0.5)), 2000)
     assert reduced.x.tolist() == [[[1.0]]]
+
+
+def test_sizes_that_must_be_equal_are_made_small_together() -> None:
+    """B = T, and d_in = W: neither can be shortened alone."""
+    case = make_case(REFERENCE, Sizes(4, 4, 12, 3, 4, 9), "float64", "ordinary", False, 0.5, 2, 0)
+
+    def square(candidate: Case) -> bool:
+        s = candidate.sizes
+        return s.batch == s.tokens > 1 and s.d_in == s.width
+
+    s = reduce_case(case, square, 600).sizes
+    assert (s.batch, s.tokens, s.heads, s.head_dim, s.d_in) == (2, 2, 1, 1, 1)
 
 
 def test_reduction_spends_no_more_evaluations_than_it_may() -> None:
