@@ -72,13 +72,16 @@ def through(part: Near, function: Change, slope: float, fmt: Format) -> Near:
 
 
 def softmax(
-    z: Near, seen: NDArray[np.bool_], axis: int, fmt: Format, nothing: float = np.nan
+    z: Near, seen: NDArray[np.bool_], axis: int, fmt: Format, nothing: float | None = np.nan
 ) -> Near:
     """Steps 3 and 4 of bounds.py along any axis, for what is seen; what is not gets zero exactly.
 
     nothing: what stands where a whole line is hidden. It is NaN where hidden scores are minus
-    infinity, zero where that is mended, and 1 / n where they are the format's lowest number.
+    infinity, zero where that is mended, and an even share (None) where they are the format's lowest
+    number.
     """
+    if nothing is None:
+        nothing = 1.0 / z.value.shape[axis]
     seen = np.broadcast_to(seen, z.value.shape)
     shown = np.where(seen, z.value, -np.inf)
     largest = np.where(seen, z.size, 0.0).max(axis=axis, keepdims=True, initial=0.0)

@@ -8,7 +8,9 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +24,22 @@ from properties.oracle import split
 from properties.subject import FAMILIES, Weights
 
 Seen = NDArray[np.bool_]
+Entry = type["Formula"]
+Desk = dict[tuple[str, tuple[Entry, ...]], Near]
+Draw = Callable[[tuple[int, ...]], Array]  # factors of so many weights: zero where one is dropped
+STEPS = (
+    "project",
+    "split",
+    "score",
+    "scale",
+    "hide",
+    "normalise",
+    "drop",
+    "mix",
+    "merge",
+    "finish",
+)
+PARTS = {"projected": "project", "factor": "scale", "seen": "hide"}  # methods that steps consist of
 
 
 @lru_cache(maxsize=192)
@@ -32,24 +50,56 @@ def projection(case: Case, fmt: Format, name: str) -> Near:
     return affine(exactly(case.x), matrix, bias, fmt)
 
 
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """Scores (B, H, T, T), which of them are seen, and what the weights are where none is.
+
+    nothing: NaN where hidden scores are minus infinity, zero where that is mended, None for an even
+    share, where they are the lowest number.
+    """
+
+    scores: Near
+    seen: Seen  # of a shape that broadcasts to that of the scores
+    nothing: float | None = np.nan
+
+
 class Formula:
     """Attention as it should be.
 
     called: what a wrong formula does; look: where to look for it; families: where it is wrong.
+    A wrong form of one step overrides that step alone, so two of different steps make a pair.
     """
 
     called: ClassVar[str] = "attention as specified"
     look: ClassVar[str] = ""
     families: ClassVar[frozenset[str]] = frozenset(FAMILIES)
+    steps: ClassVar[frozenset[str]] = frozenset()  # that are exchanged
+    forms: ClassVar[tuple[Entry, ...]] = ()  # the wrong forms that it is made of
 
-    def __init__(self, case: Case, fmt: Format) -> None:
+    def __init_subclass__(cls) -> None:
+        """Note which steps a wrong form exchanges."""
+        own = {name for base in cls.__mro__ if base not in (Formula, object) for name in vars(base)}
+        cls.steps = frozenset({PARTS.get(name, name) for name in own} & set(STEPS))
+        cls.forms = (cls,)
+
+    def __init__(
+        self, case: Case, fmt: Format, desk: Desk | None = None, draw: Draw | None = None
+    ) -> None:
         self.case, self.fmt, self.sizes = case, fmt, case.sizes
         self.x = exactly(case.x)  # (B, T, d_in)
+        self.desk = {} if desk is None else desk  # what formulas of this case and format share
+        self.draw = draw  # in training, where there is dropout
 
     @classmethod
     def fits(cls, case: Case) -> bool:
         """Whether the formula can be written down for these sizes and parameters."""
         return True
+
+    @classmethod
+    def until(cls, step: str) -> tuple[Entry, ...]:
+        """The wrong forms that exchange a step up to this one."""
+        early = frozenset(STEPS[: STEPS.index(step) + 1])
+        return tuple(form for form in cls.forms if form.steps & early)
 
     @property
     def parameters(self) -> Weights:
@@ -58,11 +108,35 @@ class Formula:
             raise ValueError(f"{self.called}: the case has no parameters")
         return self.case.weights
 
+    def once(self, step: str, compute: Callable[[], Near]) -> Near:
+        """What this step ends with, computed once for all formulas that are the same up to it."""
+        key = step, self.until(step)
+        if key not in self.desk:
+            self.desk[key] = compute()
+        return self.desk[key]
+
     def output(self) -> Near:
         """(B, T, W)."""
-        queries, keys, values = (self.split(part) for part in self.project())
-        weights = self.normalise(self.scale(self.score(queries, keys)))
-        return self.finish(self.merge(self.mix(weights, values)))
+        return self.finish(self.once("merge", self.context))
+
+    def context(self) -> Near:
+        """(B, T, W)."""
+        weights = self.once("drop", self.weights)
+        return self.merge(self.mix(weights, self.parts[2]))
+
+    def weights(self) -> Near:
+        """(B, H, T, T)."""
+        return self.drop(self.normalise(self.hide(self.once("scale", self.scores))))
+
+    def scores(self) -> Near:
+        """(B, H, T, T)."""
+        return self.scale(self.score(*self.parts[:2]))
+
+    @cached_property
+    def parts(self) -> tuple[Near, Near, Near]:
+        """Queries, keys and values, each (B, H, T, D)."""
+        queries, keys, values = map(self.split, self.project())
+        return queries, keys, values
 
     def project(self) -> tuple[Near, Near, Near]:
         """Queries, keys and values, each (B, T, W)."""
@@ -107,9 +181,24 @@ class Formula:
         everything = np.ones((self.sizes.tokens, self.sizes.tokens), dtype=bool)
         return np.tril(everything) if self.case.causal else everything
 
-    def normalise(self, scores: Near) -> Near:
-        """Softmax over the keys that are seen."""
-        return softmax(scores, self.seen(), -1, self.fmt)
+    def hide(self, scores: Near) -> Masked:
+        """The scores, and which of them are seen."""
+        return Masked(scores, self.seen())
+
+    def normalise(self, masked: Masked) -> Near:
+        """Softmax over the keys that are seen, (B, H, T, T)."""
+        return softmax(masked.scores, masked.seen, -1, self.fmt, masked.nothing)
+
+    def drop(self, weights: Near) -> Near:
+        """Dropout on the weights, in training."""
+        return self.dropped(weights)
+
+    def dropped(self, part: Near) -> Near:
+        """Some of the numbers zero and the others larger, where there is dropout."""
+        if self.draw is None:
+            return part
+        factors = self.draw(part.value.shape)
+        return Near(part.value * factors, part.error * factors)
 
     def mix(self, weights: Near, values: Near) -> Near:
         """(B, H, T, T), (B, H, T, D) -> (B, H, T, D)."""

@@ -14,35 +14,47 @@ from functools import lru_cache
 
 from properties.case import Case
 from properties.diagnosis.catalogue import catalogue
-from properties.diagnosis.examples import CONDITIONS, Example, battery, neighbours
+from properties.diagnosis.examples import CONDITIONS, Example, When, battery, neighbours
 from properties.diagnosis.formula import Formula
 from properties.subject import Subject
 
 FEW = 3  # names that nothing tells apart; a longer list would tell nobody where to look
+ALIVE = 64  # failing cases whose explanations are kept: those of a run
 SUPPORT = 2  # wrong examples with general numbers that a conditional name must explain
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A wrong formula that fits, and when it holds: "" for always, None where no words are known."""
+    """A wrong formula that fits, and when it holds: () for always, None where no words are known."""
 
     formula: type[Formula]
-    when: str | None
+    when: tuple[When, ...] | None
 
     @property
     def rank(self) -> int:
         """What always holds explains better than what holds sometimes, and known before unknown."""
-        return 0 if self.when == "" else 1 if self.when else 2
+        return 0 if self.when == () else 1 if self.when else 2
+
+    def holds(self, example: Example) -> bool:
+        """Whether an example meets the condition; one that is not known may hold anywhere."""
+        return not self.when or any(condition.holds(example) for condition in self.when)
 
     def __str__(self) -> str:
-        when = " in some examples" if self.when is None else f" {self.when}" if self.when else ""
+        words = " or ".join(condition.words for condition in self.when or ())
+        when = " in some examples" if self.when is None else f" {words}" if words else ""
         return f"{self.formula.called}{when}; look for {self.formula.look}"
 
 
 def formulas(case: Case) -> list[str]:
     """The wrong formulas that explain the subject of a failing case."""
+    return list(dict.fromkeys(map(str, explanations(case))))
+
+
+@lru_cache(maxsize=ALIVE)
+def explanations(case: Case) -> tuple[Explanation, ...]:
+    """What explains the subject of a failing case, as far as it is worth telling."""
     if not case.known:
-        return []
+        return ()
     failing = Example(case)
     general = list(examined(case.subject))
     if all(example.right for example in general):
@@ -51,7 +63,7 @@ def formulas(case: Case) -> list[str]:
     wrong = [example for example in examples if not example.right]
     general = [example for example in general if not example.right]
     if not general:
-        return []
+        return ()
     found = [
         Explanation(formula, when(formula, wrong, [e for e in examples if e.right]))
         for formula in catalogue()
@@ -73,22 +85,24 @@ def usable(example: Example) -> bool:
     return example.output is not None and example.case.budget.claims
 
 
-def when(formula: type[Formula], wrong: list[Example], right: list[Example]) -> str | None:
-    """The condition under which the formula holds: "" for always, None where none is known."""
+def when(
+    formula: type[Formula], wrong: list[Example], right: list[Example]
+) -> tuple[When, ...] | None:
+    """The condition under which the formula holds: () for always, None where none is known."""
     despite = [e for e in right if formula.fits(e.case) and not e.agrees(formula)]
     if not despite:
-        return ""
-    parting = [
-        condition.words
+        return ()
+    parting = tuple(
+        condition
         for condition in CONDITIONS
         if all(map(condition.holds, wrong)) and not any(map(condition.holds, despite))
-    ]
-    return " or ".join(parting) if 0 < len(parting) <= 2 else None
+    )
+    return parting if 0 < len(parting) <= 2 else None
 
 
-def told(found: Iterable[Explanation], support: int) -> list[str]:
+def told(found: Iterable[Explanation], support: int) -> tuple[Explanation, ...]:
     """The best explanations, none where there are many or where they rest on too little."""
     found = [e for e in found if e.rank == 0 or support >= SUPPORT]
     best = min((e.rank for e in found), default=0)
-    names = list(dict.fromkeys(str(e) for e in found if e.rank == best))
-    return names if len(names) <= FEW else []
+    chosen = tuple(e for e in found if e.rank == best)
+    return chosen if len(set(map(str, chosen))) <= FEW else ()

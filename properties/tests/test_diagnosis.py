@@ -18,7 +18,9 @@ from properties.diagnosis.catalogue import catalogue
 from properties.diagnosis.dropout import habits
 from properties.diagnosis.examples import battery, predicted
 from properties.diagnosis.formula import Formula
-from properties.diagnosis.match import formulas
+from properties.diagnosis.match import Explanation, formulas
+from properties.diagnosis.standin import RIGHT as RIGHT_FORMULA
+from properties.diagnosis.standin import StandIn, explains, passes
 from properties.errors import SubjectError
 from properties.faults import faults
 from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
@@ -369,3 +371,71 @@ def test_a_run_reports_the_name_with_where_to_look() -> None:
     report = Run(subject, [clause], UNREDUCED, 0).report()
     expected = "scale 1/sqrt(d_out); look for the divisor of the scores"
     assert [r.behaves_like for r in report.results] == [[expected]]
+
+
+OF_NUMPY = (
+    "causality/future-gradient-is-zero",
+    "causality/nan-future-stays-out",
+    "dropout/gradient-follows-the-draw",
+    "gradient/every-parameter-receives-gradient",
+    "gradient/gradcheck",
+    "gradient/gradients-are-finite-for-large-scores",
+    "heads/head-isolation-in-gradients",
+    "oracle/gradient-within-bound",
+    "transform/compile-equals-eager",
+    "transform/export-equals-eager",
+    "transform/vmap-equals-loop",
+)
+"""Laws that a module which computes in NumPy cannot meet: no name is held against them."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_stand_in_for_attention_as_it_should_be_breaks_no_law(family: str) -> None:
+    """What a stand-in breaks is then due to the wrong formula alone."""
+    subject = find(RIGHT[family], family)[0]
+    for case in pinned_cases(subject)[:3]:
+        for id, clause in clauses().items():
+            if clause.concerns(subject) and not clause.missing(subject) and id not in OF_NUMPY:
+                with quiet_and_repeatable():
+                    assert passes(RIGHT_FORMULA, id, case) is True, (id, case.sizes)
+
+
+@pytest.mark.parametrize("name", ["scale-absent", "mask-shows-the-next-token", "values-are-keys"])
+def test_a_stand_in_is_called_by_the_name_of_its_formula(name: str) -> None:
+    """The formula of a fault, run as a subject, is recognised as the fault is."""
+    fault = faults()[name]
+    subject = find(fault.module, fault.family)[0]
+    (formula,) = {f.called: f for f in catalogue() if f.called == NAMES[name][0]}.values()
+    case = pinned_cases(StandIn(subject, Explanation(formula, ())))[0]
+    assert shown(formulas(case)) == NAMES[name]
+
+
+@pytest.mark.parametrize(
+    ("fault", "clause", "expected"),
+    [
+        ("scale-absent", "weights/log-odds-are-scaled-score-differences", True),
+        ("scale-absent", "oracle/output-within-bound", True),
+        ("scale-absent", "weights/rows-sum-to-one", False),
+        ("scale-absent", "shape/parameter-shapes-and-count", False),
+        ("scale-absent", "gradient/gradcheck", None),
+        ("scale-only-in-training", "oracle/output-within-bound", True),
+        ("mask-shows-the-next-token", "causality/future-does-not-change-past", True),
+        ("mask-shows-the-next-token", "dropout/inert-in-eval", False),
+    ],
+)
+def test_a_name_explains_the_laws_that_its_formula_breaks(
+    fault: str, clause: str, expected: bool | None
+) -> None:
+    """A wrong scale changes outputs, and no number of parameters; gradients are not compared."""
+    case = pinned_cases(find(faults()[fault].module, faults()[fault].family)[0])[0]
+    with quiet_and_repeatable():
+        (name,) = formulas(case)
+        assert explains(name, clause, case) is expected
+
+
+def test_a_name_that_the_subject_has_not_explains_nothing() -> None:
+    """Of a name that is not the subject's own nothing is known."""
+    case = pinned_cases(find(faults()["scale-absent"].module)[0])[0]
+    assert (
+        explains("future not hidden; look for the mask", "oracle/output-within-bound", case) is None
+    )

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from properties.bounds import Near
-from properties.diagnosis.arithmetic import moved, over, plus, softmax, total
+from properties.diagnosis.arithmetic import moved, over, plus, total
 from properties.diagnosis.catalogue import wrong
-from properties.diagnosis.formula import Formula, Seen
+from properties.diagnosis.formula import Formula, Masked, Seen
 from properties.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES, Sizes
 
 MASK = "the triu or tril of the mask, its diagonal, and whether True means hidden"
@@ -18,6 +18,7 @@ APPLIED = "whether the result of masked_fill is used, and is_causal passed on"
 FILL = "the constant that hidden scores are filled with; it should be minus infinity"
 AFTER = "the order of mask and softmax"
 BROADCAST = "the axes that the mask is broadcast along"
+NOTHING = (np.nan, 0.0, None)  # what may stand in a row that sees nothing
 
 
 def places(tokens: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
@@ -33,8 +34,8 @@ def mask(
     families: Iterable[str] = CAUSAL_FAMILIES,
 ) -> None:
     """Enter a mask, for each thing that may stand in a row that sees nothing."""
-    for row in (lambda tokens: np.nan, lambda tokens: 0.0, lambda tokens: 1.0 / tokens):
-        enter(called, seen, look, families, row)
+    for nothing in NOTHING:
+        enter(called, seen, look, families, nothing)
 
 
 def enter(
@@ -42,19 +43,19 @@ def enter(
     seen: Callable[[Sizes], Seen],
     look: str,
     families: Iterable[str],
-    row: Callable[[int], float],
+    nothing: float | None,
 ) -> None:
-    """Enter a mask with row(T) for the weights of a query that sees nothing."""
+    """Enter a mask with `nothing` for the weights of a query that sees nothing."""
 
     @wrong(called, look, families)
-    class Masked(Formula):
+    class Another(Formula):
         """Another mask."""
 
         def seen(self) -> Seen:
             return seen(self.sizes)
 
-        def normalise(self, scores: Near) -> Near:
-            return softmax(scores, self.seen(), -1, self.fmt, row(self.sizes.tokens))
+        def hide(self, scores: Near) -> Masked:
+            return Masked(scores, self.seen(), nothing)
 
 
 def triangle(ahead: int) -> Callable[[Sizes], Seen]:
@@ -126,12 +127,12 @@ class Filled(Formula):
         """What hidden scores become."""
         return moved(hidden, np.zeros_like)
 
-    def normalise(self, scores: Near) -> Near:
+    def hide(self, scores: Near) -> Masked:
         filled, own = self.fill(scores), self.seen()
         both = Near(
             np.where(own, scores.value, filled.value), np.where(own, scores.error, filled.error)
         )
-        return softmax(both, np.ones_like(own), -1, self.fmt)
+        return Masked(both, np.ones_like(own))
 
 
 @wrong("hidden scores filled with zero before the softmax", FILL, CAUSAL_FAMILIES)
@@ -180,8 +181,14 @@ class OneMore(OneLess):
 class MaskAfterSoftmax(Formula):
     """Rows sum to less than one."""
 
-    def normalise(self, scores: Near) -> Near:
-        weights = softmax(scores, np.ones_like(self.seen()), -1, self.fmt)
+    def hide(self, scores: Near) -> Masked:
+        return Masked(scores, np.ones_like(self.seen()))
+
+    def drop(self, weights: Near) -> Near:
+        return super().drop(self.kept(weights))
+
+    def kept(self, weights: Near) -> Near:
+        """Zero where a key is hidden."""
         return moved(weights, lambda array: np.where(self.seen(), array, 0.0))
 
 
@@ -189,6 +196,6 @@ class MaskAfterSoftmax(Formula):
 class MaskAfterSoftmaxRenormalised(MaskAfterSoftmax):
     """Zero by zero where the future takes all."""
 
-    def normalise(self, scores: Near) -> Near:
-        weights = super().normalise(scores)
-        return over(weights, total(weights, -1, self.fmt), self.fmt)
+    def kept(self, weights: Near) -> Near:
+        kept = super().kept(weights)
+        return over(kept, total(kept, -1, self.fmt), self.fmt)

@@ -58,16 +58,16 @@ class ScaleOfTheWeights(Formula):
     def factor(self) -> float:
         return 1.0
 
-    def normalise(self, scores: Near) -> Near:
-        return times(super().normalise(scores), 1 / sqrt(self.sizes.head_dim), self.fmt)
+    def drop(self, weights: Near) -> Near:
+        return super().drop(times(weights, 1 / sqrt(self.sizes.head_dim), self.fmt))
 
 
 @wrong("scale applied before and after the softmax", DIVISOR)
 class ScaleOfScoresAndWeights(Formula):
     """The scores are right, and the rows sum to 1 / sqrt(D)."""
 
-    def normalise(self, scores: Near) -> Near:
-        return times(super().normalise(scores), 1 / sqrt(self.sizes.head_dim), self.fmt)
+    def drop(self, weights: Near) -> Near:
+        return super().drop(times(weights, 1 / sqrt(self.sizes.head_dim), self.fmt))
 
 
 @wrong("scale of the first head alone", DIVISOR, HEADED_FAMILIES)

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from properties.bounds import Near, gamma
 from properties.diagnosis.arithmetic import moved, over, plus, softmax, through, times, total
 from properties.diagnosis.catalogue import wrong
-from properties.diagnosis.formula import Formula
+from properties.diagnosis.formula import Formula, Masked, Seen
 from properties.subject import FAMILIES, HEADED_FAMILIES
 
 AXIS = "the dim of the softmax; it should be -1, the keys"
 FUNCTION = "the function between scores and weights"
 
 
-class AlongAxis(Formula):
-    """Softmax along another axis of (B, H, T, T)."""
-
-    axis = -1
-    nothing = np.nan
-
-    def normalise(self, scores: Near) -> Near:
-        return softmax(scores, self.seen(), self.axis, self.fmt, self.nothing)
-
-
 def along(axis: int, called: str, families: frozenset[str]) -> None:
-    """Enter a softmax along an axis: what is hidden everywhere gives NaN, or zero if that is mended,
-    or an even share if it is the lowest number.
+    """Enter a softmax along an axis of (B, H, T, T): what is hidden everywhere gives NaN, or zero if
+    that is mended, or an even share if it is the lowest number.
     """
 
     @wrong(called, AXIS, families)
-    class Along(AlongAxis):
-        """NaN where all is hidden."""
+    class Along(Formula):
+        """NaN where all is hidden, as it is along the keys."""
+
+        def normalise(self, masked: Masked) -> Near:
+            return softmax(masked.scores, masked.seen, axis, self.fmt, masked.nothing)
 
     @wrong(called, AXIS, families)
-    class AlongMended(AlongAxis):
+    class AlongMended(Along):
         """Zero where all is hidden."""
 
-        nothing = 0.0
+        def hide(self, scores: Near) -> Masked:
+            return replace(super().hide(scores), nothing=0.0)
 
     @wrong(called, AXIS, families)
-    class AlongFinite(AlongAxis):
+    class AlongFinite(Along):
         """An even share where all is hidden."""
 
-        def normalise(self, scores: Near) -> Near:
-            even = 1.0 / scores.value.shape[self.axis]
-            return softmax(scores, self.seen(), self.axis, self.fmt, even)
-
-    for formula in (Along, AlongMended, AlongFinite):
-        formula.axis = axis
+        def hide(self, scores: Near) -> Masked:
+            return replace(super().hide(scores), nothing=None)
 
 
 along(-2, "softmax over the queries", frozenset(FAMILIES))
@@ -56,101 +49,83 @@ along(1, "softmax over the heads", frozenset({"multihead"}))
 along(0, "softmax over the batch", frozenset(FAMILIES))
 
 
-class Hidden(Formula):
-    """Weights of which only those of visible keys are kept."""
-
-    def kept(self, weights: Near) -> Near:
-        """Zero where a key is hidden."""
-        return moved(weights, lambda array: np.where(self.seen(), array, 0.0))
-
-    def sum_to_one(self, weights: Near) -> Near:
-        """Each row divided by its sum."""
-        return over(weights, total(weights, -1, self.fmt), self.fmt)
+def kept(weights: Near, seen: Seen) -> Near:
+    """Zero where a key is hidden."""
+    return moved(weights, lambda array: np.where(seen, array, 0.0))
 
 
-@wrong("softmax missing: scores are used as weights", FUNCTION, FAMILIES)
-class ScoresAsWeights(Hidden):
-    """Not normalised at all."""
+def each_by_itself(
+    called: str, function: Callable[[Formula, Near], Near], *, normalised: bool = False
+) -> None:
+    """Enter weights that are a function of their score alone, if wanted divided by their sum."""
 
-    def normalise(self, scores: Near) -> Near:
-        return self.kept(scores)
+    @wrong(called, FUNCTION, FAMILIES)
+    class EachByItself(Formula):
+        """Another function."""
 
-
-@wrong("exponential missing: scores are divided by their sum", FUNCTION, FAMILIES)
-class ScoresByTheirSum(Hidden):
-    """Negative scores give negative weights."""
-
-    def normalise(self, scores: Near) -> Near:
-        return self.sum_to_one(self.kept(scores))
+        def normalise(self, masked: Masked) -> Near:
+            weights = kept(function(self, masked.scores), masked.seen)
+            return over(weights, total(weights, -1, self.fmt), self.fmt) if normalised else weights
 
 
-@wrong("relu for softmax", FUNCTION, FAMILIES)
-class Rectified(Hidden):
-    """Negative scores are not seen."""
-
-    def normalise(self, scores: Near) -> Near:
-        return self.kept(moved_up(scores))
-
-
-@wrong("relu for the exponential of the softmax", FUNCTION, FAMILIES)
-class RectifiedByTheirSum(Hidden):
-    """Negative scores are not seen; a row without positive ones is 0/0."""
-
-    def normalise(self, scores: Near) -> Near:
-        return self.sum_to_one(self.kept(moved_up(scores)))
-
-
-def moved_up(scores: Near) -> Near:
+def rectified(formula: Formula, scores: Near) -> Near:
     """max(scores, 0), which is exact."""
-    return Near(
-        np.maximum(scores.value, 0.0), np.where(scores.value < -scores.error, 0, scores.error)
-    )
+    error = np.where(scores.value < -scores.error, 0, scores.error)
+    return Near(np.maximum(scores.value, 0.0), error)
 
 
-@wrong("sigmoid for softmax", FUNCTION, FAMILIES)
-class Sigmoid(Hidden):
-    """Every weight by itself."""
-
-    def normalise(self, scores: Near) -> Near:
-        return self.kept(through(scores, lambda z: 1.0 / (1.0 + np.exp(-z)), 0.25, self.fmt))
+def sigmoid(formula: Formula, scores: Near) -> Near:
+    """1 / (1 + exp(-scores))."""
+    return through(scores, lambda z: 1.0 / (1.0 + np.exp(-z)), 0.25, formula.fmt)
 
 
-@wrong("exponentials not normalised", FUNCTION, FAMILIES)
-class Exponentials(Hidden):
-    """The division by the sum is missing."""
+def exponential(formula: Formula, scores: Near) -> Near:
+    """exp(scores)."""
+    value = np.exp(scores.value)
+    grown = np.exp(scores.error + 16 * formula.fmt.unit_roundoff * (scores.size + 1.0))
+    return Near(value, value * (grown - 1.0))
 
-    def normalise(self, scores: Near) -> Near:
-        value = np.exp(scores.value)
-        grown = np.exp(scores.error + 16 * self.fmt.unit_roundoff * (scores.size + 1.0))
-        return self.kept(Near(value, value * (grown - 1.0)))
+
+each_by_itself("softmax missing: scores are used as weights", lambda f, scores: scores)
+each_by_itself(
+    "exponential missing: scores are divided by their sum",
+    lambda f, scores: scores,
+    normalised=True,
+)
+each_by_itself("relu for softmax", rectified)
+each_by_itself("relu for the exponential of the softmax", rectified, normalised=True)
+each_by_itself("sigmoid for softmax", sigmoid)
+each_by_itself("exponentials not normalised", exponential)
 
 
 @wrong("logarithm of the softmax", FUNCTION, FAMILIES)
-class LogSoftmax(Hidden):
+class LogSoftmax(Formula):
     """log_softmax written for softmax: z - log(sum(exp(z))), which is no steeper than its steepest z."""
 
-    def normalise(self, scores: Near) -> Near:
-        shown = np.where(self.seen(), scores.value, -np.inf)
+    def normalise(self, masked: Masked) -> Near:
+        scores, seen = masked.scores, masked.seen
+        shown = np.where(seen, scores.value, -np.inf)
         largest = shown.max(axis=-1, keepdims=True)
         sums = np.exp(shown - largest).sum(axis=-1, keepdims=True)
         off = scores.error + 6 * self.fmt.unit_roundoff * (scores.size + 1.0)
-        worst = np.where(self.seen(), off, 0.0).max(axis=-1, keepdims=True)
+        worst = np.where(seen, off, 0.0).max(axis=-1, keepdims=True)
         rounding = gamma(4 * self.sizes.tokens + 16, self.fmt)
         size = scores.size + np.abs(largest) + np.log(sums) + 1.0
-        return self.kept(Near(scores.value - largest - np.log(sums), off + worst + rounding * size))
+        logarithms = scores.value - largest - np.log(sums)
+        return kept(Near(logarithms, off + worst + rounding * size), seen)
 
 
 @wrong("one more in the denominator of the softmax", FUNCTION, FAMILIES)
 class OffByOne(Formula):
     """A key of score zero and value zero is seen besides."""
 
-    def normalise(self, scores: Near) -> Near:
+    def normalise(self, masked: Masked) -> Near:
         def one_more(array: np.ndarray) -> np.ndarray:
             return np.concatenate([array, np.zeros_like(array[..., :1])], axis=-1)
 
-        seen = np.broadcast_to(self.seen(), scores.value.shape)
+        seen = np.broadcast_to(masked.seen, masked.scores.value.shape)
         also = np.concatenate([seen, np.ones_like(seen[..., :1])], axis=-1)
-        weights = softmax(moved(scores, one_more), also, -1, self.fmt)
+        weights = softmax(moved(masked.scores, one_more), also, -1, self.fmt)
         return moved(weights, lambda array: array[..., :-1])
 
 
@@ -158,16 +133,17 @@ class OffByOne(Formula):
 class PowersOfTwo(Formula):
     """exp2 without the factor log2(e)."""
 
-    def normalise(self, scores: Near) -> Near:
-        return super().normalise(times(scores, np.log(2.0), self.fmt))
+    def normalise(self, masked: Masked) -> Near:
+        scores = times(masked.scores, np.log(2.0), self.fmt)
+        return super().normalise(replace(masked, scores=scores))
 
 
 @wrong("softmax twice", FUNCTION, FAMILIES)
 class Twice(Formula):
     """Once by hand and once by the layer."""
 
-    def normalise(self, scores: Near) -> Near:
-        return super().normalise(super().normalise(scores))
+    def normalise(self, masked: Masked) -> Near:
+        return super().normalise(replace(masked, scores=super().normalise(masked)))
 
 
 @wrong("scores ignored: all that is seen weighs the same", "queries and keys", FAMILIES)
@@ -192,28 +168,27 @@ class WithoutSign(Formula):
 class Centred(Formula):
     """Weights of each row sum to zero."""
 
-    def normalise(self, scores: Near) -> Near:
-        weights = super().normalise(scores)
+    def drop(self, weights: Near) -> Near:
         mean = times(total(weights, -1, self.fmt), -1.0 / self.sizes.tokens, self.fmt)
-        return plus(weights, mean, self.fmt)
+        return super().drop(plus(weights, mean, self.fmt))
 
 
 @wrong("weights times the number of tokens", "a sum in place of a mean", FAMILIES)
 class TimesTokens(Formula):
     """A sum over the tokens, not their mean."""
 
-    def normalise(self, scores: Near) -> Near:
-        return times(super().normalise(scores), float(self.sizes.tokens), self.fmt)
+    def drop(self, weights: Near) -> Near:
+        return super().drop(times(weights, float(self.sizes.tokens), self.fmt))
 
 
 @wrong("exponential without subtracting the maximum", "exp(scores) of large scores", FAMILIES)
 class WithoutMaximum(Formula):
     """Right until an exponential overflows: then infinity by infinity."""
 
-    def normalise(self, scores: Near) -> Near:
-        weights = super().normalise(scores)
+    def normalise(self, masked: Masked) -> Near:
+        weights, scores = super().normalise(masked), masked.scores
         limit = np.log(self.fmt.largest)
-        seen = np.broadcast_to(self.seen(), scores.value.shape)
+        seen = np.broadcast_to(masked.seen, scores.value.shape)
         with np.errstate(over="ignore"):
             exponentials = np.where(seen, np.exp(scores.value), 0.0)
         exponentials = np.where(exponentials > self.fmt.largest, np.inf, exponentials)
@@ -230,7 +205,6 @@ class WithoutMaximum(Formula):
 class MeanOfHeads(Formula):
     """The weights as they are returned for display were used."""
 
-    def normalise(self, scores: Near) -> Near:
-        weights = super().normalise(scores)
+    def drop(self, weights: Near) -> Near:
         mean = times(total(weights, 1, self.fmt), 1.0 / self.sizes.heads, self.fmt)
-        return moved(mean, lambda array: np.repeat(array, self.sizes.heads, axis=1))
+        return super().drop(moved(mean, lambda array: np.repeat(array, self.sizes.heads, axis=1)))
