@@ -36,25 +36,23 @@ class Instance:
     def gradients(
         self, x: Array, upstream: Array, *, training: bool = False, seed: int = 0
     ) -> dict[str, Array]:
-        """Of sum(upstream * output): with respect to the input, as "x", and every parameter by name.
+        """Of sum(upstream * output): with respect to the input, as "x", and by name every parameter
+        that is not frozen.
 
-        A parameter that the output does not depend on has gradient zero.
+        A parameter that the output does not depend on has gradient zero. They are asked for as
+        training does, by backward(): checkpointing with reentry forbids torch.autograd.grad.
         """
         self.module.train(training)
         seed_generators(seed)
-        parameters = dict(self.module.named_parameters())
+        self.module.zero_grad()
         inputs = [self.tensor(item).requires_grad_() for item in ([x] if self.batched else x)]
         outputs = [self.forward(item) for item in inputs]
         output = outputs[0] if self.batched else torch.stack(outputs)
-        leaves = [*inputs, *parameters.values()]
-        try:
-            found = torch.autograd.grad(
-                output, leaves, self.tensor(upstream), allow_unused=True, materialize_grads=True
-            )
-        except Exception as error:  # whatever it is, it is the subject's
-            raise SubjectError(f"backward raised {describe(error)}") from error
-        to_input = [to_array(part) for part in found[: len(inputs)]]
-        named = dict(zip(parameters, map(to_array, found[len(inputs) :]), strict=True))
+        go_back(output, self.tensor(upstream))
+        to_input = [gradient_of(leaf) for leaf in inputs]
+        leaves = self.module.named_parameters()
+        named = {name: gradient_of(leaf) for name, leaf in leaves if leaf.requires_grad}
+        self.module.zero_grad()
         return {"x": to_input[0] if self.batched else np.stack(to_input), **named}
 
     def refusal(self, x: Array) -> str | None:
@@ -115,6 +113,19 @@ def seed_generators(seed: int) -> None:
 def to_array(tensor: torch.Tensor) -> Array:
     """The values of a tensor as float64."""
     return tensor.detach().to(torch.float64).cpu().numpy().copy()
+
+
+def go_back(output: torch.Tensor, upstream: torch.Tensor) -> None:
+    """output.backward(upstream); what it raises is the subject's."""
+    try:
+        output.backward(upstream)
+    except Exception as error:  # whatever it is, it is the subject's
+        raise SubjectError(f"backward raised {describe(error)}") from error
+
+
+def gradient_of(leaf: torch.Tensor) -> Array:
+    """What backward() left in a leaf, in float64; zeros where the output does not depend on it."""
+    return to_array(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
 def describe(error: BaseException) -> str:

@@ -55,8 +55,9 @@ class Report:
 
     source: file, line and sha256 of where the subject is defined, as far as it is known; only: the
     clauses or areas that were named, empty for all; waivers: those that applied, as in their file;
-    options: further words of the command line that are needed to ask the same again; false_alarm: a
-    bound on the probability that a law about chance failed though it holds.
+    options: further words of the command line that are needed to ask the same again; unasked: the
+    arguments that kept their defaults, each with what it means; false_alarm: a bound on the
+    probability that a law about chance failed though it holds.
     """
 
     subject: str
@@ -75,6 +76,7 @@ class Report:
     fail_fast: bool = False
     waivers: list[dict[str, Any]] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
+    unasked: dict[str, str] = field(default_factory=dict)
     false_alarm: float = 0.0
 
     @classmethod
@@ -107,6 +109,11 @@ class Report:
     def unsupported(self) -> list[Result]:
         """The MUST clauses that could not be asked."""
         return self.with_status(Status.UNSUPPORTED)
+
+    @property
+    def in_part(self) -> bool:
+        """Whether something was left out: a MUST clause, or an argument that kept its default."""
+        return bool(self.unsupported or self.unasked)
 
     @property
     def exit_code(self) -> int:

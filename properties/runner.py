@@ -161,6 +161,7 @@ class Run:
             dtypes=list(self.subject.dtypes),
             matched=dict(self.subject.matched),
             lacking=dict(self.subject.lacking),
+            unasked=dict(self.subject.unasked),
             notes=notes,
             seconds=round(time.perf_counter() - start, 3),
             false_alarm=false_alarm(tallies),

@@ -115,7 +115,9 @@ class Subject(ABC):
     An adapter names its `family` (a key of `FAMILIES`) and `capabilities` (keys of
     `CAPABILITIES`), and builds the implementation with the weights it is handed. `lacking` says why
     a capability is absent and what would provide it; `matched` says which of the
-    implementation's names carries which of ours. Both are printed.
+    implementation's names carries which of ours; `unasked` names each argument that attention gives
+    a meaning and that keeps its default here, with that meaning: what it does is not judged, so a
+    verdict is one in part. All three are printed.
     """
 
     name: str = ""
@@ -124,6 +126,7 @@ class Subject(ABC):
     dtypes: tuple[str, ...] = ("float64", "float32")
     matched: Mapping[str, str] = {}
     lacking: Mapping[str, str] = {}
+    unasked: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so

@@ -28,7 +28,7 @@ from properties.clauses.conditions import ALIVE, visible
 from properties.devices import pad, with_queries_keys_values
 from properties.dtypes import FORMATS, Array
 from properties.errors import SubjectError
-from properties.instance import Instance, describe, seed_generators, to_array
+from properties.instance import Instance, go_back, gradient_of, seed_generators, to_array
 from properties.spec import Condition, Level, clause
 from properties.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
 
@@ -694,13 +694,8 @@ def with_gradient(instance: Instance, x: Array, upstream: Array, seed: int) -> t
     seed_generators(seed)
     given = instance.tensor(x if instance.batched else x[0]).requires_grad_()
     output = instance.forward(given)
-    try:
-        (gradient,) = torch.autograd.grad(
-            output, given, instance.tensor(upstream).reshape(output.shape)
-        )
-    except Exception as error:  # whatever it is, it is the subject's
-        raise SubjectError(f"backward raised {describe(error)}") from error
-    return to_array(output).reshape(upstream.shape), to_array(gradient).reshape(x.shape[1:])
+    go_back(output, instance.tensor(upstream).reshape(output.shape))
+    return to_array(output).reshape(upstream.shape), gradient_of(given).reshape(x.shape[1:])
 
 
 @clause(

@@ -102,7 +102,7 @@ class Work:
         """Compare outputs or gradients until they differ; a difference is made small."""
         if self.is_lost(kind):
             return Agreement()
-        examples = identical = 0
+        examples = identical = raised = 0
         share = 0.0
         for number, case in enumerate(cases):
             self.listen(kind, number, len(cases))
@@ -112,8 +112,8 @@ class Work:
                 self.changes.append(self.smallest(kind, judge, case))
                 break
             examples, identical = examples + found.examples, identical + found.identical
-            share = max(share, found.share)
-        return Agreement(examples, identical, share)
+            share, raised = max(share, found.share), raised + found.raised
+        return Agreement(examples, identical, share, raised)
 
     def smallest(self, kind: str, judge: Judge, case: Case) -> Change:
         """The difference on the smallest example found."""

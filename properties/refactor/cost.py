@@ -20,6 +20,7 @@ import torch
 
 from properties.case import Case
 from properties.errors import SubjectError
+from properties.instance import go_back
 from properties.refactor.results import Pair, on
 from properties.strategies import coincide, make_case
 from properties.subject import Sizes, Subject
@@ -62,13 +63,9 @@ def steps(case: Case) -> dict[str, Step]:
             instance.forward(x)
 
     def backward() -> None:
-        leaf = x.clone().requires_grad_()
-        parameters = [p for p in instance.module.parameters() if p.requires_grad]
-        output = instance.forward(leaf)
-        try:
-            torch.autograd.grad(output.sum(), [leaf, *parameters], allow_unused=True)
-        except Exception as error:  # whatever it is, it is the subject's
-            raise SubjectError(f"backward raised {error}") from error
+        instance.module.zero_grad()
+        output = instance.forward(x.clone().requires_grad_())
+        go_back(output, torch.ones_like(output))
 
     for step in (forward, backward):
         step()

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from properties.errors import CANNOT_ASK
+
 IDENTICAL, ROUNDING, DIFFERENT = "bit-identical", "within rounding", "different"
+UNKNOWN = "not compared, because both raised"
 MILD = ("checkpoint", "interface")
 """Kinds of change after which the module still computes the same and refuses the same."""
 
@@ -38,12 +41,19 @@ class Change:
 @dataclass(frozen=True)
 class Agreement:
     """How near two sides were: examples compared, how many of them were the same to the last bit,
-    and the largest share of both error budgets that a difference used.
+    the largest share of both error budgets that a difference used, and on how many further examples
+    both sides raised, so that there was nothing to compare.
     """
 
     examples: int = 0
     identical: int = 0
     share: float = 0.0
+    raised: int = 0
+
+    @property
+    def unknown(self) -> bool:
+        """Whether both sides raised on every example."""
+        return bool(self.raised) and not self.examples
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,12 @@ class Comparison:
 
     @property
     def results(self) -> str:
-        """Of outputs and gradients: bit-identical, within rounding or different."""
+        """Of outputs and gradients: bit-identical, within rounding, different, or not compared."""
         if any(change.kind in ("outputs", "gradients") for change in self.changes):
             return DIFFERENT
         pairs = (self.outputs, self.gradients)
+        if any(pair.unknown for pair in pairs):
+            return UNKNOWN
         exact = all(pair.identical == pair.examples for pair in pairs)
         return IDENTICAL if exact else ROUNDING
 
@@ -86,13 +98,13 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether nothing changed that a user would notice."""
-        return not self.changes
+        """Whether it is known that nothing changed that a user would notice."""
+        return not self.changes and self.results != UNKNOWN
 
     @property
     def exit_code(self) -> int:
-        """0 nothing changed beyond rounding, 1 something did."""
-        return 0 if self.same else 1
+        """0 nothing changed beyond rounding, 1 something did, 2 nobody knows: both sides raised."""
+        return 1 if self.changes else 0 if self.same else CANNOT_ASK
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what `from_dict` reads."""

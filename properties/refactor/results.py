@@ -78,7 +78,7 @@ def compare_outputs(pair: Pair, case: Case) -> Agreement:
     """The outputs in eval; Violation where they are further apart than rounding takes them."""
     found = both(lambda own: own.run(), pair, case)
     if found is None:
-        return Agreement()
+        return Agreement(raised=1)
     return agree("the output", *found, 2.0 * case.budget.output, AXES)
 
 
@@ -86,7 +86,7 @@ def compare_gradients(pair: Pair, case: Case) -> Agreement:
     """The gradients of the input, and of the parameters that carry our weights."""
     found = both(lambda own: own.build().gradients(own.x, own.upstream), pair, case)
     if found is None:
-        return Agreement()
+        return Agreement(raised=1)
     old, new = found
     budget = case.gradient_budget
     parts = [agree("the gradient of the input", old["x"], new["x"], 2.0 * budget.x, AXES)]

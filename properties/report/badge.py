@@ -22,7 +22,7 @@ def badge(reports: Sequence[Report]) -> dict[str, str | int]:
     more = f", {waivers} waiver{'s' * (waivers > 1)}" if waivers else ""
     if not reports or not all(report.conforms for report in reports):
         message, color = "does not conform", "red"
-    elif any(report.unsupported for report in reports):
+    elif any(report.in_part for report in reports):
         message, color = f"conforms in part{more}", "yellow"
     else:
         message, color = f"conforms{more}", "yellow" if waivers else "brightgreen"

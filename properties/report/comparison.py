@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from properties.refactor.outcome import DIFFERENT, Agreement, Change, Comparison
+from properties.refactor.outcome import DIFFERENT, UNKNOWN, Agreement, Change, Comparison
 from properties.report.terminal import INDENT, case_lines, hanging, in_parts, printable, prose
 from properties.spec import clauses
 
@@ -51,6 +51,9 @@ def headline(found: Comparison) -> str:
     kinds = [name for kind, name in NAMES.items() if any(c.kind == kind for c in found.changes)]
     if found.same:
         return f"{found.verdict}: nothing else has changed"
+    if found.results == UNKNOWN and not found.changes:
+        unknown = [kind for kind in ("outputs", "gradients") if getattr(found, kind).unknown]
+        return f"{' and '.join(unknown)} {UNKNOWN}: whether they have changed is not known"
     if found.verdict == DIFFERENT:
         return f"different: {', '.join(kinds)}"
     return f"{found.verdict}, but {' and '.join(kinds)} changed"
@@ -99,11 +102,15 @@ def nearness(found: Comparison, kind: str) -> str:
     agreement: Agreement = getattr(found, kind)
     if kind in changed:
         return "different"
+    if agreement.unknown:
+        return UNKNOWN
     if not agreement.examples:
         return (
             "not compared, since the outputs differ" if "outputs" in changed else "none to compare"
         )
     exact = f"{agreement.identical} of {agreement.examples} examples bit-identical"
+    if agreement.raised:
+        exact += f" ({agreement.raised} more {UNKNOWN})"
     if agreement.identical == agreement.examples:
         return exact
     return f"{exact}, the others apart by at most {agreement.share:.2g} of what rounding may do"

@@ -142,7 +142,7 @@ class View:
         """The class of the verdict."""
         if not self.report.conforms:
             return "fail"
-        return "vacuous" if self.report.unsupported else "pass"
+        return "vacuous" if self.report.in_part else "pass"
 
     @property
     def mark(self) -> str:

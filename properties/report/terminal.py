@@ -101,10 +101,14 @@ def verdict(report: Report) -> tuple[str, str]:
         kinds = (Status.FAIL, Status.VACUOUS, Status.ERROR, Status.BLOCKED)
         broken = ", ".join(f"{counts[status]} {status}" for status in kinds if counts[status])
         return f"does not conform: {broken or nothing_passed(report)}; {asked}", "bold red"
-    if report.unsupported:
-        count = len(report.unsupported)
-        resting = f"conforms in part{with_waivers(report)}"
-        return f"{resting}: {asked}, {count} could not be asked", "bold yellow"
+    if report.in_part:
+        words = f"conforms in part{with_waivers(report)}: "
+        if report.unasked:
+            words += f"nothing was asked of {', '.join(report.unasked)}; "
+        words += asked
+        if report.unsupported:
+            words += f", {len(report.unsupported)} could not be asked"
+        return words, "bold yellow"
     style = "bold yellow" if report.waived else "bold green"
     return f"conforms{with_waivers(report)}: {asked}", style
 
@@ -135,11 +139,12 @@ def closing(report: Report) -> Text:
 
 
 def unsupported_lines(report: Report) -> list[str]:
-    """What could not be asked, a line for each reason."""
+    """What could not be asked: a line for each argument, then one for each reason of a clause."""
     reasons: dict[str, list[str]] = {}
     for result in report.unsupported:
         reasons.setdefault(result.message, []).append(result.clause)
-    return [f"not asked: {', '.join(ids)}; {reason}" for reason, ids in reasons.items()]
+    lines = [f"not asked: {argument}, {why}" for argument, why in report.unasked.items()]
+    return lines + [f"not asked: {', '.join(ids)}; {why}" for why, ids in reasons.items()]
 
 
 def provenance(report: Report) -> list[str]:

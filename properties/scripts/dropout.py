@@ -390,9 +390,10 @@ def gradient_follows(case: Case, tape: Tape) -> Iterator[Script]:
         f"output = {module}(x)",
         f"last = output{'[0]' if batched else ''}[-1, {start} : {start + s.tokens}]  # the weights drawn",
         "try:",
-        "    (gradient,) = torch.autograd.grad(last.sum(), x, materialize_grads=True)",
+        "    last.sum().backward()",
         "except Exception as error:",
         "    raise AssertionError(f'expected a gradient, got {error!r}') from error",
+        "gradient = torch.zeros_like(x) if x.grad is None else x.grad",
     )
     allowed = text.slack(2.0 * d.scaled[1][0, head, -1, 0])
     script.add(

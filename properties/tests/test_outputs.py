@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -155,6 +155,13 @@ def test_the_badge_shows_verdict_and_waivers(results: list[Result], message: str
     assert made["message"] == message
     assert set(made) == {"schemaVersion", "label", "message", "color"}
     assert made["schemaVersion"] == 1
+
+
+def test_the_badge_and_the_document_tell_of_an_argument_that_was_not_asked() -> None:
+    """All that was asked holds, which is not all there is."""
+    kept = replace(report(PASS), unasked={"attn_mask": "which keys a query sees"})
+    assert badge.badge([kept])["message"] == "conforms in part"
+    assert json.loads(as_json([kept]))["reports"][0]["unasked"] == kept.unasked
 
 
 def test_the_badge_of_several_subjects_shows_the_worst() -> None:
