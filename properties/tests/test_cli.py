@@ -262,13 +262,20 @@ def test_the_same_seed_gives_the_same_report(module: Path, tmp_path: Path) -> No
     assert reports[0]["failed"]
 
 
-def test_clauses_lists_every_clause(capsys: pytest.CaptureFixture[str]) -> None:
-    """One row for each id."""
+def test_clauses_lists_every_clause_and_is_readable_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each id whole beside its level, and below it the requirement in lines of ordinary length."""
     from properties.spec import clauses
 
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["clauses"]) == 0
-    out = capsys.readouterr().out
-    assert all(id in out for id in clauses())
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    for clause in clauses().values():
+        start = lines.index(f"{clause.level:<6}  {clause.id}") + 1
+        below = " ".join(line.strip() for line in lines[start : start + 3])
+        assert below.startswith(clause.requirement)
 
 
 def test_explain_prints_one_clause_and_suggests_another_for_a_typo(
