@@ -413,3 +413,31 @@ class RankErrorWithoutNumbers(PlainSimplified):
     def validate(self, x: Tensor) -> None:
         if x.dim() not in (2, 3):
             raise AssertionError  # as a bare assert does; pytest would give that a text
+
+
+@fault(
+    "columns-error-without-numbers",
+    NUMBERS,
+    symptom="the wrong width is named neither by itself nor by the right one",
+    family="self",
+)
+class ColumnsErrorWithoutNumbers(PlainSelf):
+    def validate(self, x: Tensor) -> None:
+        if x.dim() in (2, 3) and x.shape[-1] != self.d_in:
+            raise ValueError("the input has the wrong number of columns")
+        super().validate(x)
+
+
+@fault(
+    "dropout-error-without-numbers",
+    NUMBERS,
+    symptom="dropout must be a probability, but which was it?",
+)
+class DropoutErrorWithoutNumbers(PlainMultiHead):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(*args, **options)
+        except ValueError as error:
+            if "dropout" not in str(error):
+                raise
+            raise ValueError("dropout must be a probability") from None

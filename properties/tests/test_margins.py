@@ -7,6 +7,7 @@ each budget and no more than all of it. A law that forgets its assertion would s
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from itertools import cycle
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.clauses.causality import future_gradient_is_zero
+from properties.faults.errors import ContextLengthIgnored, OwnDropout
 from properties.faults.plain import PlainMultiHead, PlainSelf, PlainSimplified, PlainWrapper
 from properties.profiles import Profile
 from properties.result import Result
@@ -120,3 +122,62 @@ def test_a_renormalised_mask_uses_a_visible_share_of_what_may_be_left_of_a_gradi
         for seed in range(6)
     )
     assert VISIBLE < max(map(future_gradient_is_zero, ordinary)) <= 1.0
+
+
+class NegativeDropsNothing(OwnDropout):
+    """Takes a p below 0 for 0."""
+
+    below = False
+
+    def understood(self, dropout: float) -> float:
+        if not dropout <= 1.0:
+            raise ValueError(f"dropout {dropout}")
+        self.below = dropout < 0.0
+        return max(dropout, 0.0)
+
+
+def compiling(module: nn.Module, x: Tensor) -> bool:
+    """Whether the call is traced, for export or by the compiler."""
+    return torch.compiler.is_compiling()
+
+
+UNITS = 300.0  # of the last place: what no budget allows, and a thousandfold one would
+ONE_WAY: list[tuple[str, type[PlainMultiHead], Callable[[nn.Module, Tensor], bool]]] = [
+    (
+        "error/too-many-tokens",
+        ContextLengthIgnored,
+        lambda module, x: x.shape[1] > module.context_length,
+    ),
+    (
+        "error/dropout-out-of-range",
+        NegativeDropsNothing,
+        lambda module, x: module.below and module.training,
+    ),
+    (
+        "shape/strides-do-not-matter",
+        PlainMultiHead,
+        lambda module, x: x.stride(0) != 0 and not x.is_contiguous(),
+    ),
+    ("shape/strides-do-not-matter", PlainMultiHead, lambda module, x: x.stride(0) == 0),
+    ("transform/export-equals-eager", PlainMultiHead, compiling),
+    ("transform/compile-equals-eager", PlainMultiHead, compiling),
+]
+"""Laws that compare what is computed in another way, with a right module and when it goes that way."""
+
+
+@pytest.mark.parametrize(("id", "right", "goes"), ONE_WAY, ids=[id for id, _, _ in ONE_WAY])
+def test_what_is_computed_another_way_may_be_off_by_rounding_and_not_by_more(
+    id: str, right: type[PlainMultiHead], goes: Callable[[nn.Module, Tensor], bool]
+) -> None:
+    """The same module passes as it is, and fails if on that way alone it is slightly off."""
+
+    class Off(right):
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            return y * (1.0 + UNITS * torch.finfo(y.dtype).eps) if goes(self, x) else y
+
+    def status(module: type[nn.Module]) -> str:
+        (result,) = Run(find(module, "multihead")[0], [clauses()[id]], FEW, 0).report().results
+        return result.status
+
+    assert (status(right), status(Off)) == ("pass", "fail")

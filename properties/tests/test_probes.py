@@ -15,11 +15,13 @@ from properties import bounds_causality, bounds_context, bounds_weights, oracle
 from properties.assertions import Violation
 from properties.case import Case, parameters
 from properties.clauses import conditions, context, heads, projection, symmetry
+from properties.clauses.error import indivisible
 from properties.clauses.gradient import (
     gradients_are_finite_for_large_scores,
     in_range,
     with_steep_scores,
 )
+from properties.clauses.state import dtype_move_takes_the_mask_along, neighbour
 from properties.devices import read_weights
 from properties.dtypes import FORMATS
 from properties.faults import faults
@@ -198,3 +200,54 @@ def test_a_gradient_that_leaves_the_range_by_its_own_size_accuses_nobody() -> No
     with quiet_and_repeatable():
         assert not in_range(with_steep_scores(huge))
         gradients_are_finite_for_large_scores(huge)
+
+
+@given(case=CASES)
+def test_a_neighbour_has_as_many_tokens_and_items_and_nothing_else_in_common(case: Case) -> None:
+    """What is kept between instances under a key that lacks any of these would be met."""
+    other = neighbour(case)
+    assert (other.sizes.tokens, other.sizes.batch) == (case.sizes.tokens, case.sizes.batch)
+    for size in ("d_in", "heads", "head_dim", "context_length"):
+        assert getattr(other.sizes, size) != getattr(case.sizes, size)
+    assert (other.dtype, other.bias) not in ((case.dtype, case.bias), (case.dtype, other.bias))
+
+
+@given(case=cases(PLAIN, largest=5))
+def test_a_neighbour_of_one_head_has_one_head(case: Case) -> None:
+    """A family without heads has no other number of them."""
+    assert neighbour(case).sizes.heads == case.sizes.heads == 1
+
+
+@given(case=CASES)
+def test_an_indivisible_request_asks_for_nothing_else_that_is_new(case: Case) -> None:
+    """d_in stays, so that a refusal is one of the heads; the heads do not divide d_out."""
+    config = indivisible(case)
+    assert config.width % config.sizes.heads
+    assert config.sizes.d_in == case.sizes.d_in
+
+
+@given(case=cases(SQUARE, largest=5))
+def test_an_indivisible_request_of_a_square_subject_is_square_but_for_what_is_left_over(
+    case: Case,
+) -> None:
+    """d_in is the width without the columns beyond H * D, as the constructor wants it."""
+    config = indivisible(case)
+    assert config.sizes.d_in == config.width - config.odd
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_a_module_that_is_moved_has_run_in_another_dtype_before(dtype: str) -> None:
+    """In one that loses no digits of the case: it holds what is exact in any of them."""
+    ran: list[str] = []
+
+    class Noting(PlainMultiHead):
+        def forward(self, x: Tensor) -> Tensor:
+            ran.append(str(x.dtype).removeprefix("torch."))
+            return super().forward(x)
+
+    case = make_case(
+        find(Noting)[0], Sizes(2, 3, 4, 2, 2, 3), dtype, "ordinary", True, 0.5, 1, seed=0
+    )
+    ran.clear()  # of what was tried in order to find out in what it runs
+    dtype_move_takes_the_mask_along(case)
+    assert list(dict.fromkeys(ran)) == ["float32" if dtype == "float64" else "float64", dtype]
