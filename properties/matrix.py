@@ -192,7 +192,7 @@ def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First 
         for clause in binding().values()
         if not clause.thorough or clause.id in fault.breaks
     ]
-    hunt = Hunt(subject, asked, profile, seed, fail_fast=True)
+    hunt = Hunt(subject, asked, profile, seed, fail_fast=True, strict=True)
     return hunt.first(hunt.report())
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from properties.case import Case, parameters
 from properties.subject import Sizes, Subject, Weights
 
+DERIVED = ("right", "guarded", "conforms", "failed")
+"""What a report as plain data says besides its fields."""
+
 
 class Status(StrEnum):
     """What became of a clause."""
@@ -32,7 +35,7 @@ class Result:
     examples: how many were checked; counted: how many of them met the clause's condition; margin:
     the largest share of an error budget that was used, None where the clause has no tolerance;
     behaves_like: wrong formulas that explain a failure; evidence: grids worth drawing;
-    script: a file that fails by itself, where one was asked for.
+    script: a file that fails by itself, where one was asked for; half: of the verdict, as in `Half`.
     """
 
     clause: str
@@ -47,6 +50,7 @@ class Result:
     behaves_like: list[str] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     script: str = ""
+    half: str = "right"
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +61,8 @@ class Report:
     clauses or areas that were named, empty for all; waivers: those that applied, as in their file;
     options: further words of the command line that are needed to ask the same again; unasked: the
     arguments that kept their defaults, each with what it means; false_alarm: a bound on the
-    probability that a law about chance failed though it holds.
+    probability that a law about chance failed though it holds; strict: whether input that is not
+    refused, and edges, decide as well.
     """
 
     subject: str
@@ -78,27 +83,68 @@ class Report:
     options: list[str] = field(default_factory=list)
     unasked: dict[str, str] = field(default_factory=dict)
     false_alarm: float = 0.0
+    strict: bool = False
 
     @classmethod
     def refused(cls, subject: str, profile: str, seed: int, reason: str) -> Report:
         """Of a subject that could not be asked at all: no family, no results, one note."""
         return cls(subject, "", profile, seed, [], notes=[reason])
 
-    def with_status(self, *statuses: Status, level: str = "MUST") -> list[Result]:
-        """The results of one level with one of these statuses."""
-        return [r for r in self.results if r.status in statuses and r.level == level]
+    def with_status(
+        self, *statuses: Status, level: str = "MUST", half: str | None = None
+    ) -> list[Result]:
+        """The results of one level, and of one half or all, with one of these statuses."""
+        return [
+            r
+            for r in self.results
+            if r.status in statuses and r.level == level and half in (None, r.half)
+        ]
+
+    def holds(self, half: str) -> bool:
+        """No MUST clause of this half failed, was vacuous or blocked, and none of any level errored."""
+        broken = self.with_status(Status.FAIL, Status.VACUOUS, Status.BLOCKED, half=half)
+        errors = [r for r in self.results if r.status is Status.ERROR and r.half == half]
+        return not broken and not errors
 
     @property
-    def failed(self) -> list[str]:
-        """Ids of the MUST clauses that failed."""
-        return [r.clause for r in self.with_status(Status.FAIL)]
+    def right(self) -> bool:
+        """Attention is computed as it should be on valid input: at least one law was asked, all hold."""
+        return self.holds("right") and bool(self.with_status(Status.PASS, half="right"))
+
+    @property
+    def guarded(self) -> bool:
+        """Input that has no right answer is refused, as far as that was asked."""
+        return self.holds("guarded")
 
     @property
     def conforms(self) -> bool:
-        """No MUST clause failed, was vacuous or blocked; none of any level errored; one passed."""
-        broken = self.with_status(Status.FAIL, Status.VACUOUS, Status.BLOCKED)
-        errors = [r for r in self.results if r.status is Status.ERROR]
-        return not broken and not errors and bool(self.with_status(Status.PASS))
+        """The same as `right`."""
+        return self.right
+
+    @property
+    def unguarded(self) -> list[Result]:
+        """The MUST clauses about bad input that failed."""
+        return self.with_status(Status.FAIL, half="guarded")
+
+    @property
+    def edges(self) -> list[Result]:
+        """The MUST clauses about an edge of a single size that failed."""
+        return self.with_status(Status.FAIL, half="edge")
+
+    @property
+    def deciding(self) -> tuple[str, ...]:
+        """The halves that decide about the exit code."""
+        return ("right", "guarded", "edge") if self.strict else ("right",)
+
+    def decides(self, result: Result) -> bool:
+        """Whether the result itself decides against the subject; what it blocks is left out."""
+        binding = result.status in (Status.FAIL, Status.VACUOUS) and result.level == "MUST"
+        return (binding or result.status is Status.ERROR) and result.half in self.deciding
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of the MUST clauses that failed in the halves that decide."""
+        return [r.clause for r in self.with_status(Status.FAIL) if r.half in self.deciding]
 
     @property
     def waived(self) -> list[Result]:
@@ -117,14 +163,14 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 conforms, 1 a MUST clause failed, 2 the question could not be asked in full."""
+        """0 right (strict: and guarded, and no edge); 1 a law does not hold; 2 not asked in full."""
         if self.failed:
             return 1
-        return 0 if self.conforms else 2
+        return 0 if self.right and all(map(self.holds, self.deciding)) else 2
 
     def __repr__(self) -> str:
         failed = f": {', '.join(self.failed)}" if self.failed else ""
-        verdict = "conforms" if self.conforms else f"does not conform{failed}"
+        verdict = ("right" if self.right else "not right") + (", guarded" * self.guarded) + failed
         return f"<Report on {self.subject}, profile {self.profile}, seed {self.seed}: {verdict}>"
 
     def _repr_html_(self) -> str:
@@ -135,12 +181,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what `from_dict` reads."""
-        return {**asdict(self), "conforms": self.conforms, "failed": self.failed}
+        return {**asdict(self), **{name: getattr(self, name) for name in DERIVED}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Report:
         """The report that `to_dict` wrote."""
-        data = {k: v for k, v in data.items() if k not in ("conforms", "failed")}
+        data = {k: v for k, v in data.items() if k not in DERIVED}
         results = [Result(**{**r, "status": Status(r["status"])}) for r in data.pop("results")]
         return cls(results=results, **data)
 

@@ -115,6 +115,7 @@ class Tally:
             behaves_like=self.behaves_like,
             evidence=self.evidence,
             script=self.script,
+            half=str(self.clause.half),
         )
 
 
@@ -135,6 +136,7 @@ class Run:
     examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
     scripts: bool = False
     options: list[str] = field(default_factory=list)  # of the command line, besides those above
+    strict: bool = False  # whether bad input that is not refused, and edges, decide as well
 
     def report(self) -> Report:
         """Check everything and report it."""
@@ -170,6 +172,7 @@ class Run:
             fail_fast=self.fail_fast,
             waivers=[w.data() for t in tallies.values() for w in (*t.waivers, *t.outlived)],
             options=[*self.subject.options, *self.options],
+            strict=self.strict,
         )
 
     def tallies(self) -> dict[str, Tally]:
@@ -201,7 +204,7 @@ class Run:
                 self.block(tally, tallies)
                 if tally.standing:
                     self.check(tally, case, tallies)
-                if self.fail_fast and tally.status is Status.FAIL and tally.clause.level == "MUST":
+                if self.fail_fast and self.decided(tally):
                     stop(tallies, tally)
                     return
             if not any(tally.standing for tally in tallies.values()):
@@ -210,6 +213,11 @@ class Run:
         for tally in tallies.values():
             if tally.standing:
                 self.settle(tally, tallies)
+
+    def decided(self, tally: Tally) -> bool:
+        """Whether the clause has failed and that decides about the exit code."""
+        binding = tally.clause.level == "MUST" and (self.strict or tally.clause.half == "right")
+        return binding and tally.status is Status.FAIL
 
     def replay(self, tallies: Mapping[str, Tally]) -> None:
         """Ask each waived clause about its counterexample first: a waiver lasts while that fails."""
@@ -467,11 +475,13 @@ def run(
     waivers: str | PathLike[str] | None = None,
     examples: list[Case] | None = None,
     scripts: bool = False,
+    strict: bool = False,
 ) -> Report:
     """Check a subject against the clauses named (all by default), but for what a file waives.
 
     examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
-    whether each failure gets a script that reproduces it.
+    whether each failure gets a script that reproduces it; strict: whether bad input that is not
+    refused, and edges, decide as well.
 
     Raises QuestionError for clauses that do not exist or none of which concerns the subject.
     """
@@ -483,7 +493,8 @@ def run(
     if listen is not None:
         chosen.listen = listen
     chosen.lost = lost or {}
-    chosen.scripts = scripts
+    chosen.scripts, chosen.strict = scripts, strict
+    chosen.options += ["--strict"] * strict
     if waivers is not None:
         chosen.waivers = read(Path(waivers))
         chosen.options += ["--waivers", str(waivers)]

@@ -33,6 +33,19 @@ class Level(StrEnum):
     MAY = "MAY"
 
 
+class Half(StrEnum):
+    """Which half of the verdict a clause belongs to.
+
+    RIGHT: attention on valid input, and what is silently wrong on an input that the constructor
+    allows. GUARDED: whether input is refused that has no right answer. EDGE: valid input of a single
+    size that is hardly ever run (a context_length of 1); told by itself, part of neither half.
+    """
+
+    RIGHT = "right"
+    GUARDED = "guarded"
+    EDGE = "edge"
+
+
 @dataclass(frozen=True)
 class Condition:
     """What an example must contain before it counts, in words and as a predicate."""
@@ -45,6 +58,8 @@ class Condition:
 class Clause:
     """One line of the specification.
 
+    half: which half of the verdict it belongs to; brief: what is wrong where it fails, in a few
+    words, for the first line of a report (of clauses that are no part of the first half);
     unless: capabilities with which the question makes no sense;
     examples: how many that count are enough, where one tells as much as many; None: all there are;
     thorough: whether it takes too long for any profile but thorough, unless it is asked for by name.
@@ -58,6 +73,8 @@ class Clause:
     counts: Condition
     after: tuple[str, ...]
     check: Check
+    half: Half = Half.RIGHT
+    brief: str = ""
     unless: frozenset[str] = frozenset()
     examples: int | None = None
     thorough: bool = False
@@ -98,6 +115,8 @@ def clause(
     needs: Iterable[str] = (),
     counts: Condition = ALWAYS,
     after: tuple[str, ...] = ("shape/output-shape",),
+    half: Half = Half.RIGHT,
+    brief: str = "",
     unless: Iterable[str] = (),
     examples: int | None = None,
     thorough: bool = False,
@@ -116,6 +135,8 @@ def clause(
             counts,
             after,
             check,
+            half,
+            brief,
             frozenset(unless),
             examples,
             thorough,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from properties.assertions import near, require
 from properties.bounds import difference
@@ -19,7 +20,7 @@ from properties.clauses.state import require_same_state
 from properties.dtypes import Array
 from properties.errors import SubjectError
 from properties.instance import Instance
-from properties.spec import Level, clause
+from properties.spec import Condition, Half, Level, clause
 from properties.subject import PROJECTED_FAMILIES, Config, Weights
 
 AXES = "batch token column"
@@ -28,24 +29,51 @@ ANSWER = "an output"
 Numbers = list[tuple[str, ...]]  # of each tuple one is to be named
 
 
+ROOM = Condition("a context_length above 1", lambda case: case.sizes.context_length > 1)
+
+
 @clause(
     "error/too-many-tokens",
     Level.MUST,
     "More tokens than context_length are refused, or attended to as by a module made for as many.",
     needs={"context-length"},
+    counts=ROOM,
 )
 def too_many_tokens(case: Case) -> float:
-    """The mask covers context_length tokens. One token more must not meet a mask that is cut,
-    repeated or, at a context_length of 1, broadcast over all scores so that nothing is hidden.
+    """The mask covers context_length tokens. One token more must not meet a mask that is cut or
+    repeated. It has a right answer, and numbers that look like it are wrong without a word: so it
+    belongs to the first half of the verdict. A context_length of 1 is a clause of its own.
     """
+    return attended_beyond(case, case.sizes.context_length) if ROOM.holds(case) else 0.0
+
+
+@clause(
+    "error/context-of-one-token",
+    Level.MUST,
+    "A module with a context_length of 1 refuses two tokens, or hides the second from the first.",
+    needs={"context-length"},
+    after=("error/too-many-tokens",),
+    half=Half.EDGE,
+    brief="context_length = 1 leaks",
+    examples=1,
+)
+def context_of_one_token(case: Case) -> float:
+    """A mask of 1 x 1 is broadcast over all scores, so nothing is hidden: nearly every module with a
+    mask buffer does that. Nobody trains one for a single token, so it is told and decides nothing.
+    Three tokens are asked besides.
+    """
+    return attended_beyond(case, 1)
+
+
+def attended_beyond(case: Case, limit: int) -> float:
+    """What a module made for `limit` tokens gives for more, where it gives anything."""
     worst = 0.0
-    for limit in (case.sizes.context_length, 1):
-        instance = limited(case, limit).build()
-        for longer in beyond(case, limit):
-            if instance.refusal(longer.x) is None:
-                output = instance.run(longer.x)
-                what = f"{longer.sizes.tokens} tokens refused, or"
-                worst = max(worst, right(what, output, longer.output, difference(longer)))
+    instance = limited(case, limit).build()
+    for longer in beyond(case, limit):
+        if instance.refusal(longer.x) is None:
+            output = instance.run(longer.x)
+            what = f"with context_length {limit}, {longer.sizes.tokens} tokens refused, or"
+            worst = max(worst, right(what, output, longer.output, difference(longer)))
     return worst
 
 
@@ -54,17 +82,19 @@ def too_many_tokens(case: Case) -> float:
     Level.SHOULD,
     "More tokens than context_length raise an error.",
     needs={"context-length"},
+    counts=ROOM,
+    half=Half.GUARDED,
     examples=40,
 )
 def too_many_tokens_raise(case: Case) -> None:
     """Who says how long a sequence may become wants to hear of a longer one: the positions of the
     model around the attention end there, too.
     """
-    for limit in (case.sizes.context_length, 1):
-        instance = limited(case, limit).build()
-        for longer in beyond(case, limit):
-            expected = f"{longer.sizes.tokens} tokens refused, at most {limit} fit"
-            require(instance.refusal(longer.x) is not None, expected, ANSWER)
+    limit = case.sizes.context_length
+    instance = case.build()
+    for longer in beyond(case, limit) if ROOM.holds(case) else ():
+        expected = f"{longer.sizes.tokens} tokens refused, at most {limit} fit"
+        require(instance.refusal(longer.x) is not None, expected, ANSWER)
 
 
 def limited(case: Case, limit: int) -> Case:
@@ -92,6 +122,8 @@ def right(what: str, output: Array, expected: Array, allowed: Array) -> float:
     Level.MUST,
     "An input with another number of columns than d_in is refused.",
     families=PROJECTED_FAMILIES,
+    half=Half.GUARDED,
+    brief="wrong d_in",
 )
 def wrong_d_in(case: Case) -> None:
     """Cutting, filling up, broadcasting or rearranging numbers gives tokens that nobody sent."""
@@ -114,6 +146,8 @@ def of_width(case: Case, columns: int) -> Array:
     "error/wrong-rank",
     Level.MUST,
     "An input of another number of axes is refused, or each sequence in it attended to alone.",
+    half=Half.GUARDED,
+    brief="wrong rank",
 )
 def wrong_rank(case: Case) -> float:
     """One axis is no sequence of tokens, so it must be refused. Where two, three or four are
@@ -146,6 +180,8 @@ def wrong_rank(case: Case) -> float:
     "A d_out that the heads do not divide is refused at construction.",
     families={"multihead"},
     unless={"own-head-dim"},
+    half=Half.GUARDED,
+    brief="a d_out that the heads do not divide",
 )
 def indivisible_heads(case: Case) -> None:
     """Rounding head_dim down leaves columns out; rounding it up makes them from nothing."""
@@ -155,6 +191,30 @@ def indivisible_heads(case: Case) -> None:
         f"d_out {config.width} refused with {config.sizes.heads} heads",
         "a module",
     )
+
+
+@clause(
+    "error/indivisible-heads-lose-nothing",
+    Level.MUST,
+    "A module that takes a d_out which its heads do not divide raises when it is called, or puts out "
+    "d_out columns.",
+    families={"multihead"},
+    unless={"own-head-dim", "function"},
+    examples=40,
+)
+def indivisible_heads_lose_nothing(case: Case) -> None:
+    """To refuse at construction is another clause. Here a width that was asked for, and got without
+    a word, is another one in what comes out.
+    """
+    config = indivisible(case)
+    module = attempt(case, config)
+    if isinstance(module, nn.Module):
+        instance = Instance(module, case.dtype, batched=case.subject.has("batched"))
+        x = np.resize(case.x, (*case.x.shape[:-1], config.sizes.d_in))
+        if instance.refusal(x if instance.batched else x[0]) is None:
+            columns, heads = instance.run(x).shape[-1], config.sizes.heads
+            expected = f"d_out {config.width} refused with {heads} heads, or {config.width} columns"
+            require(columns == config.width, expected, f"{columns} columns")
 
 
 def indivisible(case: Case) -> Config:
@@ -167,7 +227,13 @@ def indivisible(case: Case) -> Config:
 
 
 def construction_refused(case: Case, config: Config) -> str | None:
-    """What is raised instead of a module of an indivisible width; None if there is a module.
+    """What is raised instead of a module of an indivisible width; None if there is a module."""
+    made = attempt(case, config)
+    return made if isinstance(made, str) else None
+
+
+def attempt(case: Case, config: Config) -> nn.Module | str | None:
+    """A module of an indivisible width, or what is raised instead; None where that tells nothing.
 
     No weights fit what should not exist. So it is asked for without any, as some subjects cannot
     be, and with some that fill the whole width, as others cannot be; what a subject raises of its
@@ -176,13 +242,13 @@ def construction_refused(case: Case, config: Config) -> str | None:
     text = None
     for weights in (None, zeros(case, config)):
         try:
-            case.subject.build(config, weights)
+            module: nn.Module = case.subject.build(config, weights)
         except SubjectError:
             return None
         except Exception as error:  # being refused is what is asked for
             text = text or f"{type(error).__name__}: {error}"
         else:
-            return None
+            return module
     return text
 
 
@@ -200,6 +266,8 @@ def zeros(case: Case, config: Config) -> Weights:
     Level.MUST,
     "A dropout outside [0, 1] is refused, at the latest in training; below 0 it may drop nothing.",
     needs={"dropout"},
+    half=Half.GUARDED,
+    brief="dropout outside [0, 1]",
 )
 def dropout_out_of_range(case: Case) -> float:
     """1.5 often stands for a percentage, and 1 / (1 - 1.5) turns every weight round. Of a negative
@@ -225,6 +293,7 @@ def dropout_out_of_range(case: Case) -> float:
     needs={"dropout"},
     unless={"function"},
     examples=40,
+    half=Half.GUARDED,
 )
 def dropout_out_of_range_at_construction(case: Case) -> None:
     """A model is often built long before it is trained. NaN is left to training, for `nn.Dropout`
@@ -267,6 +336,7 @@ def refusing_changes_nothing(case: Case) -> float:
     Level.SHOULD,
     "The text of an error names the offending numbers.",
     examples=40,
+    half=Half.GUARDED,
 )
 def messages_name_the_numbers(case: Case) -> None:
     """A reader sees at once what was given: 7 tokens where 6 fit, d_out 10 for 4 heads, p = 1.5."""

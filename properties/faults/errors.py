@@ -22,6 +22,7 @@ RAISES = "error/too-many-tokens-raise"
 COLUMNS = "error/wrong-d_in"
 RANK = "error/wrong-rank"
 HEADS = "error/indivisible-heads"
+LOST = "error/indivisible-heads-lose-nothing"
 DROPOUT = "error/dropout-out-of-range"
 AT_ONCE = "error/dropout-out-of-range-at-construction"
 TRACELESS = "error/refusing-changes-nothing"
@@ -30,7 +31,7 @@ NUMBERS = "error/messages-name-the-numbers"
 
 @fault(
     "context-length-of-one-broadcasts",
-    TOKENS,
+    "error/context-of-one-token",
     symptom="with a 1 x 1 mask every sequence runs, and every token sees the future",
 )
 class ContextLengthOfOneBroadcasts(PlainMultiHead):
@@ -212,6 +213,26 @@ class HeadDimRoundedDown(AnyWidth):
     @staticmethod
     def divided(d_out: int, num_heads: int) -> int:
         return d_out // num_heads
+
+
+@fault(
+    "indivisible-columns-are-left-out",
+    HEADS,
+    LOST,
+    symptom="the output is narrower than d_out, and the next layer broadcasts or raises",
+)
+class IndivisibleColumnsAreLeftOut(PlainMultiHead):
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        context_length: int,
+        dropout: float,
+        num_heads: int,
+        qkv_bias: bool = False,
+    ) -> None:
+        width = d_out // num_heads * num_heads
+        super().__init__(d_in, width, context_length, dropout, num_heads, qkv_bias)
 
 
 @fault("head-dim-rounded-up", HEADS, symptom="heads are wider than the model's sizes say")

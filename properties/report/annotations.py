@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from properties.report.text import decides, explained
+from properties.report.text import explained
 from properties.result import Report, Result, Status
 
 
@@ -21,7 +21,7 @@ def lines(report: Report) -> list[str]:
     return [
         command(result, report)
         for result in report.results
-        if decides(result) or result.status is Status.FAIL
+        if report.decides(result) or result.status is Status.FAIL
     ]
 
 
@@ -30,7 +30,7 @@ def command(result: Result, report: Report) -> str:
     title = f"{result.clause} ({result.status})"
     place = {"file": report.source.get("file"), "line": report.source.get("line"), "title": title}
     options = ",".join(f"{name}={quoted(str(value))}" for name, value in place.items() if value)
-    level = "error" if decides(result) else "warning"
+    level = "error" if report.decides(result) else "warning"
     text = explained(replace(result, evidence=None), report)  # no place for pictures
     return f"::{level} {options}::{escaped(text)}"
 

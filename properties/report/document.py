@@ -8,7 +8,7 @@ from pathlib import Path
 
 from properties.result import Report
 
-SCHEMA = "attention-properties/report/1"
+SCHEMA = "attention-properties/report/2"
 
 
 def as_json(reports: Sequence[Report]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from properties.report.text import decides, explained, first_line
+from properties.report.text import explained, first_line
 from properties.result import Report, Result, Status
 
 NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -27,7 +27,7 @@ def write(reports: Sequence[Report], path: Path) -> None:
 
 def suite(root: Element, report: Report) -> None:
     """One report."""
-    kinds = Counter(kind(result) for result in report.results)
+    kinds = Counter(kind(result, report) for result in report.results)
     refused = not report.results
     element = SubElement(
         root,
@@ -66,7 +66,7 @@ def case(element: Element, result: Result, report: Report) -> None:
     found = SubElement(
         element, "testcase", classname=area, name=result.clause, time=f"{result.seconds:.3f}"
     )
-    tag = kind(result)
+    tag = kind(result, report)
     if tag is None:
         return
     message = clean(f"{result.status} {result.level}: {first_line(result)}")
@@ -77,14 +77,14 @@ def case(element: Element, result: Result, report: Report) -> None:
         problem.text = clean(explained(result, report))
 
 
-def kind(result: Result) -> str | None:
+def kind(result: Result, report: Report) -> str | None:
     """The element for a result, None for one that passed.
 
     A failed SHOULD or MAY clause does not decide, so it must not turn a build red.
     """
     if result.status is Status.PASS:
         return None
-    if not decides(result):
+    if not report.decides(result):
         return "skipped"
     return "failure" if result.status is Status.FAIL else "error"
 

@@ -43,6 +43,7 @@ def section(clause: Clause) -> str:
         "",
         inspect.cleandoc(clause.reason),
         "",
+        f"- half of the verdict: {clause.half}",
         f"- families: {families}",
         f"- needs: {', '.join(sorted(clause.needs)) or 'nothing'}",
         *([f"- not asked with: {', '.join(sorted(clause.unless))}"] if clause.unless else []),

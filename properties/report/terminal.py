@@ -76,7 +76,7 @@ def roots(report: Report) -> list[Result]:
         result
         for result in report.results
         if result.status is Status.ERROR
-        or (result.status is Status.FAIL and result.level == "MUST")
+        or (result.status is Status.FAIL and report.decides(result))
     ]
 
 
@@ -89,20 +89,26 @@ def headline(report: Report) -> Text:
 
 
 def verdict(report: Report) -> tuple[str, str]:
-    """The verdict in words, and its style."""
-    musts = [r for r in report.results if r.level == "MUST"]
+    """The verdict in words, and its style: first whether it is right, then what is not refused."""
+    words, style = first_half(report)
+    return "; ".join([words, *rest(report)]), style
+
+
+def first_half(report: Report) -> tuple[str, str]:
+    """Whether attention is computed as it should be."""
+    musts = [r for r in report.results if r.level == "MUST" and r.half == "right"]
     counts = Counter(r.status for r in musts)
-    asked = f"{counts[Status.PASS]} of {len(musts)} MUST clauses hold"
+    asked = f"{counts[Status.PASS]} of {len(musts)} laws hold"
     if counts[Status.WAIVED]:
         asked += f", {len(report.waived)} waived"
     if dependents := counts[Status.WAIVED] - len(report.waived):
         asked += f", {dependents} not asked because of that"
-    if not report.conforms:
+    if not report.right:
         kinds = (Status.FAIL, Status.VACUOUS, Status.ERROR, Status.BLOCKED)
         broken = ", ".join(f"{counts[status]} {status}" for status in kinds if counts[status])
-        return f"does not conform: {broken or nothing_passed(report)}; {asked}", "bold red"
+        return f"not right: {broken or nothing_passed(report)}; {asked}", "bold red"
     if report.in_part:
-        words = f"conforms in part{with_waivers(report)}: "
+        words = f"right in part{with_waivers(report)}: "
         if report.unasked:
             words += f"nothing was asked of {', '.join(report.unasked)}; "
         words += asked
@@ -110,7 +116,16 @@ def verdict(report: Report) -> tuple[str, str]:
             words += f", {len(report.unsupported)} could not be asked"
         return words, "bold yellow"
     style = "bold yellow" if report.waived else "bold green"
-    return f"conforms{with_waivers(report)}: {asked}", style
+    return f"right{with_waivers(report)}: {asked}", style
+
+
+def rest(report: Report) -> list[str]:
+    """What bad input is not refused, and which edge is wrong."""
+    unguarded, edges = (
+        [clauses()[r.clause].brief for r in part] for part in (report.unguarded, report.edges)
+    )
+    found = [f"unguarded: {len(unguarded)} ({', '.join(unguarded)})"] if unguarded else []
+    return [*found, *(f"edge: {brief}" for brief in edges)]
 
 
 def with_waivers(report: Report) -> str:
@@ -124,7 +139,7 @@ def nothing_passed(report: Report) -> str:
     errors = sum(r.status is Status.ERROR for r in report.results)
     if errors:
         return f"{errors} error{'s' * (errors > 1)}"
-    return "all that was asked is waived" if report.waived else "no MUST clause was asked"
+    return "all that was asked is waived" if report.waived else "no law was asked"
 
 
 def closing(report: Report) -> Text:
@@ -133,9 +148,7 @@ def closing(report: Report) -> Text:
         return headline(report)
     broken = [result.clause for result in roots(report)]
     why = f": {', '.join(broken)}, told above" if broken else ""
-    return Text.assemble(
-        (printable(report.subject), "bold"), (f" does not conform{why}", "bold red")
-    )
+    return Text.assemble((printable(report.subject), "bold"), (f" is not right{why}", "bold red"))
 
 
 def unsupported_lines(report: Report) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from properties.report import terminal
-from properties.result import Report, Result, Status
+from properties.result import Report, Result
 
 WIDTH = 100
 
@@ -12,12 +12,6 @@ def explained(result: Result, report: Report) -> str:
     """The same lines as on a terminal, without colours."""
     lines = terminal.failure_lines(result, report, WIDTH)
     return "\n".join(line.plain for line in lines)
-
-
-def decides(result: Result) -> bool:
-    """Whether the result itself keeps the report from conforming; what it blocks is left out."""
-    binding = result.status in (Status.FAIL, Status.VACUOUS) and result.level == "MUST"
-    return binding or result.status is Status.ERROR
 
 
 def first_line(result: Result) -> str:

@@ -151,7 +151,7 @@ def test_a_process_that_ends_as_if_all_were_well_is_told(
     code, out, err = check(module, "--badge", badge, *only)
     assert code == 2
     assert "ended the process" in out + err
-    assert ("Right (multihead) conforms" in out) is bool(place)
+    assert ("Right (multihead) right" in out) is bool(place)
     assert not badge.exists() or json.loads(badge.read_text())["message"] == "does not conform"
 
 
@@ -215,8 +215,8 @@ def test_several_classes_are_each_reported_and_the_worst_counts(module: Path) ->
     )
     code, out, _ = quick(module)
     assert code == 1
-    assert re.search(r"Right \(multihead\) conforms", out)
-    assert re.search(r"LeakyAttention \(multihead\) does not conform", out)
+    assert re.search(r"Right \(multihead\) right", out)
+    assert re.search(r"LeakyAttention \(multihead\) not right", out)
     assert "FeedForward" in out
 
 

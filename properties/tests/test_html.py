@@ -76,7 +76,7 @@ def test_every_clause_has_its_place_with_requirement_and_reason(passing: Report)
         assert f"r0/{clause}" in page.ids
     assert page.tags["details"] == len(clauses())
     assert "The attention weights of every query sum to one." in text
-    assert ">conforms</strong>" in text
+    assert ">right</strong>" in text
     assert not page.tags["svg"]
 
 
@@ -157,11 +157,11 @@ def test_what_could_not_be_asked_and_what_was_lost_is_said(passing: Report) -> N
     first, second, *others = passing.results
     missing = replace(first, status=Status.UNSUPPORTED, message="needs projections")
     text = as_html([replace(passing, results=[missing, second, *others])])
-    assert ">conforms in part</strong>" in text
+    assert ">right in part</strong>" in text
     assert f"not asked: {first.clause}; needs projections" in text
     lost = replace(second, status=Status.ERROR, message="killed the process by SIGSEGV")
     text = as_html([replace(passing, results=[first, lost, *others])])
-    assert ">does not conform</strong>" in text
+    assert ">not right</strong>" in text
     assert "killed the process by SIGSEGV" in text
 
 

@@ -47,7 +47,7 @@ def text(report: Report, width: int = 80) -> str:
 def test_the_verdict_comes_first_and_the_root_failures_follow(failing: Report) -> None:
     """Before any line of a clause that holds."""
     lines = text(failing).splitlines()
-    assert "does not conform: 1 fail" in lines[0]
+    assert "not right: 1 fail" in lines[0]
     assert lines[2] == f"FAIL {CLAUSE}  MUST"
     assert lines[2:].index(next(line for line in lines if line.startswith("pass"))) > 15
 
@@ -90,9 +90,9 @@ def test_a_clause_that_holds_is_one_line_with_margin_and_examples(passing: Repor
 
 def test_a_long_table_ends_with_the_verdict(passing: Report, failing: Report) -> None:
     """A terminal stands at the end when all is printed."""
-    assert "conforms: " in text(passing).splitlines()[-1]
+    assert "right: " in text(passing).splitlines()[-1]
     broken = replace(passing, results=[*passing.results, *failing.results])
-    assert text(broken).splitlines()[-1].endswith(f"does not conform: {CLAUSE}, told above")
+    assert text(broken).splitlines()[-1].endswith(f"is not right: {CLAUSE}, told above")
 
 
 def test_what_could_not_be_asked_is_said_at_once(passing: Report) -> None:
@@ -100,7 +100,7 @@ def test_what_could_not_be_asked_is_said_at_once(passing: Report) -> None:
     first, *others = passing.results
     missing = replace(first, status=Status.UNSUPPORTED, message="needs projections: there are none")
     lines = text(replace(passing, results=[missing, *others])).splitlines()
-    assert "conforms in part" in lines[0]
+    assert "right in part" in lines[0]
     assert lines[1] == f"  not asked: {first.clause}; needs projections: there are none"
 
 
@@ -128,7 +128,7 @@ def test_an_error_of_any_level_is_told_in_full(failing: Report) -> None:
     """A clause that took the process down is no line among others."""
     lost = Result("state/pickle", "SHOULD", Status.ERROR, message="killed the process by SIGSEGV")
     said = text(replace(failing, results=[lost]))
-    assert "does not conform: 1 error" in said
+    assert "not right: 1 error" in said
     assert "ERROR state/pickle  SHOULD" in said
     assert "but       killed the process by SIGSEGV" in said
 

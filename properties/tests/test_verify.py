@@ -103,7 +103,7 @@ DOCUMENT = {"schema": statement.SCHEMA, "spec": "1.0", "claims": [CLAIM]}
     [
         ("{", "not JSON"),
         ("[]", "expected 'attention-properties/statement/1'"),
-        (json.dumps({"schema": "attention-properties/report/1"}), "report/1"),
+        (json.dumps({"schema": "attention-properties/report/2"}), "report/2"),
         (json.dumps({**DOCUMENT, "claims": []}), "damaged"),
         (json.dumps({**DOCUMENT, "spec": 1}), "damaged"),
         (json.dumps({**DOCUMENT, "claims": [7]}), "damaged"),

@@ -250,7 +250,7 @@ def test_accept_writes_what_the_next_run_takes(
     assert f"1 accepted in {file}: {CLAUSE}" in capsys.readouterr().out
     assert read(file)[0].subject == target
     assert main(check) == 0
-    assert "conforms with 1 waiver" in capsys.readouterr().out
+    assert "right with 1 waiver" in capsys.readouterr().out
 
 
 def test_accept_says_that_there_is_nothing_to_accept(
