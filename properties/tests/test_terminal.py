@@ -108,9 +108,9 @@ def test_an_argument_that_was_not_asked_is_named_first(passing: Report) -> None:
     """Every clause holds, and still something was left out: the verdict is in part."""
     kept = {"key_padding_mask": "which keys are padding: it keeps its default, None"}
     lines = text(replace(passing, unasked=kept)).splitlines()
-    assert "conforms in part: nothing was asked of key_padding_mask; " in lines[0]
+    assert "right in part: nothing was asked of key_padding_mask; " in lines[0]
     assert lines[1].strip().startswith("not asked: key_padding_mask, which keys are padding")
-    assert "conforms in part" in lines[-1]
+    assert "right in part" in lines[-1]
 
 
 def test_blocked_clauses_are_counted_by_area(passing: Report) -> None:
