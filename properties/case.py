@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from properties import bounds, oracle
+from properties import bounds, oracle, probing
 from properties.bounds import Budget, GradientBudget
 from properties.dtypes import Array
 from properties.errors import SubjectError
@@ -62,6 +62,7 @@ class Case:
 
     def build(self, *, dropout: float = 0.0) -> Instance:
         """A new instance of the subject carrying the weights."""
+        probing.note(self.sizes, self.dtype)
         try:
             module = self.subject.build(self.config(dropout=dropout), self.weights)
         except SubjectError:
@@ -86,9 +87,14 @@ class Case:
             seed=self.seed if seed is None else seed,
         )
 
-    @cached_property
+    @property
     def output(self) -> Array:
         """The output in eval mode without dropout, computed once for all clauses."""
+        probing.note(self.sizes, self.dtype)
+        return self._output
+
+    @cached_property
+    def _output(self) -> Array:
         return self.run()
 
     @cached_property

@@ -35,7 +35,9 @@ class Result:
     examples: how many were checked; counted: how many of them met the clause's condition; margin:
     the largest share of an error budget that was used, None where the clause has no tolerance;
     behaves_like: wrong formulas that explain a failure; evidence: grids worth drawing;
-    script: a file that fails by itself, where one was asked for; half: of the verdict, as in `Half`.
+    script: a file that fails by itself, where one was asked for; half: of the verdict, as in `Half`;
+    probe: sizes and dtype of the probe that the clause made from the counterexample, where they are
+    others than the counterexample's own.
     """
 
     clause: str
@@ -51,6 +53,7 @@ class Result:
     evidence: dict[str, Any] | None = None
     script: str = ""
     half: str = "right"
+    probe: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
-from properties import chance
+from properties import chance, probing
 from properties.assertions import Violation
 from properties.case import Case
 from properties.diagnosis import behaves_like
@@ -56,6 +56,7 @@ class Tally:
     behaves_like: list[str] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     script: str = ""
+    probe: dict[str, Any] | None = None
     waivers: list[Waiver] = field(default_factory=list)  # whose counterexample still fails
     outlived: list[Waiver] = field(default_factory=list)  # whose counterexample holds now
     excused: list[Case] = field(default_factory=list)  # passed over for the sake of a waiver
@@ -116,6 +117,7 @@ class Tally:
             evidence=self.evidence,
             script=self.script,
             half=str(self.clause.half),
+            probe=self.probe,
         )
 
 
@@ -259,7 +261,7 @@ class Run:
         """A clause is not asked once one that it depends on is broken."""
         for earlier in tally.clause.after:
             if earlier in tallies and tallies[earlier].broken:
-                tally.status, tally.message = Status.BLOCKED, blocked_message(tallies[earlier])
+                tally.status, tally.message = Status.BLOCKED, blocked_message(earlier, tallies)
 
     def check(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """One clause on one case; a failure is reduced at once."""
@@ -272,6 +274,7 @@ class Run:
                 tally.margin = max(tally.margin or 0.0, outcome.margin)
         elif outcome.status is not Status.FAIL or not tally.covers(case):
             tally.status, tally.message, tally.case = outcome.status, outcome.message, case
+            tally.probe = outcome.probe
         if tally.status is Status.FAIL:
             self.reduce(tally, case, tallies)
         tally.seconds += time.perf_counter() - start
@@ -320,7 +323,7 @@ class Run:
         tally.case = reduce_case(case, fails, self.evaluations(tally.clause))
         again = judge(tally.clause, tally.case)
         if again.status is Status.FAIL:  # else it fails now and then, and the first message stands
-            tally.message = again.message
+            tally.message, tally.probe = again.message, again.probe
 
     def evaluations(self, clause: Clause) -> int:
         """How often a clause may be asked while its failure is reduced; one that is dear less."""
@@ -337,6 +340,7 @@ class Outcome:
     counted: bool = False
     margin: float | None = None
     message: str = ""
+    probe: dict[str, Any] | None = None
 
 
 def excuse(tally: Tally, case: Case, tallies: Mapping[str, Tally]) -> bool:
@@ -360,10 +364,13 @@ def failed(tallies: Mapping[str, Tally]) -> list[Tally]:
     return [tally for tally in tallies.values() if tally.status is Status.FAIL]
 
 
-def blocked_message(earlier: Tally) -> str:
-    """Why a clause is not asked that depends on this one."""
-    how = "does not hold" if earlier.status is Status.FAIL else "has no verdict"
-    return f"needs {earlier.clause.id}, which {how}"
+def blocked_message(earlier: str, tallies: Mapping[str, Tally]) -> str:
+    """Why a clause is not asked that depends on this one: the one at the root of it."""
+    root = tallies[earlier]
+    while root.status is Status.BLOCKED:
+        root = next(tallies[id] for id in root.clause.after if id in tallies and tallies[id].broken)
+    how = "does not hold" if root.status is Status.FAIL else "has no verdict"
+    return f"needs {root.clause.id}, which {how}"
 
 
 def remove_message(outlived: Iterable[Waiver]) -> str:
@@ -376,20 +383,23 @@ def keep_roots(tallies: Mapping[str, Tally]) -> None:
     """A failure that follows another one it depends on is blocked: one root instead of a cascade."""
     for tally in tallies.values():  # in the order of dependence
         broken = [id for id in tally.clause.after if id in tallies and tallies[id].broken]
-        if tally.status is Status.FAIL and broken:
-            tally.status, tally.case = Status.BLOCKED, None
-            tally.message = blocked_message(tallies[broken[0]])
+        if tally.status in (Status.FAIL, Status.BLOCKED) and broken:
+            tally.status, tally.case, tally.probe = Status.BLOCKED, None, None
+            tally.message = blocked_message(broken[0], tallies)
 
 
 def judge(clause: Clause, case: Case) -> Outcome:
     """Check one clause on one case. What the subject raises is a failure, what we raise an error."""
+    probing.note(None)
     try:
         margin = clause.check(case)
         return Outcome(Status.PASS, clause.counts.holds(case), margin)
-    except Violation as violation:
-        return Outcome(Status.FAIL, message=str(violation))
-    except SubjectError as error:
-        return Outcome(Status.FAIL, message=f"expected an output for a valid input; {error}")
+    except (Violation, SubjectError) as error:
+        law = isinstance(error, Violation)
+        message = str(error) if law else f"expected an output for a valid input; {error}"
+        return Outcome(
+            Status.FAIL, message=message, probe=probing.other_than(case.sizes, case.dtype)
+        )
     except DisputeError as error:
         return Outcome(Status.ERROR, message=f"oracle disputed: {error}")
     except Exception as error:  # ours: the verdict is that there is none

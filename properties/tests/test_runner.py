@@ -13,6 +13,7 @@ import torch
 import properties
 from properties.assertions import Violation, near, require
 from properties.case import Case
+from properties.clauses.causality import long_sequence
 from properties.errors import QuestionError
 from properties.faults import faults
 from properties.faults.plain import PlainMultiHead
@@ -83,6 +84,35 @@ def test_a_failure_is_made_small_though_what_it_depends_on_could_not_be_asked() 
     found = report.results[1].counterexample
     assert found is not None
     assert (found["sizes"]["batch"], found["sizes"]["tokens"]) == (1, 1)
+
+
+def test_what_is_blocked_names_the_root_and_no_clause_between() -> None:
+    """The clause between did not hold either; mended, it would show nothing."""
+    root = clause_of(lambda case: require(False, "a", "b"), id="test/root")
+    between = clause_of(lambda case: None, id="test/between", after=("test/root",))
+    leaf = clause_of(lambda case: None, id="test/leaf", after=("test/between",))
+    report = Run(REFERENCE, [root, between, leaf], QUICK, 0).report()
+    assert [r.message for r in report.results[1:]] == ["needs test/root, which does not hold"] * 2
+
+
+def test_a_failure_says_what_the_subject_was_asked_with() -> None:
+    """A clause asks with a probe of its own; where it asks with the case, there is nothing to say."""
+
+    def longer(case: Case) -> None:
+        probe = replace(long_sequence(case), dtype="bfloat16")
+        require(probe.output is None, "nothing", "an output")
+
+    own = clause_of(lambda case: require(case.output is None, "nothing", "an output"))
+    found, plain = (
+        Run(REFERENCE, [clause_of(longer), replace(own, id="test/own")], QUICK, 0).report().results
+    )
+    assert found.counterexample
+    assert found.counterexample["sizes"]["tokens"] == 1
+    assert found.counterexample["dtype"] == "float64"
+    assert found.probe
+    assert found.probe["sizes"]["tokens"] == 12
+    assert found.probe["dtype"] == "bfloat16"
+    assert plain.probe is None
 
 
 def test_a_failure_that_comes_and_goes_keeps_its_message() -> None:
