@@ -395,17 +395,36 @@ def row_sum(tokens: int, dtype: str) -> float:
     return gamma(5 * tokens + 24, fmt) + tokens * fmt.smallest_normal
 
 
-def difference(case: Case) -> Array:
-    """How far two runs of a right implementation on the same visible input may be apart, (B, T, W).
+def one_run(case: Case) -> Array:
+    """How far a run may be from what the subject computes, be that right or wrong, (B, T, W).
 
-    Each is within its budget of the same truth. Where no weights can be set there is no budget;
-    then half of the format's digits must agree, measured on the largest output: a leak through an
-    open mask is of order one, and anything below the square root of u is not claimed.
+    Where this very output is right, that is its budget. Where it is not, another formula is computed,
+    which may round worse: with a large future mixed in, or with scores that are not scaled. Then half
+    of the format's digits, measured on the largest output, are allowed besides; what is wrong is told
+    by the laws that hold the output against the truth, and what else goes wrong, such as a leak from
+    item to item, is of order one. Where no weights can be set there is no truth to be right by.
     """
+    output = case.output
     if case.known:
-        return 2.0 * case.budget.output
-    largest = np.abs(case.output).max(initial=0.0)
-    return np.full_like(case.output, np.sqrt(FORMATS[case.dtype].unit_roundoff) * largest)
+        allowed = case.budget.output
+        if output.shape != allowed.shape or bool(
+            (np.abs(output - case.trace.output) <= allowed).all()
+        ):
+            return allowed
+        return allowed + half_the_digits(case)
+    return half_the_digits(case) / 2.0
+
+
+def half_the_digits(case: Case) -> Array:
+    """The square root of u times the largest output, (B, T, W)."""
+    output = case.output
+    largest = np.abs(output[np.isfinite(output)]).max(initial=0.0)
+    return np.full_like(output, np.sqrt(FORMATS[case.dtype].unit_roundoff) * largest)
+
+
+def difference(case: Case) -> Array:
+    """How far two runs on the same visible input may be apart, (B, T, W): each by `one_run`."""
+    return 2.0 * one_run(case)
 
 
 def survivors(weights: Array, allowed: Array, probability: float, dtype: str) -> Array:

@@ -58,18 +58,24 @@ class Case:
 
     def config(self, *, dropout: float = 0.0) -> Config:
         """What the constructor is asked for."""
-        return Config(self.sizes, self.bias, dropout, self.dtype, self.seed)
+        sizes = self.sizes
+        if self.subject.limits.full_context:
+            sizes = replace(sizes, context_length=sizes.tokens)
+        return Config(sizes, self.bias, dropout, self.dtype, self.seed)
 
     def build(self, *, dropout: float = 0.0) -> Instance:
         """A new instance of the subject carrying the weights."""
         probing.note(self.sizes, self.dtype)
+        config, batched = self.config(dropout=dropout), self.subject.has("batched")
+        self.subject.limits.require_head_dim(self.sizes.head_dim)
         try:
-            module = self.subject.build(self.config(dropout=dropout), self.weights)
+            module = self.subject.build(config, self.weights)
         except SubjectError:
             raise
         except (Exception, SystemExit) as error:  # whatever it is, it is the subject's
             raise SubjectError(f"construction raised {describe(error)}") from error
-        return Instance(module, self.dtype, batched=self.subject.has("batched"))
+        module = self.subject.limits.attach(module, config.sizes.context_length, batched)
+        return Instance(module, self.dtype, batched=batched)
 
     def run(
         self,
@@ -80,12 +86,12 @@ class Case:
         seed: int | None = None,
     ) -> Array:
         """The output (B, T, W) of a new instance, for this case's input unless another is given."""
-        instance = self.build(dropout=dropout)
-        return instance.run(
-            self.x if x is None else x,
-            training=training,
-            seed=self.seed if seed is None else seed,
-        )
+        x = self.x if x is None else x
+        case = self
+        if self.subject.limits.full_context:  # then a module is made for the tokens that come
+            case = replace(self, sizes=replace(self.sizes, tokens=x.shape[1]))
+        instance = case.build(dropout=dropout)
+        return instance.run(x, training=training, seed=self.seed if seed is None else seed)
 
     @property
     def output(self) -> Array:

@@ -34,6 +34,7 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
     head_dim = dims
     if not case.subject.has("rectangular"):
         head_dim = max(dims, -(-batch * tokens // heads))
+    head_dim = case.subject.limits.head_dim(head_dim)
     width = heads * head_dim
     d_in = batch * tokens if case.subject.has("rectangular") else width
     x = np.eye(batch * tokens, d_in).reshape(batch, tokens, d_in)

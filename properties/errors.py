@@ -17,5 +17,9 @@ class SubjectError(Exception):
     """The subject raised, or returned something that is no attention output, on valid input."""
 
 
+class OutsideError(SubjectError):
+    """An input that the subject is known not to take: the example tells nothing about the law."""
+
+
 class DisputeError(Exception):
     """The two oracles disagree: one of them is wrong, and no subject is judged by either."""

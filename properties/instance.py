@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from properties.dtypes import Array
-from properties.errors import SubjectError
+from properties.errors import OutsideError, SubjectError
 
 
 class Instance:
@@ -86,6 +86,8 @@ class Instance:
         """The module's own output for a tensor, checked to be one floating-point tensor."""
         try:
             result = self.module(x)
+        except OutsideError:
+            raise
         except (Exception, SystemExit) as error:  # whatever it is, it is the subject's
             shape = "x".join(map(str, x.shape))
             raise SubjectError(f"forward raised {describe(error)} on an input {shape}") from error

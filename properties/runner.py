@@ -28,7 +28,8 @@ from properties import chance, probing
 from properties.assertions import Violation
 from properties.case import Case
 from properties.diagnosis import behaves_like
-from properties.errors import DisputeError, QuestionError, SubjectError
+from properties.domain import Limitation, explore
+from properties.errors import DisputeError, OutsideError, QuestionError, SubjectError
 from properties.evidence import evidence
 from properties.profiles import Profile, profile_named
 from properties.reduction import reduce_case
@@ -60,6 +61,8 @@ class Tally:
     waivers: list[Waiver] = field(default_factory=list)  # whose counterexample still fails
     outlived: list[Waiver] = field(default_factory=list)  # whose counterexample holds now
     excused: list[Case] = field(default_factory=list)  # passed over for the sake of a waiver
+    limitation: Limitation | None = None  # what the subject cannot take, for which the clause fails
+    outside: int = 0  # examples that the subject cannot take
 
     @property
     def standing(self) -> bool:
@@ -98,8 +101,12 @@ class Tally:
 
     @property
     def broken(self) -> bool:
-        """Whether what depends on the clause cannot be asked."""
-        return self.status in (Status.FAIL, Status.BLOCKED, Status.ERROR)
+        """Whether what depends on the clause cannot be asked; inside its limits a subject can be."""
+        return self.limitation is None and self.status in (
+            Status.FAIL,
+            Status.BLOCKED,
+            Status.ERROR,
+        )
 
     def result(self) -> Result:
         """The verdict as plain data."""
@@ -138,6 +145,7 @@ class Run:
     examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
     scripts: bool = False
     options: list[str] = field(default_factory=list)  # of the command line, besides those above
+    inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
 
     def report(self) -> Report:
@@ -145,12 +153,15 @@ class Run:
         start = time.perf_counter()
         printed = StringIO()
         with quiet_and_repeatable(), redirect_stdout(printed):
+            self.listen("shape/output-shape", 0, 0)
+            self.inside, limitations = (self.subject, []) if self.lost else explore(self.subject)
             tallies = self.tallies()
+            self.limit(tallies, limitations)
             self.go(tallies)
             self.explain(tallies)
             if self.scripts:
                 self.write_scripts(tallies)
-        notes = [*self.subject.notes, *self.notes]
+        notes = [*self.inside.notes, *self.notes]
         if printed.getvalue():
             notes.append(
                 f"the subject printed {len(printed.getvalue())} characters; not shown here"
@@ -162,7 +173,7 @@ class Run:
             seed=self.seed,
             results=[tally.result() for tally in tallies.values()],
             versions=versions(),
-            dtypes=list(self.subject.dtypes),
+            dtypes=list(self.inside.dtypes),
             matched=dict(self.subject.matched),
             lacking=dict(self.subject.lacking),
             unasked=dict(self.subject.unasked),
@@ -181,23 +192,38 @@ class Run:
         """One for each clause of the subject's family, those that cannot be asked already decided."""
         tallies = {}
         for clause in self.clauses:
-            if not clause.concerns(self.subject):
+            if not clause.concerns(self.inside):
                 continue
             tally = tallies[clause.id] = Tally(clause)
-            if missing := clause.missing(self.subject):
+            if missing := clause.missing(self.inside):
                 tally.status = Status.UNSUPPORTED
-                tally.message = unsupported_message(self.subject, missing)
+                tally.message = unsupported_message(self.inside, missing)
             if clause.id in self.lost:
                 tally.status, tally.message = Status.ERROR, self.lost[clause.id]
         return tallies
 
+    def limit(self, tallies: dict[str, Tally], limitations: Iterable[Limitation]) -> None:
+        """What the subject cannot take fails a clause, and hides no other one."""
+        for limitation in limitations:
+            tally = tallies.get(limitation.clause)
+            if tally is None or tally.limitation is not None:
+                continue
+            outcome = judge(tally.clause, limitation.witness)
+            if outcome.status is Status.FAIL:
+                tally.status, tally.message = outcome.status, outcome.message
+                tally.limitation, tally.examples = limitation, 1
+                self.reduce(tally, limitation.witness, tallies)
+
     def go(self, tallies: dict[str, Tally]) -> None:
         """Pass every case through the clauses still standing."""
         self.replay(tallies)
+        if self.fail_fast and any(map(self.decided, tallies.values())):
+            stop(tallies, next(filter(self.decided, tallies.values())))
+            return
         self.listen("drawing", 0, 0)
         if not self.examples:
-            self.examples += pinned_cases(self.subject)
-            self.examples += draw(self.subject, self.profile, self.seed)
+            self.examples += pinned_cases(self.inside)
+            self.examples += draw(self.inside, self.profile, self.seed)
         for number, case in enumerate(self.examples):
             for tally in tallies.values():
                 if excuse(tally, case, tallies) or not tally.wants_more:
@@ -250,6 +276,9 @@ class Run:
         elif tally.counted < wanted <= tally.counted + tally.might_have_counted:
             tally.status = Status.WAIVED
             tally.message = f"needs {waived[0]}, which is waived; too few examples were left"
+        elif tally.counted < wanted and (tally.outside or self.inside.limits):
+            tally.status = Status.UNSUPPORTED
+            tally.message = "needs examples that the subject cannot take"
         elif tally.counted < wanted:
             tally.status = Status.VACUOUS
             tally.message = (
@@ -267,7 +296,8 @@ class Run:
         """One clause on one case; a failure is reduced at once."""
         start = time.perf_counter()
         outcome = judge(tally.clause, case)
-        tally.examples += 1
+        tally.examples += not outcome.outside
+        tally.outside += outcome.outside
         if outcome.status is Status.PASS:
             tally.counted += outcome.counted
             if outcome.margin is not None:
@@ -311,6 +341,8 @@ class Run:
         """Make the counterexample small; what the clause depends on keeps holding on the way."""
         earlier = [tallies[id].clause for id in tally.clause.after if id in tallies]
         earlier = [clause for clause in earlier if tallies[clause.id].standing]
+        if tally.limitation is not None:
+            earlier = []  # inside its limits the subject is asked; this is outside
 
         def fails(candidate: Case) -> bool:
             self.listen(tally.clause.id, 0, 0)
@@ -341,6 +373,7 @@ class Outcome:
     margin: float | None = None
     message: str = ""
     probe: dict[str, Any] | None = None
+    outside: bool = False
 
 
 def excuse(tally: Tally, case: Case, tallies: Mapping[str, Tally]) -> bool:
@@ -394,6 +427,8 @@ def judge(clause: Clause, case: Case) -> Outcome:
     try:
         margin = clause.check(case)
         return Outcome(Status.PASS, clause.counts.holds(case), margin)
+    except OutsideError:
+        return Outcome(Status.PASS, outside=True)
     except (Violation, SubjectError) as error:
         law = isinstance(error, Violation)
         message = str(error) if law else f"expected an output for a valid input; {error}"

@@ -65,11 +65,16 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
         base = replace(base, **{field: value})
     if subject.family not in HEADED_FAMILIES:
         base = replace(base, heads=1)
+    limits = subject.limits
+    tokens, batch = limits.tokens(base.tokens), 1 if limits.one_item else base.batch
+    base = replace(base, tokens=tokens, batch=batch)
     if subject.family == "plain":
         return replace(base, head_dim=base.d_in)
+    base = replace(base, head_dim=limits.head_dim(base.head_dim))
     if not subject.has("rectangular"):
         base = replace(base, d_in=base.width)
-    return replace(base, context_length=max(base.context_length, base.tokens))
+    longest = tokens if limits.full_context else max(base.context_length, tokens)
+    return replace(base, context_length=longest)
 
 
 def pinned_sizes(subject: Subject) -> list[Sizes]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from properties.dtypes import Array
+from properties.limits import Limits
 
 FAMILIES = {
     "plain": "simplified self-attention: no weights, no scale, nothing hidden",
@@ -128,6 +129,7 @@ class Subject(ABC):
     lacking: Mapping[str, str] = {}
     unasked: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    limits: Limits = Limits()  # found by trying; see properties/domain.py
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
 

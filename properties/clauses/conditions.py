@@ -90,7 +90,8 @@ def showing_weights(case: Case, queries: Array, keys: Array) -> Case:
     least = max(dims, tokens)
     if not case.subject.has("rectangular"):
         least = max(least, -(-one_token_each // heads))
-    head_dim = next(n for n in count(least) if taken.isdisjoint({n, n * heads}))
+    allowed = case.subject.limits.head_dim
+    head_dim = next(n for n in count(least) if n == allowed(n) and taken.isdisjoint({n, n * heads}))
     one_hot = np.broadcast_to(np.eye(tokens, head_dim), (batch, heads, tokens, head_dim))
     return with_queries_keys_values(case, pad(queries, head_dim), pad(keys, head_dim), one_hot)
 

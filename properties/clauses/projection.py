@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from properties.assertions import near
-from properties.bounds import difference
+from properties.bounds import difference, one_run
 from properties.case import Case
 from properties.clauses.conditions import IN_RANGE, SEVERAL_TOKENS, with_identity_out
 from properties.dtypes import Array
@@ -99,7 +99,7 @@ def out_projection_applied_once(case: Case) -> float:
     assert w.out is not None
     bias = 0.0 if w.out_bias is None else w.out_bias
     expected = plain.output @ w.out + bias
-    allowed = plain.budget.output @ np.abs(w.out) + case.budget.output
+    allowed = one_run(plain) @ np.abs(w.out) + one_run(case)
     return near("the projected", case.output, expected, allowed, "batch token column")
 
 
@@ -123,6 +123,6 @@ def out_projection_is_affine(case: Case) -> float:
         "minus two times, and the bias,",
         twice.output,
         -2.0 * (case.output - bias) + bias,
-        4.0 * case.budget.output,  # its own, and as much again for twice the values
+        4.0 * one_run(case),  # its own, and as much again for twice the values
         "batch token column",
     )

@@ -1,0 +1,146 @@
+"""What a subject cannot take is told once, and everything else is asked inside."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties import check
+from properties.domain import explore
+from properties.faults.plain import PlainCausal
+from properties.limits import Limits
+from properties.subject import Subject
+from properties.targets import find_one
+
+SCALE = "weights/log-odds-are-scaled-score-differences"
+SHAPE = "shape/output-shape"
+quick = partial(check, profile="quick")
+
+
+class CausalWholeContext(nn.Module):
+    """Right, but its mask is not cut to the tokens that come."""
+
+    def __init__(self, d_in: int, d_out: int, context_length: int, dropout: float) -> None:
+        super().__init__()
+        self.W_query, self.W_key, self.W_value = (nn.Linear(d_in, d_out) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+        mask = torch.ones(context_length, context_length).triu(diagonal=1).bool()
+        self.register_buffer("mask", mask)
+
+    def scaled(self, scores: Tensor, head_dim: int) -> Tensor:
+        return scores / head_dim**0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = self.W_query(x), self.W_key(x), self.W_value(x)
+        scores = self.scaled(queries @ keys.mT, keys.shape[-1])
+        weights = scores.masked_fill(self.mask, -torch.inf).softmax(-1)
+        return self.dropout(weights) @ values
+
+
+class CausalWholeContextWithoutScale(CausalWholeContext):
+    def scaled(self, scores: Tensor, head_dim: int) -> Tensor:
+        return scores
+
+
+class CausalWithWeights(PlainCausal):
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return super().forward(x), None
+
+
+class CausalOneItem(PlainCausal):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) != 1:
+            raise ValueError("one item at a time")
+        return super().forward(x)
+
+
+class CausalTwoTokens(PlainCausal):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] < 2:
+            raise ValueError("nothing to attend to")
+        return super().forward(x)
+
+
+class CausalTwentyTokens(PlainCausal):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] > 20:
+            raise ValueError("at most 20 tokens")
+        return super().forward(x)
+
+
+class CausalEven(PlainCausal):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.W_query.out_features % 2:
+            raise ValueError("head_dim must be even")
+        return super().forward(x)
+
+
+class CausalSoftmaxInFloat32(CausalWholeContext):
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = self.W_query(x), self.W_key(x), self.W_value(x)
+        scores = self.scaled(queries @ keys.mT, keys.shape[-1])
+        tokens = x.shape[1]
+        scores = scores.masked_fill(self.mask[:tokens, :tokens], -torch.inf)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).to(x.dtype)
+        return self.dropout(weights) @ values
+
+
+@pytest.mark.parametrize(
+    ("module", "limits"),
+    [
+        (CausalWholeContext, Limits(full_context=True)),
+        (CausalWithWeights, Limits(first_of_several=True)),
+        (CausalOneItem, Limits(one_item=True)),
+        (CausalTwoTokens, Limits(least_tokens=2)),
+        (CausalTwentyTokens, Limits(most_tokens=20)),
+        (CausalEven, Limits(even_head_dim=True)),
+        (PlainCausal, Limits()),
+    ],
+)
+def test_what_a_subject_cannot_take_is_found(module: type[nn.Module], limits: Limits) -> None:
+    """Each limit by a module that is right within it."""
+    inside, limitations = explore(subject(module))
+    assert inside.limits == limits
+    assert len(limitations) == bool(limits)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        CausalWholeContext,
+        CausalWithWeights,
+        CausalOneItem,
+        CausalTwoTokens,
+        CausalTwentyTokens,
+        CausalEven,
+    ],
+)
+def test_a_limit_is_the_only_failure_of_a_module_that_is_right_within_it(
+    module: type[nn.Module],
+) -> None:
+    """Nothing is blocked, nothing vacuous, and the laws inside hold."""
+    report = quick(subject(module))
+    assert report.failed == [SHAPE]
+    assert len([r for r in report.results if r.status == "pass" and r.level == "MUST"]) > 55
+    assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
+
+
+def test_a_limit_does_not_hide_a_missing_scale() -> None:
+    """Both are told."""
+    assert quick(CausalWholeContextWithoutScale).failed == [SHAPE, SCALE]
+
+
+def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:
+    """The rest is asked in the formats that remain."""
+    report = quick(CausalSoftmaxInFloat32)
+    assert report.failed == ["numerics/no-quiet-downcast"]
+    assert "float64" not in report.dtypes
+    assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
+
+
+def subject(module: type[nn.Module]) -> Subject:
+    """The class as a subject."""
+    return find_one(module, "causal")
