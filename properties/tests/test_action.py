@@ -26,7 +26,7 @@ CHECK = f"""{NOTES}
 echo 'the first line'
 echo '::error::an annotation'
 while [ $# -gt 0 ]; do
-  if [ "$1" = --badge ]; then echo '{{"message": "conforms in part"}}' > "$2"; fi
+  if [ "$1" = --badge ]; then echo '{{"message": "right in part"}}' > "$2"; fi
   shift
 done
 exit "$CODE"
@@ -74,7 +74,7 @@ def run_step(name: str, folder: Path, stubs: dict[str, str], code: int = 0, **in
 
 
 def run_check(folder: Path, code: int = 0, **inputs: str) -> Ended:
-    """The step that asks, around a command that says that the target conforms in part."""
+    """The step that asks, around a command that says that the target is right in part."""
     return run_step("Check", folder, {"attention-properties": CHECK}, code, **inputs)
 
 
@@ -94,9 +94,9 @@ def test_the_action_says_what_the_badge_says_and_nothing_of_what_was_not_asked(
 ) -> None:
     """In part is no less than that, in the output and in the job's summary."""
     asked, unasked = run_check(tmp_path, 0), run_check(tmp_path, 2)
-    assert asked.outputs["verdict"] == "conforms in part"
+    assert asked.outputs["verdict"] == "right in part"
     assert unasked.outputs["verdict"] == "could not be asked"
-    assert asked.summary == "### Attention: conforms in part\n```text\nthe first line\n```\n"
+    assert asked.summary == "### Attention: right in part\n```text\nthe first line\n```\n"
 
 
 def test_the_actions_summary_is_the_verdict_of_the_check(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def test_a_fault_breaks_the_clauses_it_names(fault: Fault) -> None:
     assert [id for id in fault.breaks if not fails(subject, id)] == []
 
 
+@pytest.mark.parametrize("id", ["error/too-many-tokens", "error/too-many-tokens-raise"])
+def test_a_context_length_of_one_is_left_to_its_own_clause(id: str) -> None:
+    """A mask of 1 x 1 that is broadcast is told as an edge, and as nothing else."""
+    fault = faults()["context-length-of-one-broadcasts"]
+    assert not fails(find(fault.module, fault.family)[0], id)
+
+
 def test_every_clause_is_broken_by_a_fault() -> None:
     """A law that no fault breaks is not tested."""
     broken = {id for fault in faults().values() for id in fault.breaks}
