@@ -21,6 +21,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+CONSTRAINTS = ROOT / "constraints.txt"
+(TORCH,) = re.findall("^torch==.*", CONSTRAINTS.read_text(), re.MULTILINE)
 NOTES = '#!/bin/sh\nprintf "%s\\n" "$@" >> "$NOTED"\n'
 CHECK = f"""{NOTES}
 echo 'the first line'
@@ -122,9 +124,9 @@ def test_the_action_constrains_the_python_that_it_sets_up_and_no_other(
     """The torch of a job that has set up its own is the one that its users run."""
     noted = run_step("Install", tmp_path, {"python": NOTES}, python=python).arguments
     assert noted[-1] == str(ROOT)
-    assert ("torch" in noted) is ("--constraint" in noted) is bool(python)
+    assert (TORCH in noted) is ("--constraint" in noted) is bool(python)
     if python:
-        assert Path(noted[noted.index("--constraint") + 1]).samefile(ROOT / "constraints.txt")
+        assert Path(noted[noted.index("--constraint") + 1]).samefile(CONSTRAINTS)
     set_up = ACTION["runs"]["steps"][0]
     assert set_up["if"] == "inputs.python != ''"
     assert set_up["with"] == {"python-version": "${{ inputs.python }}"}
@@ -152,6 +154,12 @@ def test_the_hook_runs_a_command_that_the_package_installs() -> None:
     (hook,) = hooks
     assert hook["entry"].split()[0] in scripts
     assert hook["pass_filenames"] is False
+
+
+def test_readme_names_the_torch_that_is_tested() -> None:
+    """Another one is put in its place by the constraints, in its build of several gigabytes."""
+    named = re.findall(r"pip install (torch\S*) --index-url", (ROOT / "README.md").read_text())
+    assert named == [TORCH]
 
 
 def test_the_workflow_runs_every_environment_of_tox() -> None:
