@@ -16,7 +16,7 @@ _last: ContextVar[tuple[Sizes, str] | None] = ContextVar("probe", default=None)
 
 def note(sizes: Sizes | None, dtype: str = "") -> None:
     """The subject is asked with these sizes in this format; None: it has not been asked yet."""
-    _last.set(sizes and (sizes, dtype))
+    _last.set(None if sizes is None else (sizes, dtype))
 
 
 def other_than(sizes: Sizes, dtype: str) -> dict[str, Any] | None:
