@@ -13,6 +13,7 @@ AREAS = (
     "projection",
     "symmetry",
     "oracle",
+    "rows",
     "dropout",
     "numerics",
     "gradient",

@@ -171,7 +171,7 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
     named = [clause for clause in binding().values() if clause.id in fault.breaks]
     alone = asked_alone(subject, named, whole, seed)
     if full:
-        others = [c for c in binding().values() if c not in named and not c.thorough]
+        others = [c for c in binding().values() if c not in named and c.asked_at(whole.name)]
         alone |= asked_alone(subject, others, replace(whole, drawn=whole.drawn // SHARE), seed)
     return Row(
         fault=fault.name,
@@ -190,7 +190,7 @@ def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First 
     asked = [
         replace(clause, level=Level.MUST) if clause.id in fault.breaks else clause
         for clause in binding().values()
-        if not clause.thorough or clause.id in fault.breaks
+        if clause.asked_at(profile.name) or clause.id in fault.breaks
     ]
     hunt = Hunt(subject, asked, profile, seed, fail_fast=True, strict=True)
     return hunt.first(hunt.report())

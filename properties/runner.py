@@ -505,7 +505,7 @@ def versions() -> dict[str, str]:
 def asked(profile: str, only: Iterable[str] | None) -> list[Clause]:
     """The clauses that are named, or those of the profile."""
     only = list(only or ())
-    return [c for c in select(only or None) if only or profile == "thorough" or not c.thorough]
+    return [c for c in select(only or None) if only or c.asked_at(profile)]
 
 
 def run(

@@ -19,6 +19,7 @@ from functools import cache
 from properties.areas import AREAS
 from properties.case import Case
 from properties.errors import QuestionError
+from properties.profiles import PROFILES
 from properties.subject import EXPECTED, FAMILIES, Subject
 
 Check = Callable[[Case], float | None]
@@ -62,7 +63,7 @@ class Clause:
     words, for the first line of a report (of clauses that are no part of the first half);
     unless: capabilities with which the question makes no sense;
     examples: how many that count are enough, where one tells as much as many; None: all there are;
-    thorough: whether it takes too long for any profile but thorough, unless it is asked for by name.
+    since: the first profile that has time for it; those before it ask it by name alone.
     """
 
     id: str
@@ -77,7 +78,7 @@ class Clause:
     brief: str = ""
     unless: frozenset[str] = frozenset()
     examples: int | None = None
-    thorough: bool = False
+    since: str = "quick"
 
     @property
     def area(self) -> str:
@@ -88,6 +89,11 @@ class Clause:
     def reason(self) -> str:
         """The reason or derivation: the check's docstring."""
         return inspect.getdoc(self.check) or ""
+
+    def asked_at(self, profile: str) -> bool:
+        """Whether a profile asks it where nothing is named."""
+        order = list(PROFILES)
+        return order.index(profile) >= order.index(self.since)
 
     def concerns(self, subject: Subject) -> bool:
         """Whether the spec asks this of the subject: by its family, and by what it offers beyond it."""
@@ -119,7 +125,7 @@ def clause(
     brief: str = "",
     unless: Iterable[str] = (),
     examples: int | None = None,
-    thorough: bool = False,
+    since: str = "quick",
 ) -> Callable[[Check], Check]:
     """Register the decorated check as a clause."""
     if id in _registry:
@@ -139,7 +145,7 @@ def clause(
             brief,
             frozenset(unless),
             examples,
-            thorough,
+            since,
         )
         return check
 

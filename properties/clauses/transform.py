@@ -132,7 +132,7 @@ def export_equals_eager(case: Case) -> float:
     "The module compiled by `torch.compile` computes what the module computes.",
     needs={"module"},
     examples=2,
-    thorough=True,
+    since="thorough",
 )
 def compile_equals_eager(case: Case) -> float:
     """What is traced and rewritten must not depend on what Python saw while it was traced. The

@@ -48,7 +48,11 @@ def section(clause: Clause) -> str:
         f"- needs: {', '.join(sorted(clause.needs)) or 'nothing'}",
         *([f"- not asked with: {', '.join(sorted(clause.unless))}"] if clause.unless else []),
         f"- an example counts when it has: {clause.counts.words}",
-        *(["- asked at profile thorough, or by name"] if clause.thorough else []),
+        *(
+            [f"- asked from profile {clause.since} on, or by name"]
+            if clause.since != "quick"
+            else []
+        ),
         f"- after: {', '.join(clause.after) or 'nothing'}",
         f"- faults it catches: {known_faults(clause)}",
     ]

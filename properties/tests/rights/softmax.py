@@ -173,3 +173,26 @@ class BroadcastAttention(SplitHeads):
         scores = products.sum(-1) / self.head_dim**0.5
         weights = scores.masked_fill(future(scores.shape[-1]), -torch.inf).softmax(-1)
         return (self.dropout(weights)[..., None] * values[:, :, None]).sum(3)
+
+
+@right("online-softmax-from-the-last-tile")
+class LastTileFirstAttention(SplitHeads):
+    """Tiles of 32 keys, the last one first: all that a query sees first may be hidden from it."""
+
+    tile = 32
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        tokens = queries.shape[2]
+        context = torch.zeros_like(values)
+        total = torch.zeros_like(values[..., :1])
+        highest = torch.full_like(total, -torch.inf)
+        for start in reversed(range(0, tokens, self.tile)):
+            part = slice(start, start + self.tile)
+            scores = queries @ keys[:, :, part].mT * self.head_dim**-0.5
+            scores = scores.masked_fill(future(tokens)[:, part], -torch.inf)
+            highest, before = torch.maximum(highest, scores.amax(dim=-1, keepdim=True)), highest
+            base = highest.nan_to_num(neginf=0.0)  # nothing was seen so far
+            shrink, exponentials = torch.exp(before - base), torch.exp(scores - base)
+            total = total * shrink + exponentials.sum(dim=-1, keepdim=True)
+            context = context * shrink + self.dropout(exponentials) @ values[:, :, part]
+        return context / total

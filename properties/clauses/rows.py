@@ -1,0 +1,116 @@
+"""rows/: long rows are computed as short ones are.
+
+What a tile, a lane or a mask of a fixed size does wrong begins where it ends, so rows of one key more
+than a multiple of the usual tiles are asked, with a key that dominates at each place in turn. They
+are the same in every run: `long_rows.py` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from properties.assertions import Violation, near
+from properties.case import Case
+from properties.errors import SubjectError
+from properties.long_rows import long_rows
+from properties.spec import Condition, Level, clause
+from properties.subject import Subject
+
+SHORT = {33: 4, 65: 4, 130: 4}
+LONG = {257: 4, 1025: 1}
+LONGEST = {4097: 1}
+"""Keys in a row, and the items that are asked of that length."""
+FORMATS = 4  # examples: the first pinned ones have one format each
+
+
+@lru_cache(maxsize=64)
+def outcome(
+    subject: Subject, tokens: int, items: int, dtype: str
+) -> float | Violation | SubjectError:
+    """The share of the budget that long rows use, or what is wrong with them."""
+    case, truth = long_rows(subject, tokens, items, dtype)
+    what = f"among {tokens} keys in {dtype} a context of"
+    expected, allowed = truth.rows.output, truth.allowed(dtype)
+    try:
+        return near(what, case.output, expected, allowed, "batch token column")
+    except (Violation, SubjectError) as error:
+        return error
+
+
+def answered(case: Case, lengths: Mapping[int, int]) -> dict[int, float | Violation | SubjectError]:
+    """The outcome by length. What has no context_length may refuse more tokens than it was made for."""
+    found = {
+        tokens: outcome(case.subject, tokens, items, case.dtype)
+        for tokens, items in lengths.items()
+    }
+    if case.subject.has("context-length"):
+        return found
+    return {n: share for n, share in found.items() if not isinstance(share, SubjectError)}
+
+
+def taken(lengths: Mapping[int, int]) -> Condition:
+    """Rows of one of these lengths that the subject does not refuse."""
+    words = f"rows of {', '.join(map(str, lengths))} keys, as far as the subject takes so many"
+    return Condition(words, lambda case: bool(answered(case, lengths)))
+
+
+def largest_share(case: Case, lengths: Mapping[int, int]) -> float:
+    """Of the budgets of all lengths; what was wrong is raised."""
+    shares = []
+    for found in answered(case, lengths).values():
+        if isinstance(found, Exception):
+            raise found
+        shares.append(found)
+    return max(shares, default=0.0)
+
+
+@clause(
+    "rows/up-to-130-keys",
+    Level.MUST,
+    "Rows of 33, 65 and 130 keys are the formula's, whichever key dominates them.",
+    needs={"projections"},
+    counts=taken(SHORT),
+    after=("oracle/output-within-bound",),
+    examples=FORMATS,
+)
+def up_to_130_keys(case: Case) -> float:
+    """One key more than a tile of 32 or 64, two more than one of 128. A quarter of the rows has the
+    key at its own place far above all others, a quarter any other, with every score far below zero;
+    a quarter is mild, and a quarter scores all keys alike. A sum that is raised by a factor with
+    every tile, a running maximum that a hidden tile leaves at zero, a last tile that is left out and
+    a mask that ends too soon are wrong in one of them. In short formats the sum of many like terms
+    may be off by as much as itself; there the rows that one key dominates, and what is hidden,
+    still tell.
+    """
+    return largest_share(case, SHORT)
+
+
+@clause(
+    "rows/up-to-1025-keys",
+    Level.MUST,
+    "Rows of 257 and 1025 keys are the formula's, whichever key dominates them.",
+    needs={"projections"},
+    counts=taken(LONG),
+    after=("rows/up-to-130-keys",),
+    examples=FORMATS,
+    since="ci",
+)
+def up_to_1025_keys(case: Case) -> float:
+    """Masks of 256, 512 or 1024 keys, blocks of as many, and integers of eight bits end below."""
+    return largest_share(case, LONG)
+
+
+@clause(
+    "rows/up-to-4097-keys",
+    Level.MUST,
+    "Rows of 4097 keys are the formula's, whichever key dominates them.",
+    needs={"projections"},
+    counts=taken(LONGEST),
+    after=("rows/up-to-1025-keys",),
+    examples=FORMATS,
+    since="thorough",
+)
+def up_to_4097_keys(case: Case) -> float:
+    """Masks of 2048 or 4096 keys end below, and a float16 that counts tokens."""
+    return largest_share(case, LONGEST)
