@@ -11,8 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from properties import bounds, oracle, probing
+from properties import bounds, interrupts, oracle, probing
 from properties.bounds import Budget, GradientBudget
+from properties.doing import doing
 from properties.dtypes import Array
 from properties.errors import SubjectError
 from properties.instance import Instance, describe
@@ -69,10 +70,12 @@ class Case:
         config, batched = self.config(dropout=dropout), self.subject.has("batched")
         self.subject.limits.require_head_dim(self.sizes.head_dim)
         try:
-            module = self.subject.build(config, self.weights)
+            with doing("in construction"):
+                module = self.subject.build(config, self.weights)
         except SubjectError:
             raise
-        except (Exception, SystemExit) as error:  # whatever it is, it is the subject's
+        except BaseException as error:  # whatever it is, it is the subject's
+            interrupts.subjects_own(error)
             raise SubjectError(f"construction raised {describe(error)}") from error
         module = self.subject.limits.attach(module, config.sizes.context_length, batched)
         return Instance(module, self.dtype, batched=batched)

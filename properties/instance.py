@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from properties import interrupts
+from properties.doing import doing
 from properties.dtypes import Array
 from properties.errors import OutsideError, SubjectError
 
@@ -59,9 +61,10 @@ class Instance:
         """What the module raises on x (any shape), type and text; None if it returns."""
         self.module.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), doing("in forward"):
                 self.module(self.tensor(x))
-        except Exception as error:  # being refused is what is asked for
+        except BaseException as error:  # being refused is what is asked for
+            interrupts.subjects_own(error)
             return f"{type(error).__name__}: {error}"
         return None
 
@@ -85,10 +88,12 @@ class Instance:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The module's own output for a tensor, checked to be one floating-point tensor."""
         try:
-            result = self.module(x)
+            with doing("in forward"):
+                result = self.module(x)
         except OutsideError:
             raise
-        except (Exception, SystemExit) as error:  # whatever it is, it is the subject's
+        except BaseException as error:  # whatever it is, it is the subject's
+            interrupts.subjects_own(error)
             shape = "x".join(map(str, x.shape))
             raise SubjectError(f"forward raised {describe(error)} on an input {shape}") from error
         if not isinstance(result, torch.Tensor):
@@ -120,8 +125,10 @@ def to_array(tensor: torch.Tensor) -> Array:
 def go_back(output: torch.Tensor, upstream: torch.Tensor) -> None:
     """output.backward(upstream); what it raises is the subject's."""
     try:
-        output.backward(upstream)
-    except Exception as error:  # whatever it is, it is the subject's
+        with doing("in backward"):
+            output.backward(upstream)
+    except BaseException as error:  # whatever it is, it is the subject's
+        interrupts.subjects_own(error)
         raise SubjectError(f"backward raised {describe(error)}") from error
 
 

@@ -1,19 +1,14 @@
-"""Run a target in a process of its own, and survive what it does to it."""
+"""A target asked in a process of its own, which is started again whenever the subject ends it."""
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 from properties.errors import QuestionError
+from properties.process import GRACE, Loss, Lost, Process
 from properties.result import Report
 
 Progress = Callable[[str, str, int, int], None]  # subject, phase or clause, cases done, in all
@@ -21,8 +16,121 @@ PATIENCE = 3  # lost processes after which a subject's remaining clauses are not
 
 
 @dataclass
+class Isolated:
+    """A target behind the wall of a process.
+
+    timeout: seconds without a sign of life after which the process is ended; only: ids and areas
+    that will be asked; clauses: those that concern each subject, by its name; refused: why a subject
+    cannot be asked, by name.
+    """
+
+    target: str
+    family: str | None = None
+    timeout: float = 60.0
+    only: list[str] | None = None
+    progress: Progress = lambda subject, phase, done, total: None
+    clauses: dict[str, list[str]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    process: Process | None = None
+    subject: str = ""  # what is being found or checked
+    phase: str = ""
+
+    def __enter__(self) -> Isolated:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close(GRACE if error is None else 0.0)
+
+    def close(self, grace: float = GRACE) -> None:
+        """End the process, if there is one."""
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.close(grace)
+
+    def survey(self) -> None:
+        """Find the subjects; QuestionError where family or clauses are none."""
+        lost: dict[str, str] = {}
+        while True:
+            self.subject = ""
+            options = {"family": self.family, "only": self.only, "lost": lost}
+            try:
+                for event in self.ask("survey", target=self.target, **options):
+                    self.clauses, self.refused = event["clauses"], event["refused"]
+                return
+            except Lost as error:
+                name = self.subject or self.target
+                message = sentence(name, error.loss, "nothing was checked")
+                if not self.subject or name in lost:
+                    self.clauses, self.refused = {}, {**lost, name: message}
+                    return
+                lost[name] = message
+
+    def run(self, name: str, options: dict[str, Any]) -> Report:
+        """The report on one of the subjects; QuestionError where it cannot be asked."""
+        lost: dict[str, str] = {}
+        while True:
+            if self.process is None:
+                self.survey()
+            if name not in self.clauses:
+                raise QuestionError(
+                    self.refused.get(name) or self.refused.get(self.target) or f"{name} is gone"
+                )
+            self.subject, self.phase = name, ""
+            try:
+                (found,) = self.ask("run", name=name, lost=lost, options=options)
+                return Report.from_dict(found["report"])
+            except Lost as error:
+                if "/" not in self.phase or self.phase in lost:
+                    raise QuestionError(sentence(name, error.loss, "no verdict")) from error
+                lost[self.phase] = (
+                    f"{error.loss}; the process was ended. {error.loss.advice}".strip()
+                )
+                give_up(lost, options)
+
+    def ask(self, command: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """The answer to a command, without the signs of life on the way."""
+        if self.process is None:
+            self.process = Process(self.timeout)
+        question = ""
+        try:
+            for event in self.process.ask(command, **arguments):
+                match event:
+                    case {"event": "step", "phase": phase, "done": done, "total": total}:
+                        self.phase = phase
+                        self.progress(self.subject or self.target, phase, done, total)
+                    case {"event": "finding", "name": name}:
+                        self.subject = name
+                    case {"event": "question", "message": message}:
+                        question = message
+                    case _:
+                        yield event
+        except Lost:
+            self.close(0.0)
+            raise
+        if question:
+            raise QuestionError(question)
+
+
+def sentence(name: str, loss: Loss, outcome: str) -> str:
+    """What became of a subject, for people."""
+    return f"{name} {loss}; {outcome}. {loss.advice}".strip()
+
+
+def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
+    """After some losses the clauses that remain are not asked any more."""
+    from properties.runner import asked
+
+    clauses = [clause.id for clause in asked(options["profile"], options["only"])]
+    if sum(clause in lost for clause in clauses) == PATIENCE:
+        for clause in clauses:
+            lost.setdefault(clause, f"not asked: the process was lost {PATIENCE} times before")
+
+
+@dataclass
 class Request:
-    """What the worker is asked for."""
+    """What is asked of every subject of a target, and what has come of it so far."""
 
     target: str
     family: str | None
@@ -33,125 +141,25 @@ class Request:
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
-    done: int = 0  # subjects that are reported or refused
-    lost: dict[str, str] = field(default_factory=dict)
-    phase: str = "starting"
 
 
 def run_isolated(request: Request) -> list[Report]:
-    """The reports on every subject of the target; raises `QuestionError` where there is none."""
-    while not request.names or request.done < len(request.names):
-        lost = one_process(request) or "ended the process"
-        if request.names and request.done == len(request.names):
-            break  # how a process ends that has said all is of no interest
-        if "/" not in request.phase:
-            raise QuestionError(
-                f"{request.target} {lost} while {request.phase}; nothing was checked"
-            )
-        request.lost[request.phase] = f"{lost} here; the process was ended"
-        from properties.spec import select
+    """The reports on the subjects of the target; `request.refused` says of the others why not.
 
-        asked = select(request.options["only"])
-        if sum(clause.id in request.lost for clause in asked) == PATIENCE:
-            for clause in asked:
-                request.lost.setdefault(
-                    clause.id, f"not asked: the process was lost {PATIENCE} times before"
-                )
+    Raises `QuestionError` for options that no subject can be asked with.
+    """
+    only = request.options["only"]
+    with Isolated(
+        request.target, request.family, request.timeout, only, request.progress
+    ) as isolated:
+        isolated.survey()
+        request.names, request.refused = list(isolated.clauses), dict(isolated.refused)
+        for name in request.names:
+            try:
+                report = isolated.run(name, request.options)
+            except QuestionError as error:
+                request.refused[name] = str(error)
+            else:
+                request.reports.append(report)
+                request.arrived(report)
     return request.reports
-
-
-def one_process(request: Request) -> str | None:
-    """Follow one worker to its end; None if it ended in order, else how it was lost."""
-    message = {
-        "target": request.target,
-        "family": request.family,
-        "options": request.options,
-        "first": request.done,
-        "lost": request.lost,
-    }
-    return follow("properties.worker", message, request.timeout, lambda event: take(request, event))
-
-
-def follow(
-    program: str, message: dict[str, Any], timeout: float, take: Callable[[dict[str, Any]], None]
-) -> str | None:
-    """Run a module as a process and take its events; None if it ended in order, else how not."""
-    read, write = os.pipe()
-    # -P: a file of the user's that is called properties.py must not come before this package.
-    command = [sys.executable, "-P", "-m", program, str(write), json.dumps(message)]
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command, pass_fds=[write], stdin=subprocess.DEVNULL, stderr=errors, env=environment()
-        )
-        os.close(write)
-        try:
-            for line in lines(read, timeout):
-                take(json.loads(line))
-        except TimeoutError:
-            return f"did not return within {timeout:g} s"
-        finally:
-            os.close(read)
-            finish(process)
-        if process.returncode:
-            errors.seek(0)
-            return death(process.returncode, errors.read().decode(errors="replace"))
-    return None
-
-
-def environment() -> dict[str, str]:
-    """The environment here, with the import path, so that the worker finds the same packages."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**os.environ, "PYTHONPATH": path}
-
-
-def take(request: Request, event: dict[str, Any]) -> None:
-    """Note what the worker says."""
-    match event:
-        case {"event": "step", "phase": phase, "done": done, "total": total}:
-            request.phase = phase
-            name = request.names[request.done] if request.names else request.target
-            request.progress(name, phase, done, total)
-        case {"event": "subjects", "names": names, "refused": refused}:
-            request.names, request.refused = names, {**refused, **request.refused}
-        case {"event": "report", "report": report}:
-            request.reports.append(Report.from_dict(report))
-            request.done, request.lost = request.done + 1, {}
-            request.arrived(request.reports[-1])
-        case {"event": "refused", "name": name, "message": message}:
-            request.refused[name] = message
-            request.done, request.lost = request.done + 1, {}
-        case {"event": "question", "message": message}:
-            raise QuestionError(message)
-
-
-def lines(descriptor: int, timeout: float) -> Iterator[bytes]:
-    """The lines that arrive, until the other end closes; silence for `timeout` s is an error."""
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        while True:
-            if not selector.select(timeout):
-                raise TimeoutError
-            block = os.read(descriptor, 65536)
-            if not block:
-                return
-            *complete, pending = (pending + block).split(b"\n")
-            yield from complete
-
-
-def finish(process: subprocess.Popen[bytes]) -> None:
-    """End the worker if it has not ended by itself."""
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def death(code: int, errors: str) -> str:
-    """How a process ended that was not meant to."""
-    last = errors.strip().splitlines()[-1:] or [""]
-    text = f" ({last[0][:200]})" if last[0] else ""
-    if code < 0:
-        return f"killed the process by {signal.Signals(-code).name}{text}"
-    return f"ended the process with exit code {code}{text}"

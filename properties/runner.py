@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
-from properties import chance, probing
+from properties import chance, interrupts, probing
 from properties.assertions import Violation
 from properties.case import Case
 from properties.diagnosis import behaves_like
@@ -152,7 +152,7 @@ class Run:
         """Check everything and report it."""
         start = time.perf_counter()
         printed = StringIO()
-        with quiet_and_repeatable(), redirect_stdout(printed):
+        with interrupts.watched(), quiet_and_repeatable(), redirect_stdout(printed):
             self.listen("shape/output-shape", 0, 0)
             self.inside, limitations = (self.subject, []) if self.lost else explore(self.subject)
             tallies = self.tallies()
@@ -440,6 +440,9 @@ def judge(clause: Clause, case: Case) -> Outcome:
     except Exception as error:  # ours: the verdict is that there is none
         text = f"the check itself failed: {type(error).__name__}: {error}"
         return Outcome(Status.ERROR, message=text)
+    except BaseException as error:  # no clause raises such: it is the subject's
+        interrupts.subjects_own(error)
+        return Outcome(Status.FAIL, message=f"expected an output for a valid input; {error!r}")
 
 
 def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:

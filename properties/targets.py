@@ -16,14 +16,16 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from properties import interrupts
 from properties.adapters import families, messages, notebook, recognise, subject_for, trials
+from properties.doing import doing
 from properties.errors import QuestionError
 from properties.source import source_of
 from properties.subject import CAPABILITIES, FAMILIES, Subject
@@ -70,30 +72,48 @@ def find_one(target: Any, family: str | None = None) -> Subject:
     return subjects[0]
 
 
-def survey(target: Any, family: str | None = None) -> Survey:
+def survey(
+    target: Any,
+    family: str | None = None,
+    lost: Mapping[str, str] | None = None,
+    listen: Callable[[str], None] = lambda name: None,
+) -> Survey:
     """Like `find`, but with what cannot be asked beside what can, where a target holds several.
+
+    lost: subjects that are passed over, by name, and why; listen: told the name of each before it is
+    tried.
 
     Raises QuestionError where the target itself cannot be found.
     """
     families.validate(family)
-    with trials.one_thread():
-        return surveyed(target, family)
+    with trials.one_thread(), interrupts.watched():
+        return surveyed(target, family, lost or {}, listen)
 
 
-def surveyed(target: Any, family: str | None) -> Survey:
+def surveyed(
+    target: Any, family: str | None, lost: Mapping[str, str], listen: Callable[[str], None]
+) -> Survey:
     """See `survey`."""
+
+    def one(target: Any, name: str, chosen: bool = True) -> Survey:
+        """The survey of a single object, unless it has been lost before."""
+        if name in lost:
+            return Survey(refused={name: QuestionError(lost[name])})
+        listen(name)
+        return understood(target, name, family, chosen)
+
     if not isinstance(target, str):
-        return one(target, name_of(target), family)
+        return one(target, name_of(target))
     source, name = split(target)
     module = load(source)
     if name:
-        return one(lookup(module, source, name), f"{source}:{name}", family)
+        return one(lookup(module, source, name), f"{source}:{name}")
     classes, skipped = attention_classes(module)
     if not classes:
         raise nothing_found(module, source, skipped)
     result = Survey()
     for found in classes:
-        each = one(found, f"{source}:{found.__name__}", family, chosen=False)
+        each = one(found, f"{source}:{found.__name__}", chosen=False)
         result.subjects += each.subjects
         result.refused |= each.refused
     if skipped and result.subjects:
@@ -103,7 +123,7 @@ def surveyed(target: Any, family: str | None) -> Survey:
     return result
 
 
-def one(target: Any, name: str, family: str | None, chosen: bool = True) -> Survey:
+def understood(target: Any, name: str, family: str | None, chosen: bool) -> Survey:
     """The survey of a single object; chosen: it was named, so it may be asked to be attention."""
     try:
         if chosen:
@@ -136,8 +156,10 @@ def as_subject(target: Any, family: str | None) -> Subject:
 def instantiate(adapter: type[Subject]) -> Subject:
     """An adapter of one's own, constructed; QuestionError if that raises."""
     try:
-        return adapter()
-    except (Exception, SystemExit) as error:
+        with doing(f"while constructing {adapter.__name__}"):
+            return adapter()
+    except BaseException as error:
+        interrupts.subjects_own(error)
         raise messages.refusal(
             f"{adapter.__name__}() raised {messages.described(error)}.",
             "a Subject class that is constructed without arguments and defines build",
@@ -220,9 +242,10 @@ def split(target: str) -> tuple[str, str]:
 def load(source: str) -> ModuleType:
     """The module, file or notebook; QuestionError if it does not exist or does not import."""
     path = Path(source)
-    if source.endswith(FILES) or path.is_file() or "/" in source or os.sep in source:
-        return load_file(path)
-    return load_package(source)
+    with doing(f"while importing {source}"):
+        if source.endswith(FILES) or path.is_file() or "/" in source or os.sep in source:
+            return load_file(path)
+        return load_package(source)
 
 
 def load_file(path: Path) -> ModuleType:
@@ -270,7 +293,8 @@ def load_script(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.subjects_own(error)
         raise import_failed(str(path), error) from error
     return module
 
@@ -296,7 +320,8 @@ def load_package(source: str) -> ModuleType:
         if error.name and (source == error.name or source.startswith(f"{error.name}.")):
             raise no_module(source, error.name) from error
         raise import_failed(source, error) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.subjects_own(error)
         raise import_failed(source, error) from error
 
 

@@ -1,86 +1,171 @@
 """The process in which a target from the command line is imported and run.
 
-It may hang or die without taking the report along. It writes one JSON event a line to the
-descriptor named by its first argument; the request is its second.
+It may hang or die without taking the report along. Commands come as one JSON object a line on the
+descriptor named by its first argument; answers go as JSON events, a line each, to that named by the
+second. At the start of the third it notes what it does with the subject.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
+import traceback
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
-from typing import Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
+from properties import doing, interrupts
 from properties.errors import QuestionError
+from properties.process import GRACE, PHRASE, end_group
+
+if TYPE_CHECKING:
+    from properties.case import Case
+    from properties.subject import Subject
 
 QUIET_SECONDS = 0.05  # steps closer together than this are not worth a line each
+ALIVE_SECONDS = 1.0  # of work with the subject after which another sign of life is given
+FORK_ADVICE = (
+    "A copy of the process would go on with the check; start others by `subprocess`, or by the "
+    "start method spawn of `multiprocessing`."
+)
 
 
 class Wire:
     """Events for the parent process."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.stream = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
-        self.last: tuple[float, str] = (0.0, "")
+    def __init__(self, events: int, phrase: int) -> None:
+        for descriptor in (events, phrase):
+            os.set_inheritable(descriptor, False)  # nor for what the subject starts
+        self.stream = os.fdopen(events, "w", encoding="utf-8", buffering=1)
+        self.phrase, self.process = phrase, os.getpid()
+        self.step_told: tuple[str, int, int] = ("", 0, 0)
+        self.last = 0.0
 
     def send(self, event: str, **content: Any) -> None:
         """One event, at once."""
+        self.require_original()
         self.stream.write(json.dumps({"event": event, **content}) + "\n")
+        self.last = time.monotonic()
 
     def step(self, phase: str, done: int, total: int) -> None:
         """What is being done now. The parent must know the clause before the subject can hang."""
-        now = time.monotonic()
-        if phase != self.last[1] or now - self.last[0] > QUIET_SECONDS:
-            self.last = (now, phase)
+        if phase != self.step_told[0] or time.monotonic() - self.last > QUIET_SECONDS:
+            self.step_told = (phase, done, total)
             self.send("step", phase=phase, done=done, total=total)
+
+    def note(self, phrase: str) -> None:
+        """What is done with the subject: thousands of times in a run, so not as an event."""
+        self.require_original()
+        os.pwrite(self.phrase, phrase.encode()[:PHRASE].ljust(PHRASE), 0)
+        if time.monotonic() - self.last > ALIVE_SECONDS:
+            self.step(*self.step_told)
+
+    def refuse_fork(self) -> None:
+        """End the process before Python forks it."""
+        self.send("lost", how="called os.fork", advice=FORK_ADVICE)
+        os._exit(1)
+
+    def require_original(self) -> None:
+        """End a copy of the process that compiled code has made."""
+        if os.getpid() != self.process:
+            os._exit(1)
+
+
+class Work:
+    """What is known of the target between two commands."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.subjects: dict[str, Subject] = {}
+        self.examples: dict[str, list[Case]] = {}
+
+    def survey(
+        self, target: str, family: str | None, only: list[str] | None, lost: dict[str, str]
+    ) -> None:
+        """Find the subjects. lost: those that ended a process before, which are passed over."""
+        from properties.adapters import families
+        from properties.spec import clauses, select
+        from properties.targets import survey
+
+        families.validate(family)
+        select(only)
+        self.wire.step("importing", 0, 0)
+        try:
+            found = survey(target, family, lost, lambda name: self.wire.send("finding", name=name))
+        except QuestionError as error:
+            self.wire.send("subjects", clauses={}, refused={target: str(error)})
+            return
+        self.subjects = {subject.name: subject for subject in found.subjects}
+        asked = {
+            name: [clause.id for clause in clauses().values() if clause.concerns(subject)]
+            for name, subject in self.subjects.items()
+        }
+        refused = {name: str(error) for name, error in found.refused.items()}
+        self.wire.send("subjects", clauses=asked, refused=refused)
+
+    def run(self, name: str, lost: Mapping[str, str], options: dict[str, Any]) -> None:
+        """Check one of the subjects; its examples are kept for the next time."""
+        from properties.runner import run
+
+        drawn = self.examples.setdefault(
+            json.dumps([name, options["profile"], options["seed"]]), []
+        )
+        report = run(
+            self.subjects[name], listen=self.wire.step, lost=lost, examples=drawn, **options
+        )
+        self.wire.send("report", report=report.to_dict())
+
+    def compare(self, **request: Any) -> None:
+        """Compare two targets."""
+        from properties.refactor.compare import compare
+
+        self.wire.step("importing", 0, 0)
+        try:
+            found = compare(**request, listen=self.wire.step)
+        except QuestionError:
+            raise
+        except Exception as error:  # ours: the answer is that there is none
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            text = f"{type(error).__name__}: {error} at {place.filename}:{place.lineno}"
+            raise QuestionError(f"the comparison itself failed: {text}") from error
+        self.wire.send("comparison", comparison=found.to_dict())
 
 
 def main() -> None:
-    """Find the subjects, run each, and send what was found."""
-    wire = Wire(int(sys.argv[1]))
-    request = json.loads(sys.argv[2])
-    silence_standard_output()
-    wire.step("importing", 0, 0)
-    try:
-        work(wire, request)
-    except QuestionError as error:
-        wire.send("question", message=str(error))
+    """Answer one command after the other, until the parent has no more."""
+    commands, events, phrase = map(int, sys.argv[1:])
+    wire = Wire(events, phrase)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    os.register_at_fork(before=wire.refuse_fork)
+    doing.listen(wire.note)
+    received: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=receive, args=(commands, received.put), daemon=True).start()
+    work = Work(wire)
+    while line := received.get():
+        message = json.loads(line)
+        with redirect_stdout(StringIO()), interrupts.watched():
+            try:
+                getattr(work, message.pop("command"))(**message)
+            except QuestionError as error:
+                wire.send("question", message=str(error))
+        wire.send("done")
 
 
-def work(wire: Wire, request: dict[str, Any]) -> None:
-    """The request: target, family, options, and the first subject that is not reported yet."""
-    from properties.runner import run
-    from properties.spec import select
-    from properties.targets import survey
-
-    select(request["options"]["only"])
-    with redirect_stdout(StringIO()):
-        found = survey(request["target"], request["family"])
-    subjects = found.subjects
-    refused = {name: str(error) for name, error in found.refused.items()}
-    if not subjects:
-        raise QuestionError("\n\n".join(refused.values()))
-    wire.send("subjects", names=[subject.name for subject in subjects], refused=refused)
-    first = request["first"]
-    for number, subject in enumerate(subjects[first:], start=first):
-        lost = request["lost"] if number == first else {}
-        try:
-            report = run(subject, listen=wire.step, lost=lost, **request["options"])
-        except QuestionError as error:
-            wire.send("refused", name=subject.name, message=str(error))
-        else:
-            wire.send("report", report=report.to_dict())
-
-
-def silence_standard_output() -> None:
-    """What the subject's compiled code writes must not run into the report."""
-    sys.stdout.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+def receive(descriptor: int, take: Callable[[bytes], None]) -> None:
+    """Take commands; once the parent is gone end this process, if need be by force."""
+    os.set_inheritable(descriptor, False)
+    with os.fdopen(descriptor, "rb") as stream:
+        for line in stream:
+            take(line)
+    take(b"")
+    time.sleep(GRACE)
+    end_group(os.getpgrp())
 
 
 if __name__ == "__main__":

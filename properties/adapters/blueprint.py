@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from properties import interrupts
 from properties.adapters import messages
 from properties.adapters.arguments import Arguments
+from properties.doing import doing
 from properties.errors import QuestionError, SubjectError
 from properties.instance import seed_generators
 from properties.subject import Config, Sizes
@@ -44,7 +46,9 @@ class Blueprint:
         config = replace(config, bias=config.bias or self.biased)
         with torch.random.fork_rng(devices=[]):
             seed_generators(config.seed)
-            module = self.target(**self.arguments.values(config, family))
+            given = self.arguments.values(config, family)
+            with doing(f"while constructing {self.owner}"):
+                module = self.target(**given)
         if isinstance(module, nn.Module):
             return module
         raise SubjectError(
@@ -57,7 +61,8 @@ class Blueprint:
             return self.construct(config, family)
         except SubjectError as error:
             raise self.refuse(f"{error}.") from error
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            interrupts.subjects_own(error)
             call = self.call(config, family)
             raise self.refuse(f"{call} raised {messages.described(error)}.") from error
 

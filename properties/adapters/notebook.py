@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from properties import interrupts
+
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 MAGIC = re.compile(r"^\s*([%!?]|[\w, ]+=\s*[%!])|\?\s*$")
 PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%memit")
@@ -140,7 +142,8 @@ def run(node: ast.stmt, module: ModuleType, number: int, flags: int) -> None:
         tree = ast.Module([node], [])
         code = compile(tree, str(module.__file__), "exec", flags=flags, dont_inherit=True)
         exec(code, vars(module))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.subjects_own(error)
         what = f"class {node.name}" if isinstance(node, ast.ClassDef) else ast.unparse(node)
         note(module, number, f"`{what.splitlines()[0]}` failed", error)
 

@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from properties import interrupts
 from properties.adapters import messages
+from properties.doing import doing
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +36,10 @@ def run(module: nn.Module, x: Tensor) -> Trial:
     with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            output = module.eval()(x)
-        except (Exception, SystemExit) as error:
+            with doing("in a trial of forward"):
+                output = module.eval()(x)
+        except BaseException as error:
+            interrupts.subjects_own(error)
             return Trial(failure=messages.described(error))
     if isinstance(output, Tensor) and output.ndim > 0:
         return Trial(output)

@@ -1,18 +1,12 @@
-"""Compare two targets in a process of its own, and survive what they do to it.
-
-Run as a program, this is that process: it takes the descriptor for its events and the request.
-"""
+"""Compare two targets in a process of its own, and survive what they do to it."""
 
 from __future__ import annotations
 
-import json
-import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from properties.errors import QuestionError
-from properties.isolation import follow
+from properties.process import GRACE, Lost, Process
 from properties.refactor.outcome import Comparison
 
 Progress = Callable[[str, int, int], None]  # what is compared, examples done, in all
@@ -27,49 +21,37 @@ def compare_isolated(
     """
     lost: dict[str, str] = {}
     while True:
-        events: dict[str, Any] = {"phase": "starting"}
+        phase = ""
 
-        def take(event: dict[str, Any], events: dict[str, Any] = events) -> None:
-            if event["event"] == "step":
-                events["phase"] = event["phase"]
-                progress(event["phase"], event["done"], event["total"])
-            else:
-                events[event["event"]] = event
+        def listen(now: str, done: int, total: int) -> None:
+            nonlocal phase
+            phase = now
+            progress(now, done, total)
 
-        how = follow(__name__, {**request, "lost": lost}, timeout, take)
-        if "question" in events:
-            raise QuestionError(events["question"]["message"])
-        if "comparison" in events:  # how the process ended afterwards is of no interest
-            return Comparison.from_dict(events["comparison"]["comparison"])
-        phase = events["phase"]
-        if phase in ("starting", "importing", *lost) or phase.endswith("drawing"):
-            raise QuestionError(
-                f"{request['old']} or {request['new']} {how} while {phase}; nothing was compared."
-            )
-        lost[phase] = f"{how or 'ended the process'}; nothing came of it"
+        try:
+            return compared({**request, "lost": lost}, timeout, listen)
+        except Lost as error:
+            loss = error.loss
+            if phase in ("", *lost) or phase.endswith("drawing"):
+                sides = f"{request['old']} or {request['new']}"
+                message = f"{sides} {loss}; nothing was compared. {loss.advice}"
+                raise QuestionError(message.strip()) from error
+            lost[phase] = f"{loss}; nothing came of it"
 
 
-def main() -> None:
-    """Compare, and send what was found."""
-    from properties.worker import Wire, silence_standard_output
-
-    wire = Wire(int(sys.argv[1]))
-    request = json.loads(sys.argv[2])
-    silence_standard_output()
-    wire.step("importing", 0, 0)
+def compared(request: dict[str, Any], timeout: float, listen: Progress) -> Comparison:
+    """The comparison from one process; raises `Lost`."""
+    process, grace = Process(timeout), 0.0
     try:
-        from properties.refactor.compare import compare
-
-        found = compare(**request, listen=wire.step)
-    except QuestionError as error:
-        wire.send("question", message=str(error))
-    except Exception as error:  # ours: the answer is that there is none
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} at {place.filename}:{place.lineno}"
-        wire.send("question", message=f"the comparison itself failed: {text}")
-    else:
-        wire.send("comparison", comparison=found.to_dict())
-
-
-if __name__ == "__main__":
-    main()
+        for event in process.ask("compare", **request):
+            match event:
+                case {"event": "step", "phase": phase, "done": done, "total": total}:
+                    listen(phase, done, total)
+                case {"event": "question", "message": message}:
+                    raise QuestionError(message)
+                case {"event": "comparison", "comparison": found}:
+                    grace = GRACE
+                    return Comparison.from_dict(found)
+        raise RuntimeError("the process answered nothing")
+    finally:
+        process.close(grace)

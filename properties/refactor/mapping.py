@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from properties import interrupts
 from properties.adapters.messages import listed
 from properties.case import Case
 from properties.dtypes import Array
@@ -156,7 +157,8 @@ def shapes(subject: Subject, case: Case) -> dict[str, tuple[int, ...]]:
     try:
         module = subject.build(case.config(), weights)
         return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.subjects_own(error)
         raise QuestionError(f"{subject.name} cannot be built: {error}") from error
 
 
