@@ -139,13 +139,17 @@ def gradient_of(leaf: torch.Tensor) -> Array:
 
 def describe(error: BaseException) -> str:
     """Type, text and the place in the subject's own file, on one line."""
+    text = " ".join(str(error).split()) or "without a message"
+    return f"{type(error).__name__}: {text[:300]}{place(error)}"
+
+
+def place(error: BaseException) -> str:
+    """' at file:line', the last line outside of torch that an error passed through, if there is one."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         f for f in frames if "/torch/" not in f.filename and "properties/instance" not in f.filename
     ]
-    place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
-    text = " ".join(str(error).split()) or "without a message"
-    return f"{type(error).__name__}: {text[:300]}{place}"
+    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def kind(value: Any) -> str:

@@ -56,6 +56,26 @@ class Result:
     probe: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One cause, and the clauses that it breaks.
+
+    kind: fault, domain (what the subject cannot take), unguarded, edge, or advice (of SHOULD clauses);
+    clauses: the most telling first, whose result has the message, the pictures and the script;
+    likely: clauses whose failure is likely the same; name: what the subject behaves like, or cannot
+    take, "" where that is not known; look: where to look for it.
+    """
+
+    kind: str
+    level: str
+    clauses: list[str]
+    likely: list[str] = field(default_factory=list)
+    name: str = ""
+    look: str = ""
+    message: str = ""
+    counterexample: dict[str, Any] | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Report:
     """Every clause's verdict on one subject, and what is needed to run it again.
@@ -65,7 +85,7 @@ class Report:
     options: further words of the command line that are needed to ask the same again; unasked: the
     arguments that kept their defaults, each with what it means; false_alarm: a bound on the
     probability that a law about chance failed though it holds; strict: whether input that is not
-    refused, and edges, decide as well.
+    refused, and edges, decide as well; findings: what failed, by cause, what decides first.
     """
 
     subject: str
@@ -87,6 +107,7 @@ class Report:
     unasked: dict[str, str] = field(default_factory=dict)
     false_alarm: float = 0.0
     strict: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
     @classmethod
     def refused(cls, subject: str, profile: str, seed: int, reason: str) -> Report:
@@ -191,7 +212,8 @@ class Report:
         """The report that `to_dict` wrote."""
         data = {k: v for k, v in data.items() if k not in DERIVED}
         results = [Result(**{**r, "status": Status(r["status"])}) for r in data.pop("results")]
-        return cls(results=results, **data)
+        findings = [Finding(**finding) for finding in data.pop("findings", [])]
+        return cls(results=results, findings=findings, **data)
 
 
 def read_case(data: Mapping[str, Any], subject: Subject) -> Case:

@@ -28,12 +28,14 @@ from properties import chance, interrupts, probing
 from properties.assertions import Violation
 from properties.case import Case
 from properties.diagnosis import behaves_like
+from properties.diagnosis.standin import explains
 from properties.domain import Limitation, explore
 from properties.errors import DisputeError, OutsideError, QuestionError, SubjectError
 from properties.evidence import evidence
+from properties.findings import Group, groups, origin
 from properties.profiles import Profile, profile_named
 from properties.reduction import reduce_case
-from properties.result import Report, Result, Status, describe_case
+from properties.result import Finding, Report, Result, Status, describe_case
 from properties.spec import Clause, select
 from properties.strategies import cases, pinned_cases
 from properties.subject import Subject
@@ -61,7 +63,8 @@ class Tally:
     waivers: list[Waiver] = field(default_factory=list)  # whose counterexample still fails
     outlived: list[Waiver] = field(default_factory=list)  # whose counterexample holds now
     excused: list[Case] = field(default_factory=list)  # passed over for the sake of a waiver
-    limitation: Limitation | None = None  # what the subject cannot take, for which the clause fails
+    limitations: list[str] = field(default_factory=list)  # what the subject cannot take, in words
+    raised: str = ""  # what the subject raised, and on which line of it
     outside: int = 0  # examples that the subject cannot take
 
     @property
@@ -102,7 +105,7 @@ class Tally:
     @property
     def broken(self) -> bool:
         """Whether what depends on the clause cannot be asked; inside its limits a subject can be."""
-        return self.limitation is None and self.status in (
+        return not self.limitations and self.status in (
             Status.FAIL,
             Status.BLOCKED,
             Status.ERROR,
@@ -145,6 +148,7 @@ class Run:
     examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
     scripts: bool = False
     options: list[str] = field(default_factory=list)  # of the command line, besides those above
+    findings: list[Finding] = field(default_factory=list)
     inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
 
@@ -159,6 +163,7 @@ class Run:
             self.limit(tallies, limitations)
             self.go(tallies)
             self.explain(tallies)
+            self.gather(tallies)
             if self.scripts:
                 self.write_scripts(tallies)
         notes = [*self.inside.notes, *self.notes]
@@ -186,6 +191,7 @@ class Run:
             waivers=[w.data() for t in tallies.values() for w in (*t.waivers, *t.outlived)],
             options=[*self.subject.options, *self.options],
             strict=self.strict,
+            findings=self.findings,
         )
 
     def tallies(self) -> dict[str, Tally]:
@@ -206,13 +212,14 @@ class Run:
         """What the subject cannot take fails a clause, and hides no other one."""
         for limitation in limitations:
             tally = tallies.get(limitation.clause)
-            if tally is None or tally.limitation is not None:
-                continue
-            outcome = judge(tally.clause, limitation.witness)
-            if outcome.status is Status.FAIL:
-                tally.status, tally.message = outcome.status, outcome.message
-                tally.limitation, tally.examples = limitation, 1
-                self.reduce(tally, limitation.witness, tallies)
+            if tally is not None and not tally.limitations:
+                outcome = judge(tally.clause, limitation.witness)
+                if outcome.status is Status.FAIL:
+                    tally.limitations.append(limitation.words)
+                    self.fail(tally, outcome, limitation.witness, tallies)
+                    tally.examples = 1
+            elif tally is not None:
+                tally.limitations.append(limitation.words)
 
     def go(self, tallies: dict[str, Tally]) -> None:
         """Pass every case through the clauses still standing."""
@@ -302,12 +309,17 @@ class Run:
             tally.counted += outcome.counted
             if outcome.margin is not None:
                 tally.margin = max(tally.margin or 0.0, outcome.margin)
-        elif outcome.status is not Status.FAIL or not tally.covers(case):
+        elif outcome.status is not Status.FAIL:
             tally.status, tally.message, tally.case = outcome.status, outcome.message, case
-            tally.probe = outcome.probe
-        if tally.status is Status.FAIL:
-            self.reduce(tally, case, tallies)
+        elif not tally.covers(case):
+            self.fail(tally, outcome, case, tallies)
         tally.seconds += time.perf_counter() - start
+
+    def fail(self, tally: Tally, outcome: Outcome, case: Case, tallies: dict[str, Tally]) -> None:
+        """Note a failure, and make its example small."""
+        tally.status, tally.message, tally.case = outcome.status, outcome.message, case
+        tally.probe, tally.raised = outcome.probe, outcome.raised
+        self.reduce(tally, case, tallies)
 
     def explain(self, tallies: Mapping[str, Tally]) -> None:
         """Give each failure its name and its pictures, unless the subject has ended a process."""
@@ -317,6 +329,24 @@ class Run:
                 with self.noting(f"{tally.clause.id} has no name and no picture"):
                     tally.behaves_like = behaves_like(tally.clause.id, tally.case)
                     tally.evidence = evidence(tally.clause.id, tally.case)
+
+    def gather(self, tallies: Mapping[str, Tally]) -> None:
+        """The failures by cause. A name stands beside the clauses that it explains, and no others."""
+        domain = [tally for tally in failed(tallies) if tally.limitations]
+        for tally in domain:
+            for words in tally.limitations:
+                self.findings.append(
+                    finding(Group("domain", [tally.clause.id], [], [words]), tallies)
+                )
+            tally.behaves_like = []
+        rest = [tally for tally in failed(tallies) if not tally.limitations]
+        with self.noting("failures were not put together"):
+            found = groups(rest, explains)
+            self.findings += [finding(group, tallies) for group in found]
+            names = {clause: group.names for group in found for clause in group.clauses}
+            for tally in rest:
+                beside = names.get(tally.clause.id, [])
+                tally.behaves_like = [name for name in tally.behaves_like if name in beside]
 
     def write_scripts(self, tallies: Mapping[str, Tally]) -> None:
         """Give each failure a script that reproduces it, unless making one has ended a process."""
@@ -341,7 +371,7 @@ class Run:
         """Make the counterexample small; what the clause depends on keeps holding on the way."""
         earlier = [tallies[id].clause for id in tally.clause.after if id in tallies]
         earlier = [clause for clause in earlier if tallies[clause.id].standing]
-        if tally.limitation is not None:
+        if tally.limitations:
             earlier = []  # inside its limits the subject is asked; this is outside
 
         def fails(candidate: Case) -> bool:
@@ -373,6 +403,7 @@ class Outcome:
     margin: float | None = None
     message: str = ""
     probe: dict[str, Any] | None = None
+    raised: str = ""
     outside: bool = False
 
 
@@ -390,6 +421,21 @@ def may_count(clause: Clause, case: Case) -> bool:
         return clause.counts.holds(case)
     except SubjectError:
         return True
+
+
+def finding(group: Group, tallies: Mapping[str, Tally]) -> Finding:
+    """A group as plain data, with the message and the example of its most telling clause."""
+    lead = tallies[group.clauses[0]]
+    return Finding(
+        kind=group.kind,
+        level=group.level,
+        clauses=group.clauses,
+        likely=group.likely,
+        name=group.name,
+        look=group.look,
+        message=lead.message,
+        counterexample=describe_case(lead.case) if lead.case else None,
+    )
 
 
 def failed(tallies: Mapping[str, Tally]) -> list[Tally]:
@@ -432,9 +478,8 @@ def judge(clause: Clause, case: Case) -> Outcome:
     except (Violation, SubjectError) as error:
         law = isinstance(error, Violation)
         message = str(error) if law else f"expected an output for a valid input; {error}"
-        return Outcome(
-            Status.FAIL, message=message, probe=probing.other_than(case.sizes, case.dtype)
-        )
+        probe = probing.other_than(case.sizes, case.dtype)
+        return Outcome(Status.FAIL, message=message, probe=probe, raised=origin(error))
     except DisputeError as error:
         return Outcome(Status.ERROR, message=f"oracle disputed: {error}")
     except Exception as error:  # ours: the verdict is that there is none

@@ -1,0 +1,148 @@
+"""One bug is one finding: failures with one cause are told together, and nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from properties import check
+from properties.case import Case
+from properties.faults import faults
+from properties.faults.plain import PlainMultiHead
+from properties.findings import Group, groups, origin
+from properties.result import Finding, Report
+from properties.runner import run
+from properties.spec import Clause, Level, clauses
+from properties.strategies import pinned_cases
+from properties.targets import find_one
+
+LEAK, SCALE = (
+    "causality/future-does-not-change-past",
+    "weights/log-odds-are-scaled-score-differences",
+)
+NAME = "scale absent; look for the divisor of the scores"
+
+
+@dataclass
+class Failed:
+    clause: Clause
+    case: Case | None = None
+    behaves_like: list[str] = field(default_factory=list)
+    raised: str = ""
+
+
+def failed(id: str, *names: str, raised: str = "") -> Failed:
+    """A clause that failed on some case."""
+    return Failed(clauses()[id], some_case(), list(names), raised)
+
+
+@lru_cache
+def some_case() -> Case:
+    """Any case."""
+    return pinned_cases(find_one(PlainMultiHead, "multihead"))[0]
+
+
+def nothing(name: str, clause: str, case: Case) -> None:
+    """A stand-in that never says anything."""
+
+
+def test_failures_that_one_name_explains_are_one_finding() -> None:
+    """Also those that were given no name themselves."""
+    found = groups([failed(LEAK, NAME), failed(SCALE)], lambda *question: True)
+    assert found == [Group("fault", [LEAK, SCALE], [], [NAME])]
+    assert (found[0].name, found[0].look) == ("scale absent", "the divisor of the scores")
+
+
+def test_what_the_name_does_not_explain_is_a_finding_of_its_own() -> None:
+    """The stand-in holds the law that the subject breaks."""
+    found = groups([failed(LEAK), failed(SCALE, NAME)], lambda name, clause, case: clause == SCALE)
+    assert [group.clauses for group in found] == [[SCALE], [LEAK]]
+    assert [group.names for group in found] == [[NAME], []]
+
+
+def test_what_nobody_can_tell_is_likely_the_same() -> None:
+    """Unknown is neither yes nor no; the failure with the name itself is explained."""
+    found = groups([failed(LEAK), failed(SCALE, NAME)], nothing)
+    assert found == [Group("fault", [SCALE], [LEAK], [NAME])]
+
+
+def test_failures_that_the_same_line_raised_are_one_finding() -> None:
+    """And those of another line another one."""
+    first, second = (f"RuntimeError at file.py:{line}" for line in (3, 9))
+    ids = ("shape/output-shape", LEAK, SCALE)
+    lines = (first, second, first)
+    found = groups([failed(id, raised=r) for id, r in zip(ids, lines, strict=True)], nothing)
+    assert [group.clauses for group in found] == [[ids[0], ids[2]], [ids[1]]]
+
+
+def test_failures_without_a_name_are_told_under_the_most_telling_one() -> None:
+    """The order of dependence says which one that is."""
+    assert groups([failed(LEAK), failed(SCALE)], nothing) == [Group("fault", [LEAK], [SCALE])]
+
+
+def test_advice_is_no_fault_and_bad_input_is_its_own_half() -> None:
+    """What MAY hold is not told."""
+    ids = ("error/wrong-rank", "error/context-of-one-token", "shape/empty-batch")
+    found = groups([*map(failed, ids), failed("causality/nan-future-stays-out")], nothing)
+    assert [(group.kind, group.clauses) for group in found] == [
+        ("advice", [ids[2]]),
+        ("unguarded", [ids[0]]),
+        ("edge", [ids[1]]),
+    ]
+
+
+def test_the_origin_of_an_error_is_the_subjects_own_line() -> None:
+    """The first cause counts; a law that does not hold has raised nothing."""
+    with pytest.raises(ValueError, match="y") as caught:
+        try:
+            raise KeyError("x")
+        except KeyError as error:
+            raise ValueError("y") from error
+    assert origin(caught.value).startswith("KeyError at ")
+    assert origin(caught.value).split(":")[0].endswith("test_findings.py")
+    assert origin(ValueError("alone")) == ""
+
+
+class Twice(PlainMultiHead):
+    """Sees two tokens of the future."""
+
+    def hidden(self, tokens: int) -> Tensor:
+        return torch.ones(tokens, tokens, dtype=torch.bool).triu(diagonal=3)
+
+
+@pytest.mark.parametrize("profile", ["quick", "ci"])
+@pytest.mark.parametrize(
+    "target",
+    ["docs/leaky.py:LeakyAttention", Twice, faults()["dropout-in-eval"].module],
+    ids=["leaky", "triu", "dropout"],
+)
+def test_one_bug_is_one_finding(target: object, profile: str) -> None:
+    """A discarded mask, a mask off by some, and dropout that is alive in eval."""
+    assert len(decisive(check(target, "multihead", profile))) == 1
+
+
+def test_a_name_stands_beside_the_clauses_that_it_explains_and_no_others() -> None:
+    """A wrong scale is no reason for a parameter too many."""
+    report = check(faults()["scale-absent"].module, "multihead", "quick")
+    named = {r.clause for r in report.results if r.behaves_like}
+    assert named == {id for finding in report.findings for id in finding.clauses if finding.name}
+
+
+def test_every_failure_is_in_one_finding_and_survives_the_document() -> None:
+    """As plain data and back."""
+    subject = find_one(faults()["scale-absent"].module, "multihead")
+    chosen = [c.id for c in clauses().values() if c.level is not Level.MAY]
+    report = run(subject, profile="quick", only=chosen)
+    told = [id for f in report.findings for id in (*f.clauses, *f.likely)]
+    assert sorted(told) == sorted(r.clause for r in report.results if r.status == "fail")
+    assert Report.from_dict(report.to_dict()).findings == report.findings
+    assert replace(report.findings[0]).counterexample
+
+
+def decisive(report: Report) -> list[Finding]:
+    """What decides against the subject."""
+    return [finding for finding in report.findings if finding.kind in ("fault", "domain")]
