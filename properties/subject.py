@@ -38,14 +38,15 @@ CAPABILITIES = {
     "unbatched": "the input may be one sequence: (T, d_in)",
     "function": "a function: it has no constructor that could refuse anything",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
+    "gradients": "the output has a gradient with respect to the input",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
 }
 
-_ONE_HEAD = frozenset({"projections", "float64"})
+_ONE_HEAD = frozenset({"projections", "float64", "gradients"})
 _CAUSAL = _ONE_HEAD | {"dropout", "context-length", "qkv-bias", "batched", "module"}
 EXPECTED = {
-    "plain": frozenset({"float64"}),
+    "plain": frozenset({"float64", "gradients"}),
     "self": _ONE_HEAD,
     "causal": _CAUSAL,
     "wrapper": _CAUSAL,
@@ -125,6 +126,7 @@ class Subject(ABC):
     family: str
     capabilities: frozenset[str] = frozenset()
     dtypes: tuple[str, ...] = ("float64", "float32")
+    differentiable: bool = True
     matched: Mapping[str, str] = {}
     lacking: Mapping[str, str] = {}
     unasked: Mapping[str, str] = {}
@@ -153,12 +155,13 @@ class Subject(ABC):
 
     @property
     def offers(self) -> frozenset[str]:
-        """The capabilities, with those that follow from the formats it runs in."""
-        formats = {
+        """The capabilities, with those that follow from the formats it runs in and gradients."""
+        followed = {
+            "gradients": self.differentiable,
             "float64": "float64" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
         }
-        return self.capabilities | {name for name, there in formats.items() if there}
+        return self.capabilities | {name for name, there in followed.items() if there}
 
     def has(self, capability: str) -> bool:
         """Whether this implementation offers `capability`."""

@@ -24,7 +24,15 @@ from types import ModuleType
 from typing import Any
 
 from properties import interrupts
-from properties.adapters import families, messages, notebook, recognise, subject_for, trials
+from properties.adapters import (
+    differentiability,
+    families,
+    messages,
+    notebook,
+    recognise,
+    subject_for,
+    trials,
+)
 from properties.doing import doing
 from properties.errors import QuestionError
 from properties.source import source_of
@@ -129,6 +137,7 @@ def understood(target: Any, name: str, family: str | None, chosen: bool) -> Surv
         if chosen:
             require_attention(target, name, family)
         subject = as_subject(target, family)
+        differentiability.settle(subject)
     except QuestionError as error:
         return Survey(refused={name: error})
     if not isinstance(target, Subject):

@@ -17,7 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from properties.adapters import qkv_function, torch_module
+from properties.adapters import plain_function, qkv_function, torch_module
 from properties.subject import Subject
 
 
@@ -59,6 +59,6 @@ def subject_for(target: Callable[..., Any], family: str | None = None) -> Subjec
     name = getattr(target, "__name__", type(target).__name__)
     if qkv_function.serves(target):
         return qkv_function.subject(qkv_function.understand(target, name), family)
-    if qkv_function.is_plain(target):
-        return qkv_function.plain(target, name, family)
+    if plain_function.is_plain(target):
+        return plain_function.plain(target, name, family)
     return torch_module.subject(target, family)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import Parameter, Signature
 from typing import Any
 
-from properties.adapters import messages
-from properties.adapters.spellings import ARGUMENTS, argument_role, misspelt_role
+from properties.adapters import calls, messages
+from properties.adapters.spellings import ARGUMENTS, argument_role, meaning, misspelt_role
 from properties.errors import QuestionError
 from properties.subject import CAUSAL_FAMILIES, Config
 
@@ -21,13 +21,15 @@ OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias"
 class Arguments:
     """What a constructor can be told: the argument that carries each role it has a place for.
 
-    roles: role (a key of `ARGUMENTS`) -> argument; required: the arguments without a default.
+    roles: role (a key of `ARGUMENTS`) -> argument; required: the arguments without a default;
+    unasked: those that attention gives a meaning, and that no example varies.
     """
 
     owner: str
     roles: Mapping[str, str]
     required: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    unasked: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -78,16 +80,21 @@ def read(target: Callable[..., Any], owner: str) -> Arguments:
     """
     parameters = named_parameters(signature_of(target, owner))
     candidates: dict[str, list[str]] = {}
-    notes = []
+    notes: list[str] = []
+    unasked: dict[str, str] = {}
     for name, parameter in parameters.items():
         role, note = role_of(parameter, owner)
         if role:
             candidates.setdefault(role, []).append(name)
+        elif meaning(name):
+            unasked |= calls.unasked([name])
+        if role == "kv_heads":
+            unasked[name] = "fewer heads of keys than of queries: there are always as many"
         if note:
             notes.append(note)
     roles = {role: only(names, role, owner) for role, names in candidates.items()}
     required = frozenset(n for n, p in parameters.items() if p.default is Parameter.empty)
-    return understand_widths(Arguments(owner, roles, required, tuple(notes)))
+    return understand_widths(Arguments(owner, roles, required, tuple(notes), unasked))
 
 
 def signature_of(target: Callable[..., Any], owner: str) -> Signature:
@@ -122,6 +129,8 @@ def role_of(parameter: Parameter, owner: str) -> tuple[str | None, str]:
         role = None  # a mask, not a switch
     if role:
         return role, ""
+    if optional and meaning(name):
+        return None, ""
     if optional:
         kept = f"argument {name} has no known meaning and keeps its default"
         return None, f"{kept}, {parameter.default!r}"

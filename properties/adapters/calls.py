@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from properties.adapters import messages
-from properties.adapters.spellings import MASK
+from properties.adapters.spellings import MASK, meaning
 from properties.errors import QuestionError
 
 
@@ -50,6 +50,12 @@ def forward_of(module: nn.Module, owner: str) -> Call:
     if len(call.required) > 1:
         raise needs_more(owner, call)
     return call
+
+
+def unasked(names: Iterable[str]) -> dict[str, str]:
+    """The arguments with a meaning of those that keep their defaults, each with that meaning."""
+    known = {name: meaning(name) for name in names}
+    return {name: f"{text}: it keeps its default" for name, text in known.items() if text}
 
 
 def needs_more(owner: str, call: Call) -> QuestionError:

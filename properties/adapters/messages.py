@@ -32,6 +32,21 @@ class Mine(properties.Subject):
         return module  # called with x (B, T, d_in), it returns (B, T, width)
 """
 
+ARRAYS = """
+import numpy, torch
+
+def f(query, key, value):  # torch tensors (B, H, T, D)
+    context = {name}(*(part.detach().numpy() for part in (query, key, value)))
+    return torch.from_numpy(numpy.array(context))
+"""
+
+ARRAY = """
+import numpy, torch
+
+def f(x):  # a torch tensor
+    return torch.from_numpy(numpy.array({name}(x.detach().numpy())))
+"""
+
 SHELL = """
 class Mine(torch.nn.Module):
     def __init__(self, d_in, d_out, context_length, dropout, num_heads, qkv_bias=False):

@@ -1,4 +1,4 @@
-"""Functions: f(query, key, value) with projections, split and merge put around it, and f(x) alone.
+"""Functions f(query, key, value), with projections, split and merge put around them.
 
 Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 """
@@ -6,15 +6,15 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from properties.adapters import calls, families, messages, trials
-from properties.adapters.spellings import INPUT, LETTER, argument_role, parameter_role
+from properties.adapters import calls, differentiability, families, messages, trials
+from properties.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.dtypes import FORMATS, Array
 from properties.instance import seed_generators
 from properties.subject import (
@@ -30,14 +30,26 @@ SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 OURS = "the projections, the split, the merge and the output projection around it are this suite's"
 
 
+LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T D")
+
+
 @dataclass(frozen=True)
 class Function:
-    """A function of queries, keys and values (B, H, T, D), and its arguments for the rest."""
+    """A function of queries, keys and values, its arguments for the rest, and how it is called.
+
+    layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
+    probability; part: where the context stands in the tuple that it returns, None if it is all;
+    unasked: the arguments that keep their defaults.
+    """
 
     call: Callable[..., Any]
     name: str
     causal: str = ""
     dropout: str = ""
+    layout: str = LAYOUTS[0]
+    dropped_by: bool = False
+    part: int | None = None
+    unasked: Mapping[str, str] = field(default_factory=dict)
 
 
 class Shell(nn.Module):
@@ -58,21 +70,45 @@ class Shell(nn.Module):
         self.W_value = nn.Linear(sizes.d_in, config.width, bias=config.bias)
         projected = family == "multihead"
         self.out_proj = nn.Linear(config.width, config.width) if projected else nn.Identity()
-        self.dropout = config.dropout
+        self.dropout: Any = config.dropout
+        if function.dropped_by:
+            self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Any:
         """Map (B, T, d_in) to (B, T, W); what is no (B, H, T, D) is returned as it is."""
         layers = (self.W_query, self.W_key, self.W_value)
-        query, key, value = (self.split(layer(x)) for layer in layers)
-        options: dict[str, object] = {}
-        if self.function.causal:
-            options[self.function.causal] = self.family in CAUSAL_FAMILIES
-        if self.function.dropout:
-            options[self.function.dropout] = self.dropout if self.training else 0.0
-        context = self.function.call(query, key, value, **options)
+        context = self.attend(*(self.split(layer(x)) for layer in layers))
         if not isinstance(context, Tensor) or context.ndim != 4:
             return context
         return self.out_proj(context.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, W)
+
+    def attend(self, *parts: Tensor) -> Any:
+        """Three times (B, H, T, D) to the same, by the function in its own layout."""
+        function, shape = self.function, parts[0].shape[:2]
+        options: dict[str, Any] = {}
+        if function.causal:
+            options[function.causal] = self.family in CAUSAL_FAMILIES
+        if function.dropout:
+            live = function.dropped_by or self.training
+            options[function.dropout] = self.dropout if live else 0.0
+        if function.layout == "B T H D":
+            context = self.context(*(part.transpose(1, 2) for part in parts), **options)
+            return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
+        if function.layout == "B H T D":
+            return self.context(*parts, **options)
+        heads = [part.flatten(0, 1) for part in parts]
+        if function.layout == "T D":
+            items = [self.context(*item, **options) for item in zip(*heads, strict=True)]
+            return torch.stack(items).unflatten(0, shape)
+        context = self.context(*heads, **options)
+        return context.unflatten(0, shape) if isinstance(context, Tensor) else context
+
+    def context(self, *parts: Tensor, **options: Any) -> Any:
+        """What the function returns, or its part that is the context."""
+        returned = self.function.call(*parts, **options)
+        if self.function.part is None or not isinstance(returned, tuple):
+            return returned
+        return returned[self.function.part]
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, W) -> (B, H, T, D)."""
@@ -97,6 +133,7 @@ class FunctionSubject(Subject):
             for role, name in (("causal", function.causal), ("dropout", function.dropout))
             if name
         }
+        self.unasked = function.unasked
         self.lacking = {"context-length": "a function takes any number of tokens"}
         if not function.dropout:
             self.lacking |= {"dropout": "no argument is called dropout_p / dropout or the like"}
@@ -106,7 +143,10 @@ class FunctionSubject(Subject):
             x,
             tuple(FORMATS),
         )
-        self.notes = (OURS, *remarks)
+        self.notes = (OURS, *told(function), *remarks)
+        shell = Shell(function, trial_config(family), family).eval()
+        if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
+            self.differentiable, self.lacking = False, {**self.lacking, "gradients": reason}
 
     def build(self, config: Config, weights: Weights | None) -> Shell:
         """A shell of the config's dtype; weights None leaves the initial parameters."""
@@ -132,6 +172,30 @@ class FunctionSubject(Subject):
             out=None if out is None else out.T,
             out_bias=named.get("out_proj.bias"),
         )
+
+
+def told(function: Function) -> list[str]:
+    """How the function is called, where that is not the usual way."""
+    found = []
+    if function.layout != LAYOUTS[0]:
+        found.append(
+            f"query, key and value are handed over as ({', '.join(function.layout.split())})"
+        )
+    if function.dropped_by:
+        found.append(f"{function.dropout} is given a torch.nn.Dropout")
+    if function.part is not None:
+        found.append(f"of the tuple returned, part {function.part} is judged: the context")
+    return found
+
+
+def axes(layout: str) -> str:
+    """(B, T, H, D)."""
+    return f"({', '.join(layout.split())})"
+
+
+def random_heads(seed: int) -> Tensor:
+    """(B, H, T, D) of moderate numbers, its sizes pairwise different."""
+    return trials.random_input(SIZES.batch, SIZES.heads, SIZES.tokens, SIZES.head_dim, seed=seed)
 
 
 def load(shell: Shell, weights: Weights) -> None:
@@ -161,7 +225,7 @@ def trial_config(family: str) -> Config:
 def subject(function: Function, family: str | None) -> Subject:
     """The subject; the family is multihead, or self if the function cannot hide the future.
 
-    Raises QuestionError for the family plain.
+    Raises QuestionError for the family plain, and where no way to call it gives an output.
     """
     families.validate(family)
     if family == "plain":
@@ -170,14 +234,84 @@ def subject(function: Function, family: str | None) -> Subject:
             "--family multihead, wrapper, causal or self",
             "leave --family out, or name a function of x",
         )
+    function = convention(function)
     return FunctionSubject(function, family or found_family(function))
+
+
+def convention(function: Function) -> Function:
+    """The function with the way to call it that was found by trial.
+
+    With four axes before three and two: the first way in which the output has the shape of query,
+    also in training, and mixes tokens and not heads. Where no way gives that shape, the usual one,
+    so that it is seen. Raises QuestionError where every way raises or gives no tensor.
+    """
+    tried: list[Attempt] = []
+    for layouts in (LAYOUTS[:2], LAYOUTS[2:3], LAYOUTS[3:]):
+        for layout in layouts:
+            for dropped_by in (False, True) if function.dropout else (False,):
+                tried.append(attempted(replace(function, layout=layout, dropped_by=dropped_by)))
+        best = max(tried, key=lambda attempt: attempt.score)
+        if best.score[0]:
+            return best.way
+    given = [attempt.way for attempt in tried if not attempt.failure]
+    if given:
+        return given[0]
+    raise messages.refusal(
+        f"{function.name} gives no output for query, key and value: random float32 torch tensors "
+        f"(B, H, T, D) on the CPU: it {tried[0].failure}. Tried likewise: "
+        f"{messages.listed(map(axes, LAYOUTS[1:]))}.",
+        "a torch tensor of the shape of query",
+        "name a function that turns the tensors into what it takes and its result into a tensor:",
+        messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
+    )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A way to call a function: whether the shape is right, whether it is so in training, and
+    whether tokens are mixed and heads are not; in `failure` why there is no tensor.
+    """
+
+    way: Function
+    score: tuple[bool, bool, bool] = (False, False, False)
+    failure: str = ""
+
+
+def attempted(way: Function) -> Attempt:
+    """What comes of calling a function in this way."""
+    config = replace(trial_config("multihead"), dropout=0.5)
+    shell = Shell(way, config, "multihead").eval()
+    query, key, value = parts = [random_heads(seed) for seed in range(3)]
+    trial = trials.call(shell.attend, *parts)
+    if trial.output is None:
+        count = 0 if way.part is not None else len(trial.returned)
+        parted = [attempted(replace(way, part=number)) for number in range(count)]
+        return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
+    output = trial.output
+    if output.shape != query.shape:
+        return Attempt(way)
+    trained = trials.call(shell.train().attend, *parts).output
+    shell.eval()
+    moved = []
+    for axis in (1, 2):
+        other = value.index_fill(axis, torch.tensor(0), 7.0)
+        changed = trials.call(shell.attend, query, key, other).output
+        rest = [
+            part.narrow(axis, 1, part.shape[axis] - 1)
+            for part in (output, changed)
+            if part is not None
+        ]
+        moved.append(len(rest) == 2 and not trials.same(*rest))
+    return Attempt(
+        way, (True, trained is not None and trained.shape == query.shape, moved == [False, True])
+    )
 
 
 def found_family(function: Function) -> str:
     """Multihead, unless nothing tells the function to hide the future and it does not do so."""
     if function.causal:
         return "multihead"
-    shell = Shell(function, trial_config("multihead"), "multihead")
+    shell = Shell(function, trial_config("wrapper"), "wrapper")  # whatever the context's format
     x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
     return "self" if trials.sees_future(shell, x) == "all" else "multihead"
 
@@ -210,62 +344,5 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             "name a function that fills it in:",
             f"def f(query, key, value, is_causal, dropout_p=0.0):\n    return {name}(...)",
         )
-    return Function(target, name, causal, dropout)
-
-
-class PlainShell(nn.Module):
-    """A function of x as a module."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        """Hold the function."""
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Any:
-        """The function's own result."""
-        return self.function(x)
-
-
-class PlainSubject(Subject):
-    """A function of x alone: simplified self-attention."""
-
-    family = "plain"
-
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        """Try out whether it takes batches, and the formats."""
-        self.function, self.name = function, name
-        x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
-        batched, unbatched, remark = trials.batches(PlainShell(function), x)
-        taken = {"batched": batched, "unbatched": unbatched}
-        self.capabilities = frozenset(axes for axes, works in taken.items() if works)
-        self.matched = {"x": (calls.signature(function) or calls.Call(("x",), ())).required[0]}
-        self.lacking = {"module": "it is a function"} | {
-            axes: remark or "such an input is refused" for axes, works in taken.items() if not works
-        }
-        self.dtypes, remarks = trials.usable_dtypes(
-            lambda dtype: PlainShell(function), x if batched else x[0], tuple(FORMATS)
-        )
-        self.notes = ((remark,) if remark else ()) + remarks
-
-    def build(self, config: Config, weights: Weights | None) -> PlainShell:
-        """The function as a module; there is nothing to set."""
-        return PlainShell(self.function)
-
-
-def is_plain(target: Callable[..., Any]) -> bool:
-    """Whether a function needs one argument, and that is the input."""
-    call = calls.signature(target)
-    return call is not None and len(call.required) == 1 and bool(INPUT.fullmatch(call.required[0]))
-
-
-def plain(target: Callable[..., Any], name: str, family: str | None) -> Subject:
-    """The subject that a function of x is; QuestionError for any family but plain."""
-    families.validate(family)
-    if family not in (None, "plain"):
-        raise messages.refusal(
-            f"{name} takes x alone and has no parameters, which is the family plain, not {family}.",
-            "a class or a factory of modules for the other families",
-            "leave --family out, or name a factory function:",
-            messages.FACTORY.format(name=name),
-        )
-    return PlainSubject(target, name)
+    unasked = calls.unasked(a for a in rest if a not in (causal, dropout))
+    return Function(target, name, causal, dropout, unasked=unasked)

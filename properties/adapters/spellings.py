@@ -78,6 +78,35 @@ ROLE_OF = {
     for spelling in spellings.split()
 }
 
+# What attention may be told besides: arguments that are known, and not asked about.
+MEANINGS = {
+    "which keys are padding": r"padding|pad_mask|lengths?$|lens?$|cu_?seq|ragged|nested",
+    "which keys a query sees": r"mask",
+    "whether the future is hidden": r"causal",
+    "keys and values of earlier tokens": r"cache|past|prefix|state$|start_pos|offset",
+    "other tokens to attend to": (
+        r"context$|encoder|cross|memor|^(key|value|query|kv|k|v|q|y|z|source)s?$"
+    ),
+    "whether the weights are returned, too": r"(need|return|output|average|with)_?\w*(weight|att)",
+    "what the scores are multiplied by": r"scal|temperature|^tau$",
+    "fewer heads of keys than of queries": r"gqa|kv_heads|kv_head$|kv_groups|query_groups|mqa",
+    "positions": r"rope|rotary|rotat|freqs|^(cos|sin)$|alibi|position|^pos|_pos$|\bpe$|rel_?pos|theta",
+    "numbers added to the scores": r"(attn|attention|score|rel|logit)s?_?bias",
+    "how far back a query sees": r"window|sliding|local",
+    "a bound on the scores": r"soft_?cap|logit.*cap|clip|clamp",
+    "a norm of queries and keys": r"qk_?norm|norm",
+    "an entry added to keys and values": r"add_zero|bias_kv|sink|null_kv",
+    "which kernel computes it": r"flash|fused|sdpa|kernel|backend|implementation|_impl$|efficient",
+}
+
+
+@cache
+def meaning(name: str) -> str:
+    """What attention calls by an argument's name that no role of ours has; "" for nothing known."""
+    plain = name.lower()
+    return next((text for text, known in MEANINGS.items() if re.search(known, plain)), "")
+
+
 INPUT = re.compile(
     r"(x|xs|inp|inputs?|input_?(tensor|seq|sequence|vectors|embeddings|embeds|data|tokens)|embeds|"
     r"embeddings|tokens?|token_?embeddings|seq|sequence|hidden_?states?|batch|tensor|vectors|src|"

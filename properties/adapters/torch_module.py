@@ -37,6 +37,7 @@ class ModuleSubject(Subject):
         self.capabilities = frozenset(draft.capabilities)
         self.matched = draft.matched
         self.lacking = draft.lacking
+        self.unasked = draft.unasked
         self.notes = tuple(draft.notes)
         self.blueprint = blueprint
         self.scheme = draft.scheme
@@ -90,6 +91,7 @@ class Draft:
     matched: dict[str, str] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unasked: dict[str, str] = field(default_factory=dict)
     scheme: Scheme = field(default_factory=Scheme)
 
     def settle(self, capability: str, present: bool, reason: str) -> None:
@@ -112,7 +114,9 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     structure = projections.find(module, blueprint.owner)
     blueprint, family = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
-    draft = Draft(family, matched=told.matched(), notes=list(told.notes))
+    draft = Draft(
+        family, matched=told.matched(), notes=list(told.notes), unasked=dict(told.unasked)
+    )
     module = blueprint.attempt(trial_config(blueprint, family), family)
     check_runs(blueprint, draft, module)
     check_mask(blueprint, draft, module, call)
@@ -194,8 +198,9 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module) -> None:
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
-    if call.optional:
-        draft.notes.append(f"forward keeps its defaults for {messages.listed(call.optional)}")
+    draft.unasked |= calls.unasked(call.optional)
+    if others := [name for name in call.optional if name not in draft.unasked]:
+        draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
     if draft.family not in CAUSAL_FAMILIES:
         return
     size = families.mask_size(module)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from properties.adapters import families, trials
+from properties.adapters import calls, families, trials
 from properties.dtypes import FORMATS, Array
 from properties.errors import QuestionError
 from properties.instance import seed_generators
@@ -69,6 +69,13 @@ class TorchMultihead(Subject):
         "qkv-bias": "bias also rules the bias of the output projection, so it is always True here",
         "context-length": "the mask is made for each call, of any size",
         "rectangular": "embed_dim is d_in and d_out",
+    }
+    unasked = {  # noqa: RUF012 - read only
+        "attn_mask": "which keys a query sees: it is always the boolean causal one",
+        **calls.unasked(("key_padding_mask", "need_weights", "average_attn_weights", "is_causal")),
+        **calls.unasked(("add_bias_kv", "add_zero_attn")),
+        **dict.fromkeys(("key", "value"), "other tokens to attend to: it is always the input"),
+        **dict.fromkeys(("kdim", "vdim"), "the width of other tokens: it keeps its default"),
     }
     notes: tuple[str, ...] = (
         "called with the boolean causal attn_mask, need_weights=False and batch_first=True",

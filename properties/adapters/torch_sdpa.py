@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from properties.adapters import qkv_function
+from properties.adapters import calls, qkv_function
 from properties.adapters.qkv_function import Function
 from properties.subject import Subject
 
@@ -15,4 +15,6 @@ SERVES = ("torch.nn.functional.scaled_dot_product_attention",)
 def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     """The subject: is_causal=True in the causal families, dropout_p only in training."""
     name = "torch.nn.functional.scaled_dot_product_attention"
-    return qkv_function.subject(Function(target, name, "is_causal", "dropout_p"), family)
+    unasked = calls.unasked(("attn_mask", "scale", "enable_gqa"))
+    function = Function(target, name, "is_causal", "dropout_p", unasked=unasked)
+    return qkv_function.subject(function, family)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,29 +22,38 @@ from torch import Tensor, nn
 from properties import interrupts
 from properties.adapters import messages
 from properties.doing import doing
+from properties.instance import kind
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """The output of one call, or in `failure` why there is none."""
+    """The output of one call, or in `failure` why there is none; returned: the parts of a tuple."""
 
     output: Tensor | None = None
     failure: str = ""
+    returned: tuple[Any, ...] = ()
 
 
 def run(module: nn.Module, x: Tensor) -> Trial:
     """Call the module on x in eval mode."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
+    return call(module.eval(), x)
+
+
+def call(function: Callable[..., Any], *inputs: Tensor, gradients: bool = False) -> Trial:
+    """Call a module as it is, or a function; gradients: as in training, recording for them."""
+    recording = torch.set_grad_enabled(gradients)
+    with torch.random.fork_rng(devices=[]), recording, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with doing("in a trial of forward"):
-                output = module.eval()(x)
+                output = function(*inputs)
         except BaseException as error:
             interrupts.subjects_own(error)
-            return Trial(failure=messages.described(error))
+            return Trial(failure=f"raised {messages.described(error)}")
     if isinstance(output, Tensor) and output.ndim > 0:
         return Trial(output)
-    return Trial(failure=f"returned {type(output).__name__}, not a tensor")
+    parts = output if isinstance(output, tuple) else ()
+    return Trial(failure=f"returned {kind(output)}, not a tensor", returned=parts)
 
 
 @contextmanager

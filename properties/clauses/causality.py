@@ -48,7 +48,7 @@ def future_does_not_change_past(case: Case) -> float:
     Level.MUST,
     "The gradient of what a position puts out with respect to the tokens after it is zero.",
     families=CAUSAL_FAMILIES,
-    needs={"module"},
+    needs={"module", "gradients"},
     counts=SEVERAL_TOKENS,
     after=(
         "causality/future-does-not-change-past",

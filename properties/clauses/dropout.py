@@ -667,7 +667,7 @@ def does_not_reseed_the_global_generator(case: Case) -> None:
     Level.MUST,
     "In training the gradient passes the weights that survive, scaled as they are, and no other.",
     families=PROJECTED_FAMILIES,
-    needs={"projections", "dropout"},
+    needs={"projections", "dropout", "gradients"},
     counts=A_CHANCE,
     after=TRAINS,
 )

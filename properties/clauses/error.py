@@ -246,7 +246,7 @@ def attempt(case: Case, config: Config) -> nn.Module | str | None:
     own because of them (`SubjectError`) is no refusal.
     """
     text = None
-    for weights in (None, zeros(case, config)):
+    for weights in (None, *zeros(case, config)):
         try:
             module: nn.Module = case.subject.build(config, weights)
         except SubjectError:
@@ -258,11 +258,13 @@ def attempt(case: Case, config: Config) -> nn.Module | str | None:
     return text
 
 
-def zeros(case: Case, config: Config) -> Weights:
-    """Weights as wide as the request."""
+def zeros(case: Case, config: Config) -> Iterator[Weights]:
+    """Weights as wide as the request, where any can be set."""
+    if case.weights is None:
+        return
     sizes = {"out": (config.width, config.width)}
     sizes |= dict.fromkeys(("query", "key", "value"), (config.sizes.d_in, config.width))
-    return Weights(
+    yield Weights(
         **{name: np.zeros(sizes.get(name, config.width)) for name in parameters(case.weights)}
     )
 

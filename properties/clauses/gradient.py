@@ -50,7 +50,7 @@ STEEP_IN_RANGE = Condition(
     "gradient/gradcheck",
     Level.MUST,
     "The gradients of input and parameters are the slopes of the subject's own output.",
-    needs={"module", "float64"},
+    needs={"module", "float64", "gradients"},
     counts=SEVERAL_TOKENS,
     after=(
         "numerics/deterministic-in-eval",
@@ -120,7 +120,7 @@ def moved(instance: Instance, x: Array, name: str, step: Array) -> Array:
     Level.MUST,
     "Every parameter but the key bias has a gradient that is not zero.",
     families=PROJECTED_FAMILIES,
-    needs={"module"},
+    needs={"module", "gradients"},
     counts=SEVERAL_TOKENS,
     after=("gradient/gradcheck",),
 )
@@ -163,7 +163,7 @@ def expects_gradient(case: Case, carried: Weights | None, axes: int) -> bool:
     Level.MUST,
     "Scores far beyond the range of the exponential give finite gradients.",
     families=PROJECTED_FAMILIES,
-    needs={"projections"},
+    needs={"projections", "gradients"},
     counts=STEEP_IN_RANGE,
     after=("numerics/large-scores-stay-finite",),
 )

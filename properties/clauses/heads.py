@@ -257,7 +257,7 @@ def head_isolation(case: Case) -> float:
     Level.MUST,
     "The gradient of one head's columns with respect to what only other heads read is zero.",
     families=HEADED_FAMILIES,
-    needs={"projections", "module"},
+    needs={"projections", "module", "gradients"},
     counts=TWO_HEADS,
     after=(
         "heads/split-equals-per-head-matmul",

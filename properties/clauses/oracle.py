@@ -117,7 +117,7 @@ def output_within_bound(case: Case) -> float:
     Level.MUST,
     "The gradients of input and parameters differ from the formula's by no more than rounding can "
     "explain.",
-    needs={"projections"},
+    needs={"projections", "gradients"},
     counts=GRADIENT_IN_RANGE,
     after=(
         "oracle/output-within-bound",

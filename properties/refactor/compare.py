@@ -251,7 +251,11 @@ def complete(work: Work, common: Subject) -> Comparison:
             "What to do: `attention-properties check` says what each of them raises."
         )
     # Other outputs have other gradients: that is no second finding.
-    gradients = Agreement() if differ else work.results("gradients", compare_gradients, cases)
+    gradients = Agreement()
+    if not common.has("gradients"):
+        work.notes.append("gradients: not compared, because not both sides have any")
+    elif not differ:
+        gradients = work.results("gradients", compare_gradients, cases)
     work.checkpoints(judged=not differ)
     work.refusals(cases[0])
     asked = work.verdicts()

@@ -44,6 +44,7 @@ class Common(Subject):
         sizes = frozenset({"rectangular"})
         self.capabilities = pair.old.capabilities - (sizes - pair.new.capabilities)
         self.dtypes = tuple(d for d in pair.old.dtypes if d in pair.new.dtypes)
+        self.differentiable = all(side.differentiable for side in pair.sides)
 
     def build(self, config: Config, weights: Weights | None) -> Any:
         """The old side's module."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from properties import targets
-from properties.adapters import qkv_function, torch_multihead
+from properties.adapters import plain_function, qkv_function, torch_multihead
 from properties.adapters.torch_module import ModuleSubject
 from properties.case import parameters
 from properties.scripts import text
@@ -129,7 +129,7 @@ def own(subject: Subject) -> bool:
 WRAPPERS = {
     torch_multihead.TorchMultihead: torch_multihead.CausalMultihead,
     qkv_function.FunctionSubject: qkv_function.Shell,
-    qkv_function.PlainSubject: qkv_function.PlainShell,
+    plain_function.PlainSubject: plain_function.PlainShell,
 }
 
 
@@ -149,10 +149,11 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             given = {"dropout": config.dropout, "bias": True, "batch_first": True}
             first = str(config.width), str(config.sizes.heads)
             return f"CausalMultihead({call(ALIAS, given, *first)})"
-        case qkv_function.PlainSubject():
+        case plain_function.PlainSubject():
             return f"PlainShell({ALIAS})"
         case qkv_function.FunctionSubject(function=function):
-            named = {"causal": function.causal, "dropout": function.dropout}
+            fields = ("causal", "dropout", "layout", "dropped_by", "part")
+            named = {name: getattr(function, name) for name in fields}
             sizes = call(
                 "SimpleNamespace", {"d_in": config.sizes.d_in, "heads": config.sizes.heads}
             )

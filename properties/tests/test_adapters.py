@@ -191,7 +191,7 @@ def test_what_the_constructor_cannot_be_told_is_lacking_with_the_reason(data: st
     assert subject.lacking["rectangular"] == "one argument of the constructor is d_in and d_out"
     assert "always-biased" in subject.capabilities
     assert "argument device has no known meaning" not in " ".join(subject.notes)
-    assert "forward keeps its defaults for need_weights" in subject.notes
+    assert set(subject.unasked) == {"need_weights"}
 
 
 def test_a_misspelt_argument_is_taken_for_its_neighbour_and_noted(data: str) -> None:
