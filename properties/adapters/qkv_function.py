@@ -144,15 +144,13 @@ class FunctionSubject(Subject):
             tuple(FORMATS),
         )
         self.notes = (OURS, *told(function), *remarks)
-        shell = Shell(function, trial_config(family), family).eval()
+        shell = shell_of(function, family).eval()
         if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
             self.differentiable, self.lacking = False, {**self.lacking, "gradients": reason}
 
     def build(self, config: Config, weights: Weights | None) -> Shell:
         """A shell of the config's dtype; weights None leaves the initial parameters."""
-        with torch.random.fork_rng(devices=[]):
-            seed_generators(config.seed)
-            shell = Shell(self.function, config, self.family).to(getattr(torch, config.dtype))
+        shell = shell_of(self.function, self.family, config).to(getattr(torch, config.dtype))
         if weights is not None:
             load(shell, weights)
         return shell
@@ -172,6 +170,14 @@ class FunctionSubject(Subject):
             out=None if out is None else out.T,
             out_bias=named.get("out_proj.bias"),
         )
+
+
+def shell_of(function: Function, family: str, config: Config | None = None) -> Shell:
+    """A new shell, for a trial if nothing else is asked for; torch's random state is left alone."""
+    config = config or trial_config(family)
+    with torch.random.fork_rng(devices=[]):
+        seed_generators(config.seed)
+        return Shell(function, config, family)
 
 
 def told(function: Function) -> list[str]:
@@ -280,7 +286,7 @@ class Attempt:
 def attempted(way: Function) -> Attempt:
     """What comes of calling a function in this way."""
     config = replace(trial_config("multihead"), dropout=0.5)
-    shell = Shell(way, config, "multihead").eval()
+    shell = shell_of(way, "multihead", config).eval()
     query, key, value = parts = [random_heads(seed) for seed in range(3)]
     trial = trials.call(shell.attend, *parts)
     if trial.output is None:
@@ -311,7 +317,9 @@ def found_family(function: Function) -> str:
     """Multihead, unless nothing tells the function to hide the future and it does not do so."""
     if function.causal:
         return "multihead"
-    shell = Shell(function, trial_config("wrapper"), "wrapper")  # whatever the context's format
+    shell = shell_of(
+        function, "wrapper"
+    )  # without an output projection, whatever the context's format
     x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
     return "self" if trials.sees_future(shell, x) == "all" else "multihead"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from properties.assertions import Violation, near, require
@@ -94,7 +95,8 @@ def require_dtypes(case: Case, dtypes: Iterable[str]) -> None:
             x = instance.tensor(case.x if instance.batched else case.x[0])
             for training in (False, True) if probability else (False,):
                 instance.module.train(training)
-                actual = instance.forward(x).dtype
+                with torch.set_grad_enabled(case.subject.has("gradients")):
+                    actual = instance.forward(x).dtype
                 require(actual == instance.dtype, expected, str(actual).removeprefix("torch."))
         except SubjectError as error:
             raise Violation(expected, str(error), {}) from error
