@@ -97,14 +97,19 @@ def test_advice_is_no_fault_and_bad_input_is_its_own_half() -> None:
 
 def test_the_origin_of_an_error_is_the_subjects_own_line() -> None:
     """The first cause counts; a law that does not hold has raised nothing."""
-    with pytest.raises(ValueError, match="y") as caught:
-        try:
-            raise KeyError("x")
-        except KeyError as error:
-            raise ValueError("y") from error
+    with pytest.raises(ValueError, match="twice wrong") as caught:
+        raises_for_a_reason()
     assert origin(caught.value).startswith("KeyError at ")
     assert origin(caught.value).split(":")[0].endswith("test_findings.py")
     assert origin(ValueError("alone")) == ""
+
+
+def raises_for_a_reason() -> None:
+    """An error with a cause."""
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        raise ValueError("twice wrong") from error
 
 
 class Twice(PlainMultiHead):
