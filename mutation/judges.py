@@ -18,10 +18,13 @@ Judge = Callable[[str, int], str | None]  # (mutated file, line) -> what turned 
 PYTEST = ["-p", "no:cacheprovider", "-W", "ignore:Module already imported"]  # as `preload` does
 MARGINS = "properties/tests/test_margins.py::test_"
 PROBES = "properties/tests/test_probes.py"
+ROWS = "properties/tests/test_rows.py"
 ANOTHER_WAY = f"{MARGINS}what_is_computed_another_way_may_be_off_by_rounding_and_not_by_more"
 TESTS_OF_AREA = {
     "oracle": ("properties/tests/test_oracle.py",),
     "dropout": ("properties/tests/test_chance.py",),
+    "dropout_lanes": (ROWS,),
+    "rows": (ROWS,),
     "symmetry": (PROBES,),
     "conditions": (PROBES,),
     "gradient": (

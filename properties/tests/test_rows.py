@@ -143,3 +143,12 @@ def test_only_what_has_no_context_length_may_refuse_long_rows(module: type, stat
     law = replace(clauses()["rows/up-to-130-keys"], after=())
     (result,) = Run(find(module)[0], [law], PROFILES["quick"], 0).report().results
     assert result.status == status
+
+
+def test_what_has_a_context_length_may_not_refuse_so_many_tokens_in_training_either() -> None:
+    """It was made for them; that they are refused is told, not passed over."""
+    law = replace(clauses()["dropout/independent-across-lanes-and-tiles"], after=())
+    subject = find(refusing(PlainMultiHead, 100))[0]
+    (result,) = Run(subject, [law], PROFILES["quick"], 0).report().results
+    assert result.status == "fail"
+    assert "more than 100 tokens" in result.message
