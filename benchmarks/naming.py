@@ -1,9 +1,9 @@
 """How many faults get their name: `python benchmarks/naming.py [FAULT ...]`.
 
-Every fault of the zoo is asked for what it behaves like, once for its formula and once for its
-dropout. Prints the share of the faults in `properties/tests/data/names.toml` that get exactly their
-name, get it with others, or get none, and every name that is given to a fault outside of that table:
-whether such a name is deserved is for a reader to judge.
+Every fault of the zoo is asked for what it behaves like where it fails the clauses that it is made
+to break. Prints the share of the faults in `properties/tests/data/names.toml` that get exactly their
+name, get it with others, or get none; every name that is given to a fault outside of that table,
+since whether such a name is deserved is for a reader to judge; and the faults without a name.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 
+from properties.case import Case
 from properties.diagnosis import behaves_like
 from properties.errors import QuestionError
 from properties.faults import Fault, faults
 from properties.matrix import fault_named
-from properties.runner import quiet_and_repeatable
+from properties.profiles import PROFILES
+from properties.result import Status
+from properties.runner import draw, judge, quiet_and_repeatable
+from properties.spec import clauses
 from properties.strategies import pinned_cases
 from properties.targets import find
 
 TABLE = Path(__file__).parents[1] / "properties" / "tests" / "data" / "names.toml"
-CLAUSES = ("oracle/output-within-bound", "dropout/survivors-are-exactly-scaled")
+VERDICTS = ("exactly", "with others", "otherwise", "not")
 
 
 def expected() -> dict[str, list[str]]:
@@ -35,9 +40,19 @@ def expected() -> dict[str, list[str]]:
 
 def given(fault: Fault) -> list[str]:
     """The names that the diagnosis gives, without where to look."""
-    case = pinned_cases(find(fault.module, fault.family)[0])[0]
-    names = [name for clause in CLAUSES for name in behaves_like(clause, case)]
-    return [name.partition("; look for ")[0] for name in names]
+    subject = find(fault.module, fault.family)[0]
+    drawn = draw(subject, PROFILES["quick"], 0)
+    names = []
+    for clause in fault.breaks:
+        failing = (c for c in (*pinned_cases(subject), *drawn) if fails(clause, c))
+        for case in islice(failing, 1):
+            names += behaves_like(clause, case)
+    return [name.partition("; look for ")[0] for name in dict.fromkeys(names)]
+
+
+def fails(clause: str, case: Case) -> bool:
+    """Whether the subject fails a clause on a case."""
+    return judge(clauses()[clause], case).status is Status.FAIL
 
 
 def judged(names: list[str], wanted: list[str]) -> str:
@@ -66,16 +81,19 @@ def main(chosen: list[str]) -> None:
             judged(names, table[name]) if name in table else "outside" if names else "nameless"
         )
         counts[verdict] += 1
-        if verdict not in ("exactly", "nameless"):
+        if verdict != "exactly":
             print(f"{verdict}: {name}: {'; '.join(names) or 'no name'}", flush=True)
-    named = sum(counts[verdict] for verdict in ("exactly", "with others", "otherwise", "not"))
-    for verdict in ("exactly", "with others", "otherwise", "not"):
+    named = sum(counts[verdict] for verdict in VERDICTS)
+    for verdict in VERDICTS:
         share = 100.0 * counts[verdict] / max(1, named)
         print(f"of {named} faults with a name, named {verdict}: {counts[verdict]} ({share:.1f} %)")
     print(
         f"of {counts['outside'] + counts['nameless']} others, given a name: {counts['outside']}; "
         f"refused before any clause: {counts['refused']}"
     )
+    told = named - counts["not"] + counts["outside"]
+    everybody = sum(counts.values())
+    print(f"of {everybody} faults, given a name: {told} ({100.0 * told / everybody:.1f} %)")
     if seconds:
         print(f"seconds for a fault: {mean(seconds):.2f}, at most {max(seconds):.2f}")
 

@@ -9,7 +9,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -33,7 +33,7 @@ FEW_TERMS = (  # so that rounding in low precision does not hide everything
     Sizes(batch=3, tokens=5, d_in=2, heads=2, head_dim=3, context_length=7),
     Sizes(batch=4, tokens=5, d_in=2, heads=3, head_dim=2, context_length=8),
 )
-COINCIDING = (
+COINCIDING: tuple[dict[str, int | str], ...] = (
     {"context_length": "tokens"},
     {"batch": "tokens"},
     {"heads": "tokens"},
@@ -135,11 +135,15 @@ def battery(subject: Subject) -> list[Example]:
     for changes in COINCIDING:
         for number in (0, 1):
             s = replace(GENERIC[number], heads=1) if one_head else GENERIC[number]
-            for field, source in changes.items():
-                value = source if isinstance(source, int) else getattr(s, source)
-                s = replace(s, **{field: value})
-            examples.append(Example(made(subject, s, bool(number), number)))
+            examples.append(Example(made(subject, coinciding(s, changes), bool(number), number)))
     return examples
+
+
+def coinciding(s: Sizes, changes: Mapping[str, int | str]) -> Sizes:
+    """The sizes with some set to a number, or to another size."""
+    for field, source in changes.items():
+        s = replace(s, **{field: source if isinstance(source, int) else getattr(s, source)})
+    return s
 
 
 def made(
@@ -224,3 +228,14 @@ CONDITIONS = (
     size("where d_in = d_out", lambda s: s.d_in == s.width),
     size("where d_in differs from d_out", lambda s: s.d_in != s.width),
 )
+
+
+def parting(wrong: Iterable[Example], right: Iterable[Example]) -> tuple[When, ...] | None:
+    """The conditions that all of some examples meet and none of others; None for none or too many."""
+    wrong, right = list(wrong), list(right)
+    found = tuple(
+        condition
+        for condition in CONDITIONS
+        if all(map(condition.holds, wrong)) and not any(map(condition.holds, right))
+    )
+    return found if 0 < len(found) <= 2 else None

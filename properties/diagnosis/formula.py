@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from properties.bounds import Near, exactly, merge_heads
 from properties.case import Case
 from properties.diagnosis.arithmetic import ALMOST, affine, product, softmax
+from properties.diagnosis.drawing import Chance, Shape
 from properties.dtypes import Array, Format
 from properties.oracle import split
 from properties.subject import FAMILIES, Weights
@@ -26,7 +27,6 @@ from properties.subject import FAMILIES, Weights
 Seen = NDArray[np.bool_]
 Entry = type["Formula"]
 Desk = dict[tuple[str, tuple[Entry, ...]], Near]
-Draw = Callable[[tuple[int, ...]], Array]  # factors of so many weights: zero where one is dropped
 STEPS = (
     "project",
     "split",
@@ -39,7 +39,13 @@ STEPS = (
     "merge",
     "finish",
 )
-PARTS = {"projected": "project", "factor": "scale", "seen": "hide"}  # methods that steps consist of
+UNTIL = {step: frozenset(STEPS[: number + 1]) for number, step in enumerate(STEPS)}
+PARTS = {
+    "projected": "project",
+    "factor": "scale",
+    "seen": "hide",
+    "factors": "drop",
+}  # methods that steps consist of
 
 
 @lru_cache(maxsize=192)
@@ -66,13 +72,15 @@ class Masked:
 class Formula:
     """Attention as it should be.
 
-    called: what a wrong formula does; look: where to look for it; families: where it is wrong.
+    called: what a wrong formula does; look: where to look for it; families: where it is wrong;
+    alone: whether it cannot be met with others, since what they work on has not its usual shape.
     A wrong form of one step overrides that step alone, so two of different steps make a pair.
     """
 
     called: ClassVar[str] = "attention as specified"
     look: ClassVar[str] = ""
     families: ClassVar[frozenset[str]] = frozenset(FAMILIES)
+    alone: ClassVar[bool] = False
     steps: ClassVar[frozenset[str]] = frozenset()  # that are exchanged
     forms: ClassVar[tuple[Entry, ...]] = ()  # the wrong forms that it is made of
 
@@ -83,12 +91,12 @@ class Formula:
         cls.forms = (cls,)
 
     def __init__(
-        self, case: Case, fmt: Format, desk: Desk | None = None, draw: Draw | None = None
+        self, case: Case, fmt: Format, desk: Desk | None = None, chance: Chance | None = None
     ) -> None:
         self.case, self.fmt, self.sizes = case, fmt, case.sizes
         self.x = exactly(case.x)  # (B, T, d_in)
         self.desk = {} if desk is None else desk  # what formulas of this case and format share
-        self.draw = draw  # in training, where there is dropout
+        self.chance = chance or Chance(0.0)
 
     @classmethod
     def fits(cls, case: Case) -> bool:
@@ -98,8 +106,7 @@ class Formula:
     @classmethod
     def until(cls, step: str) -> tuple[Entry, ...]:
         """The wrong forms that exchange a step up to this one."""
-        early = frozenset(STEPS[: STEPS.index(step) + 1])
-        return tuple(form for form in cls.forms if form.steps & early)
+        return tuple(form for form in cls.forms if form.steps & UNTIL[step])
 
     @property
     def parameters(self) -> Weights:
@@ -117,7 +124,7 @@ class Formula:
 
     def output(self) -> Near:
         """(B, T, W)."""
-        return self.finish(self.once("merge", self.context))
+        return self.once("finish", lambda: self.finish(self.once("merge", self.context)))
 
     def context(self) -> Near:
         """(B, T, W)."""
@@ -195,10 +202,14 @@ class Formula:
 
     def dropped(self, part: Near) -> Near:
         """Some of the numbers zero and the others larger, where there is dropout."""
-        if self.draw is None:
+        if not self.chance.modes:  # outside of any call nothing is drawn
             return part
-        factors = self.draw(part.value.shape)
+        factors = self.factors(part.value.shape)
         return Near(part.value * factors, part.error * factors)
+
+    def factors(self, shape: Shape) -> Array:
+        """What dropout multiplies so many numbers by."""
+        return self.chance.factors(shape)
 
     def mix(self, weights: Near, values: Near) -> Near:
         """(B, H, T, T), (B, H, T, D) -> (B, H, T, D)."""

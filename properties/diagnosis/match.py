@@ -3,46 +3,26 @@
 A formula explains it if every example that the subject gets wrong is what the formula says, within
 its bounds, and if at least one of them is wrong in a number that the formula commits itself to. Where
 the formula differs from attention as specified and the subject is right all the same, it waits for a
-condition: one that parts the wrong examples from these is named.
+condition: one that parts the wrong examples from these is named. Where no wrong form explains the
+subject by itself, two at once are tried, which must then agree with every example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from properties.case import Case
 from properties.diagnosis.catalogue import catalogue
-from properties.diagnosis.examples import CONDITIONS, Example, When, battery, neighbours
+from properties.diagnosis.examples import Example, When, battery, neighbours, parting
+from properties.diagnosis.explanation import UNKNOWN, Explanation
 from properties.diagnosis.formula import Formula
+from properties.diagnosis.pairs import fitting
 from properties.subject import Subject
 
 FEW = 3  # names that nothing tells apart; a longer list would tell nobody where to look
 ALIVE = 64  # failing cases whose explanations are kept: those of a run
 SUPPORT = 2  # wrong examples with general numbers that a conditional name must explain
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A wrong formula that fits, and when it holds: () for always, None where no words are known."""
-
-    formula: type[Formula]
-    when: tuple[When, ...] | None
-
-    @property
-    def rank(self) -> int:
-        """What always holds explains better than what holds sometimes, and known before unknown."""
-        return 0 if self.when == () else 1 if self.when else 2
-
-    def holds(self, example: Example) -> bool:
-        """Whether an example meets the condition; one that is not known may hold anywhere."""
-        return not self.when or any(condition.holds(example) for condition in self.when)
-
-    def __str__(self) -> str:
-        words = " or ".join(condition.words for condition in self.when or ())
-        when = " in some examples" if self.when is None else f" {words}" if words else ""
-        return f"{self.formula.called}{when}; look for {self.formula.look}"
 
 
 def formulas(case: Case) -> list[str]:
@@ -55,29 +35,58 @@ def explanations(case: Case) -> tuple[Explanation, ...]:
     """What explains the subject of a failing case, as far as it is worth telling."""
     if not case.known:
         return ()
-    failing = Example(case)
-    general = list(examined(case.subject))
+    general = examined(case.subject)
     if all(example.right for example in general):
-        general += filter(usable, neighbours(case))
-    examples = [*general, *filter(usable, [failing])]
-    wrong = [example for example in examples if not example.right]
-    general = [example for example in general if not example.right]
-    if not general:
-        return ()
-    found = [
-        Explanation(formula, when(formula, wrong, [e for e in examples if e.right]))
-        for formula in catalogue()
-        if case.subject.family in formula.families
-        and all(example.agrees(formula) for example in wrong)
-        and any(example.betrays(formula) for example in general)
-    ]
-    return told(found, len(general))
+        general = (*general, *filter(usable, neighbours(case)))
+    failing = tuple(filter(usable, [Example(case)]))
+    found = best(single, general, failing)
+    if any(explanation.rank < UNKNOWN for explanation in found):
+        return found
+    return best(double, general, failing) or found
 
 
 @lru_cache(maxsize=1)
 def examined(subject: Subject) -> tuple[Example, ...]:
     """The examples of the battery that the subject has an output for; one run asks for no others."""
     return tuple(example for example in battery(subject) if example.output is not None)
+
+
+Search = Callable[[tuple[Example, ...]], tuple[type[Formula], ...]]
+
+
+def best(
+    search: Search, general: tuple[Example, ...], failing: tuple[Example, ...]
+) -> tuple[Explanation, ...]:
+    """The best of the formulas that a search finds, held against the failing example as well."""
+    wrong = [example for example in general if not example.right]
+    right = [example for example in (*general, *failing) if example.right]
+    off = [example for example in failing if not example.right]
+    found = [
+        Explanation(formula, when(formula, [*wrong, *off], right))
+        for formula in (search(general) if wrong else ())
+        if all(example.agrees(formula) for example in off)
+    ]
+    return told(found, len(wrong))
+
+
+@lru_cache(maxsize=2)
+def single(general: tuple[Example, ...]) -> tuple[type[Formula], ...]:
+    """The formulas that agree with all examples that are wrong, and commit themselves to one."""
+    wrong = [example for example in general if not example.right]
+    return tuple(
+        formula
+        for formula in catalogue(wrong[0].case.subject.family)
+        if all(example.agrees(formula) for example in wrong)
+        and any(example.betrays(formula) for example in wrong)
+    )
+
+
+@lru_cache(maxsize=2)
+def double(general: tuple[Example, ...]) -> tuple[type[Formula], ...]:
+    """The same for two wrong forms at once, which must agree with all examples."""
+    found = fitting(catalogue(general[0].case.subject.family), general)
+    wrong = [example for example in general if not example.right]
+    return tuple(both for both in found if any(example.betrays(both) for example in wrong))
 
 
 def usable(example: Example) -> bool:
@@ -90,14 +99,7 @@ def when(
 ) -> tuple[When, ...] | None:
     """The condition under which the formula holds: () for always, None where none is known."""
     despite = [e for e in right if formula.fits(e.case) and not e.agrees(formula)]
-    if not despite:
-        return ()
-    parting = tuple(
-        condition
-        for condition in CONDITIONS
-        if all(map(condition.holds, wrong)) and not any(map(condition.holds, despite))
-    )
-    return parting if 0 < len(parting) <= 2 else None
+    return parting(wrong, despite) if despite else ()
 
 
 def told(found: Iterable[Explanation], support: int) -> tuple[Explanation, ...]:

@@ -18,7 +18,6 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
@@ -29,27 +28,56 @@ from torch import Tensor, nn
 
 from properties.assertions import Violation
 from properties.case import Case, parameters
+from properties.diagnosis.drawing import Chance
+from properties.diagnosis.dropout import habits
 from properties.diagnosis.examples import Example
+from properties.diagnosis.explanation import RIGHT, Explanation
 from properties.diagnosis.formula import Formula
-from properties.diagnosis.match import Explanation, explanations
+from properties.diagnosis.match import explanations
 from properties.dtypes import FORMATS, Array
 from properties.errors import SubjectError
 from properties.instance import to_array
 from properties.spec import clauses
 from properties.subject import Config, Subject, Weights
 
+DRAWN = ("numerics/deterministic-in-eval", "state/forward-is-pure")
 ALIVE = 64  # answers of right stand-ins that are kept: the failures of a run, each on its case
-RIGHT = Explanation(Formula, ())
+
+
+def names(clause: str, case: Case) -> list[str]:
+    """What the subject behaves like, as far as that explains why it fails a clause on a case.
+
+    Where that is unknown, a formula is told if the output of this very case is wrong, and so it.
+    """
+    told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
+    if "dropout" not in clause:
+        for explanation in explanations(case):
+            answer = breaks(explanation, clause, case)
+            if answer or (answer is None and not Example(case).right):
+                told.append(str(explanation))
+    return list(dict.fromkeys(told))
 
 
 def explains(name: str, clause: str, case: Case) -> bool | None:
     """Whether what the subject behaves like breaks this clause on this very case; None: unknown."""
-    if not case.known or passes(RIGHT, clause, case) is not True:
-        return None
-    answers = [passes(e, clause, case) for e in explanations(case) if str(e) == name]
+    found = (*explanations(case), *habits(case))
+    answers = [breaks(e, clause, case) for e in found if str(e) == name]
     if not answers or None in answers:
         return None
-    return False in answers
+    return True in answers
+
+
+def breaks(explanation: Explanation, clause: str, case: Case) -> bool | None:
+    """Whether a stand-in breaks a clause that one for attention as it should be does not break."""
+    if not case.known or passes(RIGHT, clause, case) is not True:
+        return None
+    passed = passes(explanation, clause, case)
+    return None if passed is None else not passed
+
+
+def chance(clause: str) -> bool:
+    """Whether a clause may be broken by what is drawn."""
+    return "dropout" in clause or clause in DRAWN
 
 
 @lru_cache(maxsize=ALIVE)
@@ -93,7 +121,7 @@ class Computed(nn.Module):
 
     def __init__(self, subject: StandIn, config: Config, weights: Weights | None) -> None:
         super().__init__()
-        self.subject, self.config = subject, config
+        self.subject, self.config, self.chance = subject, config, Chance(config.dropout)
         for name, array in parameters(weights).items():
             setattr(self, name, nn.Parameter(torch.tensor(array)))
 
@@ -107,8 +135,9 @@ class Computed(nn.Module):
         if self.subject.has("context-length") and x.shape[-2] > s.context_length:
             raise ValueError(f"{x.shape[-2]} tokens: at most {s.context_length} fit")
         case = self.case(to_array(x if x.dim() == 3 else x[None]))
+        self.chance.modes.append(self.training)
         with np.errstate(all="ignore"):
-            output = self.formula(case)(case, FORMATS[case.dtype], draw=self.draw).output()
+            output = self.formula(case)(case, FORMATS[case.dtype], chance=self.chance).output()
         result = torch.from_numpy(output.value).to(x.dtype)
         return result if x.dim() == 3 else result[0]
 
@@ -125,9 +154,3 @@ class Computed(nn.Module):
         explanation = self.subject.explanation
         holds = explanation.holds(Example(case, training=self.training))
         return explanation.formula if holds else Formula
-
-    def draw(self, shape: Sequence[int]) -> Array:
-        """The factors that dropout has for so many weights in this mode."""
-        ones = torch.ones(tuple(shape), dtype=torch.float64)
-        drawn: Array = nn.functional.dropout(ones, self.config.dropout, self.training).numpy()
-        return drawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,24 @@ import pytest
 import torch
 from torch import Tensor
 
+from properties.case import Case
 from properties.diagnosis import behaves_like
 from properties.diagnosis.catalogue import catalogue
 from properties.diagnosis.dropout import habits
 from properties.diagnosis.examples import battery, predicted
+from properties.diagnosis.explanation import RIGHT as RIGHT_FORMULA
+from properties.diagnosis.explanation import Explanation
 from properties.diagnosis.formula import Formula
-from properties.diagnosis.match import Explanation, formulas
-from properties.diagnosis.standin import RIGHT as RIGHT_FORMULA
+from properties.diagnosis.habits import HABITS
+from properties.diagnosis.match import formulas
+from properties.diagnosis.pairs import composable
 from properties.diagnosis.standin import StandIn, explains, passes
 from properties.errors import SubjectError
 from properties.faults import faults
 from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
 from properties.profiles import PROFILES
-from properties.runner import Run, quiet_and_repeatable
+from properties.result import Status
+from properties.runner import Run, draw, judge, quiet_and_repeatable
 from properties.spec import clauses
 from properties.strategies import pinned_cases
 from properties.subject import FAMILIES, Subject
@@ -51,7 +57,6 @@ UNRELATED = (
     "batch-statistics",
     "keys-detached",
     "dropout-rate-off-by-two-percent",
-    "dropout-is-gaussian-noise",
 )
 RIGHT = {
     "plain": "attention:SimplifiedSelfAttention",
@@ -68,10 +73,19 @@ def shown(names: list[str]) -> list[str]:
 
 
 def called(target: Any, family: str, clause: str) -> list[str]:
-    """What a module is called when it fails a clause on a generic case."""
+    """What a module is called where it fails a clause."""
     subject = find(target, family)[0]
     with quiet_and_repeatable():
-        return shown(behaves_like(clause, pinned_cases(subject)[0]))
+        return shown(behaves_like(clause, failing(subject, clause)))
+
+
+def failing(subject: Subject, clause: str) -> Case:
+    """The first of a run's cases on which the subject fails a clause."""
+    for examples in (pinned_cases(subject), draw(subject, PROFILES["quick"], 0)):
+        for case in examples:
+            if judge(clauses()[clause], case).status is Status.FAIL:
+                return case
+    raise AssertionError(f"{subject.name} does not fail {clause}")
 
 
 @pytest.mark.parametrize("name", ONE_EACH)
@@ -94,7 +108,7 @@ def test_a_right_module_has_no_name(family: str) -> None:
     case = pinned_cases(find(RIGHT[family], family)[0])[0]
     with quiet_and_repeatable():
         assert formulas(case) == []
-        assert habits(case) == []
+        assert habits(case) == ()
 
 
 Step = Callable[..., Any]
@@ -358,9 +372,11 @@ def test_a_law_that_any_formula_may_break_gets_no_formula() -> None:
     """A wrong scale does not explain that a bad input is not refused."""
     fault = faults()["scale-absent"]
     case = pinned_cases(find(fault.module, fault.family)[0])[0]
-    ids = [id for id in clauses() if id.partition("/")[0] in ("error", "state", "transform")]
+    areas = ("error", "shape", "state", "transform", "dropout")
+    asked = [c for c in clauses().values() if c.concerns(case.subject) and c.area in areas]
+    ids = [clause.id for clause in asked if not clause.missing(case.subject)]
     assert ids
-    assert all(behaves_like(id, case) == [] for id in ids)
+    assert {id: names for id in ids if (names := behaves_like(id, case))} == {}
 
 
 def test_a_run_reports_the_name_with_where_to_look() -> None:
@@ -373,6 +389,10 @@ def test_a_run_reports_the_name_with_where_to_look() -> None:
     assert [r.behaves_like for r in report.results] == [[expected]]
 
 
+GENERAL = {"called", "look", "families", "alone", "steps", "forms", "fits"} | set(
+    vars(type("", (), {}))
+)
+"""What every entry has of its own, its name and its families for instance."""
 OF_NUMPY = (
     "causality/future-gradient-is-zero",
     "causality/nan-future-stays-out",
@@ -410,6 +430,16 @@ def test_a_stand_in_is_called_by_the_name_of_its_formula(name: str) -> None:
     assert shown(formulas(case)) == NAMES[name]
 
 
+@pytest.mark.parametrize("name", HABITS)
+def test_a_habit_run_as_a_subject_is_called_by_its_name(name: str) -> None:
+    """What tells a habit from draws and what the habit draws are written apart, and agree."""
+    habit = HABITS[name]
+    family = "multihead" if "multihead" in habit.families else "wrapper"
+    case = pinned_cases(StandIn(find(RIGHT[family], family)[0], Explanation(habit)))[0]
+    with quiet_and_repeatable():
+        assert shown(list(map(str, habits(case)))) == [name]
+
+
 @pytest.mark.parametrize(
     ("fault", "clause", "expected"),
     [
@@ -421,6 +451,12 @@ def test_a_stand_in_is_called_by_the_name_of_its_formula(name: str) -> None:
         ("scale-only-in-training", "oracle/output-within-bound", True),
         ("mask-shows-the-next-token", "causality/future-does-not-change-past", True),
         ("mask-shows-the-next-token", "dropout/inert-in-eval", False),
+        ("dropout-in-eval", "dropout/inert-in-eval", True),
+        ("dropout-in-eval", "state/forward-is-pure", True),
+        ("dropout-in-eval", "state/train-and-eval-reach-dropout", True),
+        ("dropout-in-eval", "argument/dropout-has-effect", False),
+        ("dropout-shared-by-heads", "dropout/independent-over-heads", True),
+        ("dropout-shared-by-heads", "dropout/independent-over-batch", False),
     ],
 )
 def test_a_name_explains_the_laws_that_its_formula_breaks(
@@ -429,8 +465,42 @@ def test_a_name_explains_the_laws_that_its_formula_breaks(
     """A wrong scale changes outputs, and no number of parameters; gradients are not compared."""
     case = pinned_cases(find(faults()[fault].module, faults()[fault].family)[0])[0]
     with quiet_and_repeatable():
-        (name,) = formulas(case)
+        (name,) = formulas(case) or map(str, habits(case))
         assert explains(name, clause, case) is expected
+
+
+PAIRS: dict[str, type[Any]] = {
+    "future not hidden, and queries and keys swapped": with_steps(
+        project=lambda self, x: (self.W_key(x), self.W_query(x), self.W_value(x)),
+        hide=lambda self, scores: scores,
+    ),
+    "scale absent, and softmax over the queries": with_steps(
+        scale=lambda self, scores: scores,
+        normalise=lambda self, scores: torch.softmax(scores, dim=-2),
+    ),
+    "mask shows the next token: the diagonal is off by one, and scale 1/sqrt(d_out)": with_steps(
+        scale=lambda self, scores: scores / self.d_out**0.5,
+        hidden=lambda self, tokens: torch.ones(tokens, tokens).triu(2).bool(),
+    ),
+    "output projection missing, and scale absent": with_steps(
+        scale=lambda self, scores: scores, finish=lambda self, context: context
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_wrong_steps_at_once_are_told_together(name: str) -> None:
+    """Neither alone explains the subject, so both are named."""
+    assert set(called(PAIRS[name], "multihead", "oracle/output-within-bound")) == {name}
+
+
+def test_two_wrong_forms_of_one_step_are_no_pair() -> None:
+    """They cannot both be; what two entries share is not exchanged twice."""
+    entries = [entry for entry in catalogue("multihead") if not entry.alone]
+    pairs = [(a, b) for a, b in combinations(entries, 2) if composable(a, b)]
+    assert all(not a.steps & b.steps for a, b in pairs)
+    own = {entry: {n for c in entry.__mro__[:-2] for n in vars(c)} - GENERAL for entry in entries}
+    assert [(a.called, b.called, own[a] & own[b]) for a, b in pairs if own[a] & own[b]] == []
 
 
 def test_a_name_that_the_subject_has_not_explains_nothing() -> None:

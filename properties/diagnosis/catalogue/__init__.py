@@ -22,15 +22,22 @@ _entries: list[type[Formula]] = []
 
 
 def wrong(
-    called: str, look: str, families: Iterable[str] = PROJECTED_FAMILIES
+    called: str,
+    look: str,
+    families: Iterable[str] = PROJECTED_FAMILIES,
+    *,
+    alone: bool = False,
 ) -> Callable[[Wrong], Wrong]:
-    """Enter the decorated formula: what it does, where to look for it, in which families."""
+    """Enter the decorated formula: what it does, where to look for it, in which families, and whether
+    it cannot be met with others.
+    """
     unknown = set(families) - set(FAMILIES)
     if unknown:
         raise ValueError(f"{called}: no families {sorted(unknown)}")
 
     def enter(formula: Wrong) -> Wrong:
         formula.called, formula.look, formula.families = called, look, frozenset(families)
+        formula.alone = alone
         _entries.append(formula)
         return formula
 
@@ -38,8 +45,8 @@ def wrong(
 
 
 @cache
-def catalogue() -> tuple[type[Formula], ...]:
-    """Every wrong formula."""
+def catalogue(family: str | None = None) -> tuple[type[Formula], ...]:
+    """Every wrong formula, or those of one family."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
-    return tuple(_entries)
+    return tuple(entry for entry in _entries if family is None or family in entry.families)

@@ -203,7 +203,7 @@ class OverAnotherAxis(Formula):
         return np.tril(everything) if self.case.causal and self.hides else everything
 
 
-@wrong("attention over the heads, not the tokens", SPLIT, MULTIHEAD)
+@wrong("attention over the heads, not the tokens", SPLIT, MULTIHEAD, alone=True)
 class OverHeads(OverAnotherAxis):
     """(B, T, H, D) is given where (B, H, T, D) is wanted."""
 
@@ -217,14 +217,19 @@ class OverHeads(OverAnotherAxis):
         return super().merge(moved(context, lambda array: array.swapaxes(1, 2)))
 
 
-@wrong("attention over the heads, not the tokens", SPLIT, MULTIHEAD)
+@wrong("attention over the heads, not the tokens", SPLIT, MULTIHEAD, alone=True)
 class OverAllHeads(OverHeads):
     """The same without a mask."""
 
     hides = False
 
 
-@wrong("attention over the batch, not the tokens", "the order of batch and tokens", FAMILIES)
+@wrong(
+    "attention over the batch, not the tokens",
+    "the order of batch and tokens",
+    FAMILIES,
+    alone=True,
+)
 class OverTheBatch(OverAnotherAxis):
     """(T, B, d_in) is wanted where (B, T, d_in) is given."""
 
@@ -238,7 +243,12 @@ class OverTheBatch(OverAnotherAxis):
         return moved(super().merge(context), lambda array: array.swapaxes(0, 1))
 
 
-@wrong("attention over the batch, not the tokens", "the order of batch and tokens", CAUSAL_FAMILIES)
+@wrong(
+    "attention over the batch, not the tokens",
+    "the order of batch and tokens",
+    CAUSAL_FAMILIES,
+    alone=True,
+)
 class OverAllOfTheBatch(OverTheBatch):
     """The same without a mask."""
 

@@ -32,10 +32,12 @@ def mask(
     seen: Callable[[Sizes], Seen],
     look: str = MASK,
     families: Iterable[str] = CAUSAL_FAMILIES,
+    *,
+    alone: bool = False,
 ) -> None:
     """Enter a mask, for each thing that may stand in a row that sees nothing."""
     for nothing in NOTHING:
-        enter(called, seen, look, families, nothing)
+        enter(called, seen, look, families, nothing, alone)
 
 
 def enter(
@@ -44,10 +46,11 @@ def enter(
     look: str,
     families: Iterable[str],
     nothing: float | None,
+    alone: bool,
 ) -> None:
     """Enter a mask with `nothing` for the weights of a query that sees nothing."""
 
-    @wrong(called, look, families)
+    @wrong(called, look, families, alone=alone)
     class Another(Formula):
         """Another mask."""
 
@@ -109,9 +112,16 @@ mask(
     lambda s: for_the_first(s, 1),
     BROADCAST,
     HEADED_FAMILIES,
+    alone=True,
 )
 mask("mask for the first batch item alone", lambda s: for_the_first(s, 0), BROADCAST)
-mask("mask missing in the last head", for_all_heads_but_the_last, BROADCAST, HEADED_FAMILIES)
+mask(
+    "mask missing in the last head",
+    for_all_heads_but_the_last,
+    BROADCAST,
+    HEADED_FAMILIES,
+    alone=True,
+)
 mask(
     "future hidden where all should be seen",
     triangle(0),
