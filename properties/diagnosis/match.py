@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from properties.case import Case
 from properties.diagnosis.catalogue import catalogue
+from properties.diagnosis.computed import asked
 from properties.diagnosis.examples import Example, When, battery, neighbours, parting
 from properties.diagnosis.explanation import UNKNOWN, Explanation
 from properties.diagnosis.formula import Formula
@@ -22,23 +23,24 @@ from properties.subject import Subject
 
 FEW = 3  # names that nothing tells apart; a longer list would tell nobody where to look
 ALIVE = 64  # failing cases whose explanations are kept: those of a run
+ASKED = 6  # examples of a clause's own that are looked at
 SUPPORT = 2  # wrong examples with general numbers that a conditional name must explain
 
 
-def formulas(case: Case) -> list[str]:
-    """The wrong formulas that explain the subject of a failing case."""
-    return list(dict.fromkeys(map(str, explanations(case))))
-
-
 @lru_cache(maxsize=ALIVE)
-def explanations(case: Case) -> tuple[Explanation, ...]:
-    """What explains the subject of a failing case, as far as it is worth telling."""
+def explanations(clause: str, case: Case) -> tuple[Explanation, ...]:
+    """What explains the subject of a case that fails a clause, as far as it is worth telling.
+
+    Where all examples but those of the clause's own are right, it is these that are to be explained.
+    """
     if not case.known:
         return ()
     general = examined(case.subject)
+    failing = tuple(filter(usable, map(Example, [case, *asked(clause, case)[:ASKED]])))
     if all(example.right for example in general):
         general = (*general, *filter(usable, neighbours(case)))
-    failing = tuple(filter(usable, [Example(case)]))
+    if all(example.right for example in general):
+        general = (*general, *failing)
     found = best(single, general, failing)
     if any(explanation.rank < UNKNOWN for explanation in found):
         return found

@@ -17,15 +17,16 @@ from torch import Tensor
 from properties.case import Case
 from properties.diagnosis import behaves_like
 from properties.diagnosis.catalogue import catalogue
+from properties.diagnosis.computed import StandIn, passes
 from properties.diagnosis.dropout import habits
 from properties.diagnosis.examples import battery, predicted
 from properties.diagnosis.explanation import RIGHT as RIGHT_FORMULA
 from properties.diagnosis.explanation import Explanation
 from properties.diagnosis.formula import Formula
 from properties.diagnosis.habits import HABITS
-from properties.diagnosis.match import formulas
+from properties.diagnosis.match import explanations
 from properties.diagnosis.pairs import composable
-from properties.diagnosis.standin import StandIn, explains, passes
+from properties.diagnosis.standin import explains
 from properties.errors import SubjectError
 from properties.faults import faults
 from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
@@ -70,6 +71,11 @@ RIGHT = {
 def shown(names: list[str]) -> list[str]:
     """The names without where to look."""
     return [name.partition("; look for ")[0] for name in names]
+
+
+def formulas(case: Case) -> list[str]:
+    """The names of the subject's formula, each with where to look."""
+    return list(dict.fromkeys(map(str, explanations("oracle/output-within-bound", case))))
 
 
 def called(target: Any, family: str, clause: str) -> list[str]:
@@ -415,7 +421,8 @@ def test_a_stand_in_for_attention_as_it_should_be_breaks_no_law(family: str) -> 
     subject = find(RIGHT[family], family)[0]
     for case in pinned_cases(subject)[:3]:
         for id, clause in clauses().items():
-            if clause.concerns(subject) and not clause.missing(subject) and id not in OF_NUMPY:
+            asked = clause.concerns(subject) and not clause.missing(subject)
+            if asked and id not in OF_NUMPY and clause.since == "quick":
                 with quiet_and_repeatable():
                     assert passes(RIGHT_FORMULA, id, case) is True, (id, case.sizes)
 
