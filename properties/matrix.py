@@ -23,7 +23,7 @@ from properties.errors import QuestionError
 from properties.faults import Fault, faults
 from properties.profiles import Profile, profile_named
 from properties.result import Report, Status
-from properties.runner import Run, Tally
+from properties.runner import Run, Tally, run
 from properties.spec import Clause, Level, area_rank, clauses
 from properties.subject import Subject
 from properties.targets import find
@@ -64,7 +64,8 @@ class Row:
     """What became of one fault.
 
     area: the file that holds it; names: the clauses that it is said to break; first: None if it
-    survived the run; alone: the clauses that fail asked by themselves, with the examples each took.
+    survived the run; alone: the clauses that fail asked by themselves, with the examples each took;
+    findings: what a report tells of it, each by its name or its first clause, () where not asked.
     """
 
     fault: str
@@ -75,6 +76,7 @@ class Row:
     names: tuple[str, ...]
     first: First | None
     alone: Mapping[str, int]
+    findings: tuple[str, ...] = ()
 
     @property
     def killers(self) -> list[str]:
@@ -126,9 +128,17 @@ class Matrix:
         return found
 
     @property
+    def split(self) -> dict[str, tuple[str, ...]]:
+        """The faults that a report tells as more than one finding, with these."""
+        return {row.fault: row.findings for row in self.rows if len(row.findings) > 1}
+
+    @property
     def holds(self) -> bool:
-        """Whether every fault is killed and every clause kills one."""
-        return not self.survivors and not self.idle
+        """Whether every fault is killed, every clause kills one, and one fault is one finding, or it is
+        said why not.
+        """
+        excused = all(faults()[name].apart for name in self.split)
+        return not self.survivors and not self.idle and excused
 
 
 def prepare(names: Collection[str], profile: str, seed: int, full: bool) -> Matrix:
@@ -182,7 +192,18 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
         names=fault.breaks,
         first=first(subject, fault, whole, seed),
         alone={id: alone[id] for id in sorted(alone, key=area_rank)},
+        findings=causes(run(subject, profile=profile, seed=seed)) if full else (),
     )
+
+
+def causes(report: Report) -> tuple[str, ...]:
+    """What a report tells: what decides against the subject, or else the advice."""
+    kinds = (("fault", "domain"), ("unguarded", "edge"), ("advice",))
+    for wanted in kinds:
+        found = [f for f in report.findings if f.kind in wanted]
+        if found:
+            return tuple(f.name or f.clauses[0] for f in found)
+    return ()
 
 
 def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First | None:

@@ -22,7 +22,8 @@ Module = TypeVar("Module", bound=type[nn.Module])
 class Fault:
     """One wrong implementation.
 
-    family: what it claims to be; breaks: clauses that must fail on it; symptom: what a user sees.
+    family: what it claims to be; breaks: clauses that must fail on it; symptom: what a user sees;
+    apart: why a report tells it as more than one finding, "" where it is one.
     """
 
     name: str
@@ -31,20 +32,26 @@ class Fault:
     breaks: tuple[str, ...]
     symptom: str
     source: str
+    apart: str = ""
 
 
 _registry: dict[str, Fault] = {}
 
 
 def fault(
-    name: str, *breaks: str, symptom: str, source: str = "constructed", family: str = "multihead"
+    name: str,
+    *breaks: str,
+    symptom: str,
+    source: str = "constructed",
+    family: str = "multihead",
+    apart: str = "",
 ) -> Callable[[Module], Module]:
     """Register the decorated class as a fault."""
     if name in _registry:
         raise ValueError(f"fault {name} is registered twice")
 
     def register(module: Module) -> Module:
-        _registry[name] = Fault(name, module, family, breaks, symptom, source)
+        _registry[name] = Fault(name, module, family, breaks, symptom, source, apart)
         return module
 
     return register

@@ -3,12 +3,13 @@
     schema, profile, seed, full    what was asked; full: every clause alone on every fault
     clauses: [{id, level, kills, alone}]
         kills: names of faults; alone: those that no other clause kills ([] unless full)
-    faults: [{fault, area, family, symptom, source, names, first, alone}]
+    faults: [{fault, area, family, symptom, source, names, first, alone, findings}]
         area: the file that holds it; names: clauses that it is said to break
         first: {clause, level, examples, seconds, size: {B, T, H, D}}, null if it survived
         alone: {clause id: examples}, those that fail asked by themselves
+        findings: what a report tells of it, each by its name or its first clause ([] unless full)
     survivors, idle    names of faults that live, ids of clauses that kill nothing
-    holds              whether both are empty
+    holds              whether both are empty, and no fault is told as several findings without a reason
 
 Nothing but `seconds` differs between two runs with the same seed and versions.
 """

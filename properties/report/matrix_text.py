@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
+from properties.faults import faults
 from properties.matrix import First, Matrix, Row, Size
 from properties.spec import clauses
 
@@ -73,10 +74,25 @@ def summary(matrix: Matrix) -> list[str]:
     if matrix.full:
         alone = sum(map(len, matrix.single.values()))
         lines.append(f"faults that die by one clause alone: {alone} of {len(rows)}")
+        lines += apart(matrix)
     missed = sum(len(row.missed) for row in rows)
     if missed:
         lines.append(f"clauses said to be broken that are not: {missed}")
     return lines + finds(rows)
+
+
+def apart(matrix: Matrix) -> list[str]:
+    """How many faults a report tells as one finding, and each of the others with its reason."""
+    rows, split = matrix.rows, matrix.split
+    one = sum(len(row.findings) == 1 for row in rows)
+    named = sum(any("/" not in told for told in row.findings) for row in rows)
+    return [
+        f"told as one finding: {one} of {len(rows)}; with a name: {named}",
+        *(
+            f"told as {len(told)}: {name} ({'; '.join(told)}), {faults()[name].apart or 'no reason given'}"
+            for name, told in split.items()
+        ),
+    ]
 
 
 def finds(rows: Iterable[Row]) -> list[str]:
