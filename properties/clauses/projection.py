@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from properties.assertions import near
+from properties.assertions import near, require
 from properties.bounds import difference, one_run
 from properties.case import Case
 from properties.clauses.conditions import IN_RANGE, SEVERAL_TOKENS, with_identity_out
@@ -83,6 +83,23 @@ def out_bias_takes_part(case: Case) -> float:
     without = replace(case, weights=replace(w, out_bias=np.zeros_like(bias)))
     expected, allowed = without.output + bias, difference(case)
     return near("the bias and", case.output, expected, allowed, "batch token column")
+
+
+@clause(
+    "projection/there-is-an-output-projection",
+    Level.SHOULD,
+    "Heads that split d_out among them are followed by an output projection.",
+    families={"multihead"},
+    needs={"projections"},
+    unless={"function"},
+    examples=1,
+)
+def there_is_an_output_projection(case: Case) -> None:
+    """Side by side the heads do not learn of each other. Not a MUST: the projection may stand in the
+    layer around the attention.
+    """
+    found = case.subject.has("out-projection")
+    require(found, "a layer that mixes the heads", "heads that are put out side by side")
 
 
 @clause(

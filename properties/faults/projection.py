@@ -28,6 +28,28 @@ class OutProjectionMissing(PlainMultiHead):
 
 
 @fault(
+    "out-projection-left-out",
+    "projection/there-is-an-output-projection",
+    symptom="the heads never learn of each other",
+)
+class OutProjectionLeftOut(PlainMultiHead):
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        context_length: int,
+        dropout: float,
+        num_heads: int,
+        qkv_bias: bool = False,
+    ) -> None:
+        super().__init__(d_in, d_out, context_length, dropout, num_heads, qkv_bias)
+        del self.out_proj
+
+    def finish(self, context: Tensor) -> Tensor:
+        return context
+
+
+@fault(
     "out-projection-twice",
     ONCE,
     symptom="projected in attention and again by its caller",
