@@ -246,7 +246,7 @@ def worst_item(kind: str, title: str, expected: Array, actual: Array, allowed: A
     """Of grids (B, T, columns) the one with the most cells that are off."""
     item = worst(off(actual, expected, allowed))[0]
     grids = (part[item] for part in (expected, actual, allowed))
-    return Picture(kind, f"{title}, batch item {item}", "token", "column", *grids)
+    return Picture(kind, f"{title}, batch item {item}", "token", f"{kind} column", *grids)
 
 
 def worst(cells: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -111,7 +111,7 @@ def conclude(result: Result, report: Report, wanted: Iterable[str]) -> None:
     __tracebackhide__ = True
     if result.status is Status.PASS:
         return
-    short = f"{result.status} {result.level}: {first_line(result)}"
+    short = first_line(result)
     told = not set(report.failed).isdisjoint(wanted)
     if result.status is Status.UNSUPPORTED or (result.status is Status.BLOCKED and told):
         pytest.skip(short)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from properties import probing
 from properties.assertions import near, require
 from properties.bounds import difference
 from properties.case import Case, parameters
@@ -72,7 +73,8 @@ def attended_beyond(case: Case, limit: int) -> float:
     for longer in beyond(case, limit):
         if instance.refusal(longer.x) is None:
             expected, allowed = longer.output, difference(longer)
-            output = limited(longer, limit).build().run(longer.x)
+            output = instance.run(longer.x)
+            probing.note(replace(longer.sizes, context_length=limit), longer.dtype)
             what = f"with context_length {limit}, {longer.sizes.tokens} tokens refused, or"
             worst = max(worst, right(what, output, expected, allowed))
     return worst
@@ -114,13 +116,13 @@ def beyond(case: Case, limit: int) -> Iterator[Case]:
 
 def right(what: str, output: Array, expected: Array, allowed: Array) -> float:
     """The output holds the expected numbers, whatever axes of length one it has beside them."""
-    require(output.size == expected.size, f"{what} {expected.shape}", f"{output.shape}")
+    require(output.size == expected.size, f"{what} of shape {expected.shape}", f"{output.shape}")
     found = output.reshape(expected.shape)
     finite = np.isfinite(expected)
     for place in np.argwhere(np.isfinite(found) & ~finite)[:1]:
         where = dict(zip(AXES.split(), map(int, place), strict=True))
         require(False, f"{what} right", f"{found[tuple(place)]:.9g}", **where)
-    return near(what, found, np.where(finite, expected, found), allowed, AXES)
+    return near(f"{what} right:", found, np.where(finite, expected, found), allowed, AXES)
 
 
 @clause(

@@ -34,6 +34,9 @@ def register(commands: Any) -> None:
     arguments.add_target(command)
     arguments.add_run(command)
     command.add_argument(
+        "-v", "--verbose", action="store_true", help="a line for each clause, findings in full"
+    )
+    command.add_argument(
         "--fail-fast", action="store_true", help="stop at the first failed MUST clause"
     )
     waiving.add(command)
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     def arrived(report: Report) -> None:
         if len(request.reports) > 1:
             console.rule()
-        terminal.show(report, console)
+        terminal.show(report, console, verbose=options.verbose)
         annotations.show(report)
 
     request.arrived = arrived

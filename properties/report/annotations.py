@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from properties.report.text import explained
+from properties.report.verdict import word
 from properties.result import Report, Result, Status
 
 
@@ -17,7 +17,9 @@ def show(report: Report) -> None:
 
 
 def lines(report: Report) -> list[str]:
-    """An error for each clause that decides against the subject, a warning for each advice."""
+    """An error for each clause that decides against the subject, a warning for each that does not: bad
+    input that is not refused, an edge, advice.
+    """
     return [
         command(result, report)
         for result in report.results
@@ -27,11 +29,11 @@ def lines(report: Report) -> list[str]:
 
 def command(result: Result, report: Report) -> str:
     """One annotation; `file` and `line` are left out where they are not known."""
-    title = f"{result.clause} ({result.status})"
+    title = f"{result.clause} ({word(result)})"
     place = {"file": report.source.get("file"), "line": report.source.get("line"), "title": title}
     options = ",".join(f"{name}={quoted(str(value))}" for name, value in place.items() if value)
     level = "error" if report.decides(result) else "warning"
-    text = explained(replace(result, evidence=None), report)  # no place for pictures
+    text = explained(result, report, "numbers")  # no place for pictures
     return f"::{level} {options}::{escaped(text)}"
 
 

@@ -33,7 +33,12 @@ def caption(evidence: dict[str, Any]) -> list[str]:
     """What is drawn, of which case, what the axes are and what the marks mean."""
     case = "the smallest case" if evidence["own"] else evidence["case"]
     axes = f"row: {evidence['rows']}, column: {evidence['columns']}"
-    return [evidence["title"], f"{case}; {axes}; [ ] is off"]
+    return [f"{evidence['title']}, of {case}", f"{axes}; [ ] {marked(evidence)}"]
+
+
+def marked(evidence: dict[str, Any]) -> str:
+    """What a marked cell does."""
+    return "sees the future" if evidence["kind"] == "leak" else "is off by more than rounding"
 
 
 def numbers(title: str, grid: Grid, off: Cells, room: int) -> list[str]:
@@ -74,7 +79,7 @@ def exponential(number: float) -> str:
 
 def marks(grid: Grid, off: Cells) -> list[str]:
     """One character a cell: X is off, o is as expected, . is zero as expected."""
-    lines = ["got: X is off, o as expected, . zero as expected"]
+    lines = ["got: o as expected, . zero as expected; X stands for [ ]"]
     for row, line in enumerate(grid):
         marked = ("X" if (row, c) in off else "." if n == 0.0 else "o" for c, n in enumerate(line))
         lines.append(f"{row:>2} {' '.join(marked)}")

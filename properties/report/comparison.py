@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from properties.refactor.outcome import DIFFERENT, UNKNOWN, Agreement, Change, Comparison
-from properties.report.terminal import INDENT, case_lines, hanging, in_parts, printable, prose
+from properties.report.lines import INDENT, case_lines, hanging, in_parts, printable
+from properties.report.terminal import prose
 from properties.spec import clauses
 
 SCHEMA = "attention-properties/diff/1"
@@ -37,8 +38,9 @@ def show(found: Comparison, console: Console) -> None:
                 Text(" " * INDENT + printable(line)), soft_wrap=True
             )  # to be copied whole
     console.print()
-    for line in background(found):
-        prose(console, line)
+    for said in background(found):
+        for text in prose(said, console.width):
+            console.print(text, soft_wrap=True)
     words = shlex.join([found.old, found.new, *found.options])
     again = (
         f"again: attention-properties diff {words} --profile {found.profile} --seed {found.seed}"

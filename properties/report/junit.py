@@ -55,7 +55,8 @@ def facts(report: Report) -> dict[str, str]:
         "family": report.family,
         "profile": report.profile,
         "seed": str(report.seed),
-        "conforms": str(report.conforms).lower(),
+        "right": str(report.right).lower(),
+        "guarded": str(report.guarded).lower(),
         **report.versions,
     }
 
@@ -69,7 +70,7 @@ def case(element: Element, result: Result, report: Report) -> None:
     tag = kind(result, report)
     if tag is None:
         return
-    message = clean(f"{result.status} {result.level}: {first_line(result)}")
+    message = clean(first_line(result))
     if tag == "skipped":
         SubElement(found, tag, message=message)
     else:

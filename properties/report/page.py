@@ -14,8 +14,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from properties.report import terminal
+from properties.report import tables, telling, terminal, verdict
+from properties.report.found import errors, lead, main, single
 from properties.report.heatmap import Heatmap, pair
+from properties.report.lines import case_lines
 from properties.result import Report, Result, Status
 from properties.spec import Clause, area_rank, clauses
 
@@ -98,7 +100,7 @@ class Row:
     @property
     def margin(self) -> str:
         """The share of the error budget used, in words."""
-        return terminal.margin(self.result.margin)
+        return tables.margin(self.result.margin)
 
     @property
     def share(self) -> float:
@@ -134,7 +136,7 @@ class View:
     @property
     def verdict(self) -> tuple[str, str]:
         """The verdict in two or three words, and the rest of its sentence."""
-        words, _, rest = terminal.verdict(self.report)[0].partition(": ")
+        words, _, rest = verdict.verdict(self.report)[0].partition(": ")
         return words, rest
 
     @property
@@ -168,16 +170,17 @@ class View:
     @property
     def failures(self) -> Iterator[Failure]:
         """The roots."""
-        for result in terminal.roots(self.report):
+        told = [(finding, lead(finding, self.report)) for finding in main(self.report)]
+        told += [(single(result), result) for result in errors(self.report)]
+        for finding, result in told:
+            case = finding.counterexample
             yield Failure(
                 row=Row(result, clauses()[result.clause]),
-                said=terminal.told(result),
-                case=terminal.case_lines(result.counterexample, whole=True)
-                if result.counterexample
-                else [],
+                said=telling.told(finding),
+                case=case_lines(case, whole=True) if case else [],
                 heatmaps=pair(result.evidence) if result.evidence else [],
-                again=terminal.repeat(result, self.report),
-                explain=terminal.explain(result),
+                again=telling.repeat(result, self.report),
+                explain=telling.explain(result),
             )
 
     @property
@@ -191,7 +194,7 @@ class View:
     @property
     def command(self) -> str:
         """The command that runs all of it again."""
-        return terminal.command(self.report)
+        return telling.command(self.report)
 
     @property
     def chance(self) -> str:

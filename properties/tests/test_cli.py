@@ -197,7 +197,7 @@ def test_what_one_clause_does_to_the_process_leaves_the_others_their_verdict(
     body = f"{death} if self.training and x.shape[1] > 3 else None; return super().forward(x)"
     only = ("dropout/survivors-are-exactly-scaled", "weights/rows-sum-to-one")
     code, out, _ = check(
-        overriding(module, body), "--profile", "quick", "--timeout", "15", "--only", *only
+        overriding(module, body), "--profile", "quick", "--timeout", "15", "-v", "--only", *only
     )
     assert code == 2
     assert "ERROR dropout/" in out

@@ -105,7 +105,7 @@ def test_junit_tells_the_whole_failure(suites: list[ElementTree.Element]) -> Non
     """The report's text, with what XML cannot hold replaced."""
     failure = suites[0].find("testcase/failure")
     assert failure is not None
-    assert failure.get("message", "").startswith("fail MUST: expected 1; got")
+    assert failure.get("message", "").startswith("fail (MUST): expected 1; got")
     assert "requires  The attention weights of every query sum to one." in (failure.text or "")
     assert "<&>" in (failure.text or "")
 
@@ -124,6 +124,7 @@ def test_annotations_name_file_line_and_clause(
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error", "::error"]
     place = "file=my%2Cdir/a.py,line=7,title=weights/rows-sum-to-one (fail)"
     assert lines[0].startswith(f"::error {place}::FAIL weights/rows-sum-to-one  MUST%0A")
+    assert "title=causality/nan-future-stays-out (not met)::" in lines[1]
 
 
 def test_annotations_of_what_has_no_file_have_none() -> None:

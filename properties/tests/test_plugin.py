@@ -149,7 +149,7 @@ def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
     assert code == 0, out
     assert f"{CLAUSE}] XFAIL" in out
     assert "2 xfailed" in out
-    assert "waived MUST: known" in out
+    assert "waived (MUST): known" in out
 
 
 def test_parametrize_makes_the_same_tests_in_a_file_of_ones_own(pytester: pytest.Pytester) -> None:

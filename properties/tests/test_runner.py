@@ -20,7 +20,7 @@ from properties.faults.plain import PlainMultiHead
 from properties.profiles import PROFILES, Profile
 from properties.reduction import reduce_case
 from properties.report.document import as_json
-from properties.report.terminal import command
+from properties.report.telling import command
 from properties.result import Report, Result, Status
 from properties.runner import Run, draw, judge, run
 from properties.spec import Clause, Condition, Level, clauses

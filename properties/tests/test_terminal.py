@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -11,13 +12,15 @@ from rich.console import Console
 
 from properties.faults import faults
 from properties.report import characters
-from properties.report.terminal import margin, show
-from properties.result import Report, Result, Status
+from properties.report.tables import margin
+from properties.report.terminal import show
+from properties.result import Finding, Report, Result, Status
 from properties.runner import run
 from properties.spec import clauses
 from properties.targets import find
 
 CLAUSE = "causality/future-does-not-change-past"
+NAME = "mask shows the next token: the diagonal is off by one"
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +37,109 @@ def passing(failing: Report) -> Report:
         Result(clause.id, str(clause.level), Status.PASS, examples=31, counted=20, margin=0.036)
         for clause in clauses().values()
     ]
-    return replace(failing, results=results)
+    return replace(failing, results=results, findings=[])
 
 
-def text(report: Report, width: int = 80) -> str:
+def text(report: Report, width: int = 80, *, verbose: bool = False) -> str:
     """What is printed where there are no colours."""
     stream = StringIO()
-    show(report, Console(file=stream, width=width, highlight=False, force_terminal=False))
+    console = Console(file=stream, width=width, highlight=False, force_terminal=False)
+    show(report, console, verbose=verbose)
     return stream.getvalue()
 
 
-def test_the_verdict_comes_first_and_the_root_failures_follow(failing: Report) -> None:
-    """Before any line of a clause that holds."""
+def test_the_verdict_comes_first_and_the_finding_follows_by_its_name(failing: Report) -> None:
+    """Before any line of an area."""
     lines = text(failing).splitlines()
-    assert "not right: 1 fail" in lines[0]
-    assert lines[2] == f"FAIL {CLAUSE}  MUST"
-    assert lines[2:].index(next(line for line in lines if line.startswith("pass"))) > 15
+    assert f"not right: 1 finding ({NAME})" in lines[0]
+    assert lines[2] == f"FAIL {NAME}"
+    assert lines[3].startswith("  look for  ")
+    assert f"  breaks    {CLAUSE}" in lines
+    assert lines.index(next(line for line in lines if line.startswith("causality "))) > 15
+
+
+def test_a_second_finding_is_short_unless_all_is_asked_for(failing: Report) -> None:
+    """The first in full; the others without numbers and picture. What is likely the same is a line."""
+    (failed,) = [r for r in failing.results if r.status is Status.FAIL]
+    others = [replace(failed, clause=id) for id in ("shape/dtype-preserved", "state/deepcopy")]
+    second = Finding(
+        "fault",
+        "MUST",
+        ["shape/dtype-preserved"],
+        ["state/deepcopy"],
+        message=failed.message,
+        counterexample=failed.counterexample,
+    )
+    several = replace(
+        failing, results=[*failing.results, *others], findings=[*failing.findings, second]
+    )
+    said = text(several)
+    assert f"not right: 2 findings ({NAME}, shape/dtype-preserved)" in said
+    assert said.index(f"FAIL {NAME}") < said.index("FAIL shape/dtype-preserved")
+    assert "  likely    the same: state/deepcopy\n" in said
+    assert said.count("x = [[") == said.count("sees the future") == 1
+    assert said.count("again     attention-properties check") == 2
+    whole = text(several, verbose=True)
+    assert whole.count("x = [[") == whole.count("sees the future") == 2
+
+
+def test_what_the_subject_cannot_take_is_called_a_limit(failing: Report) -> None:
+    """It stands first, by its name."""
+    limit = Finding("domain", "MUST", [CLAUSE], name="works only at T = context_length")
+    lines = text(replace(failing, findings=[limit, *failing.findings])).splitlines()
+    assert lines[2] == "LIMIT works only at T = context_length"
+    assert "2 findings (works only at T = context_length, " in lines[0]
+
+
+def lesser(clause: str, level: str = "MUST", half: str = "right") -> Result:
+    """A failure that does not make a subject wrong."""
+    message = "expected 2 axes refused; got an output"
+    return Result(clause, level, Status.FAIL, message=message, half=half)
+
+
+def test_what_does_not_make_it_wrong_takes_a_line_and_is_no_failure(passing: Report) -> None:
+    """Bad input that is taken, an edge, what is advised; each with what was expected and what came."""
+    others = [
+        lesser("state/pickle", "SHOULD"),
+        lesser("error/context-of-one-token", half="edge"),
+        lesser("error/wrong-rank", half="guarded"),
+    ]
+    kept = [r for r in passing.results if r.clause not in {o.clause for o in others}]
+    lines = text(replace(passing, results=[*kept, *others]), width=100).splitlines()
+    assert lines[2:5] == [
+        "unguarded  error/wrong-rank: expected 2 axes refused; got an output",
+        "edge       error/context-of-one-token: expected 2 axes refused; got an output",
+        "not met    state/pickle (SHOULD): expected 2 axes refused; got an output",
+    ]
+    assert "right: " in lines[0]
+    assert "unguarded: 1 (wrong rank); edge: context_length = 1 leaks" in lines[0]
+    assert "fail" not in "\n".join(lines)
+
+
+def test_the_probe_that_was_asked_stands_beside_the_smallest_case(failing: Report) -> None:
+    """A message that tells of 12 tokens is not left beside a case of one."""
+    probe = {
+        "sizes": {
+            "batch": 1,
+            "tokens": 12,
+            "heads": 2,
+            "head_dim": 4,
+            "d_in": 12,
+            "context_length": 12,
+        },
+        "dtype": "bfloat16",
+    }
+    results = [replace(r, probe=probe) for r in failing.results]
+    said = text(replace(failing, results=results))
+    assert "  asked     B=1 T=12 H=2 D=4 d_in=12 context_length=12, bfloat16\n" in said
+    assert "  smallest  made from B=1 T=2 H=1 D=1 " in said
+
+
+def test_a_finding_and_the_areas_fit_one_screen(passing: Report, failing: Report) -> None:
+    """80 columns by 45 lines, the command and the first line taken for two each."""
+    results = {r.clause: r for r in [*passing.results, *failing.results]}
+    lines = text(replace(failing, results=list(results.values()))).splitlines()
+    assert sum(-(-max(1, len(line)) // 80) for line in lines) <= 45
 
 
 def test_a_failure_says_what_was_required_expected_and_got_and_how_to_repeat_it(
@@ -57,7 +147,7 @@ def test_a_failure_says_what_was_required_expected_and_got_and_how_to_repeat_it(
 ) -> None:
     """All that a reader needs without another file."""
     said = text(failing)
-    for label in ("requires", "expected", "got", "smallest case found", "B=1 T=2 H=1 D=1"):
+    for label in ("requires", "expected", "got", "smallest", "B=1 T=2 H=1 D=1"):
         assert label in said
     command = f"attention-properties check {failing.subject} --family multihead --only {CLAUSE}"
     assert f"{command} --profile quick --seed 0\n" in said
@@ -74,7 +164,7 @@ def test_the_offending_cells_are_marked_without_colour(failing: Report) -> None:
 
 def test_no_id_and_no_command_is_broken_and_no_line_ends_in_spaces(passing: Report) -> None:
     """Even at forty columns."""
-    said = text(passing, width=40)
+    said = text(passing, width=40, verbose=True)
     for clause in clauses():
         assert any(line.split("  ")[0].endswith(f" {clause}") for line in said.splitlines())
     assert not [line for line in said.splitlines() if line != line.rstrip()]
@@ -82,17 +172,36 @@ def test_no_id_and_no_command_is_broken_and_no_line_ends_in_spaces(passing: Repo
 
 def test_a_clause_that_holds_is_one_line_with_margin_and_examples(passing: Report) -> None:
     """Within eighty columns."""
-    lines = [line for line in text(passing).splitlines() if line.startswith("pass ")]
+    said = text(passing, verbose=True).splitlines()
+    lines = [line for line in said if line.startswith("pass ")]
+    meaning = next(line for line in said if line.startswith("Each clause: examples that met"))
+    assert said.index(meaning) < said.index(lines[0])
     assert len(lines) == len(clauses())
     assert all("20/31" in line and "3.6%" in line for line in lines)
     assert max(map(len, lines)) <= 80
 
 
-def test_a_long_table_ends_with_the_verdict(passing: Report, failing: Report) -> None:
+def test_an_area_is_one_entry_with_its_worst_margin(passing: Report) -> None:
+    """How many of its laws hold, and what became of the others."""
+    worst = [
+        replace(r, margin=0.5) if r.clause == "dropout/unbiased" else r for r in passing.results
+    ]
+    said = text(replace(passing, results=worst))
+    dropout = sum(r.clause.startswith("dropout/") for r in worst)
+    assert f"dropout    {dropout}/{dropout}   50%" in said
+    meaning = said.index("Laws that hold in each area, and the worst margin")
+    assert meaning < said.index("dropout  ")
+    missed = [replace(r, status=Status.FAIL) if r.level != "MUST" else r for r in worst]
+    assert re.search(r"state +\d+/\d+ +3.6% \d+ not met", text(replace(passing, results=missed)))
+
+
+def test_a_long_report_ends_with_the_verdict(passing: Report, failing: Report) -> None:
     """A terminal stands at the end when all is printed."""
-    assert "right: " in text(passing).splitlines()[-1]
-    broken = replace(passing, results=[*passing.results, *failing.results])
-    assert text(broken).splitlines()[-1].endswith(f"is not right: {CLAUSE}, told above")
+    assert "right: " in text(passing, verbose=True).splitlines()[-1]
+    results = {r.clause: r for r in [*passing.results, *failing.results]}
+    broken = replace(failing, results=list(results.values()))
+    last = text(broken, verbose=True).splitlines()[-1]
+    assert last.endswith(f"is not right: {NAME}; told above")
 
 
 def test_what_could_not_be_asked_is_said_at_once(passing: Report) -> None:
@@ -110,7 +219,6 @@ def test_an_argument_that_was_not_asked_is_named_first(passing: Report) -> None:
     lines = text(replace(passing, unasked=kept)).splitlines()
     assert "right in part: nothing was asked of key_padding_mask; " in lines[0]
     assert lines[1].strip().startswith("not asked: key_padding_mask, which keys are padding")
-    assert "right in part" in lines[-1]
 
 
 def test_blocked_clauses_are_counted_by_area(passing: Report) -> None:
@@ -121,13 +229,14 @@ def test_blocked_clauses_are_counted_by_area(passing: Report) -> None:
     ]
     number = sum(r.status is Status.BLOCKED for r in blocked)
     said = text(replace(passing, results=blocked))
-    assert f"{number} blocked by what does not hold: heads {number}\n" in said
+    assert f"{number} wait for them" in said.splitlines()[0]
+    assert re.search(rf"heads +0/{number} +3.6% {number} wait", said)
 
 
 def test_an_error_of_any_level_is_told_in_full(failing: Report) -> None:
     """A clause that took the process down is no line among others."""
     lost = Result("state/pickle", "SHOULD", Status.ERROR, message="killed the process by SIGSEGV")
-    said = text(replace(failing, results=[lost]))
+    said = text(replace(failing, results=[lost], findings=[]))
     assert "not right: 1 error" in said
     assert "ERROR state/pickle  SHOULD" in said
     assert "but       killed the process by SIGSEGV" in said
@@ -136,8 +245,8 @@ def test_an_error_of_any_level_is_told_in_full(failing: Report) -> None:
 def test_the_false_alarm_probability_is_stated_where_dropout_was_judged(failing: Report) -> None:
     """At most 1e-9 in a run; nothing where no law about chance was asked."""
     assert failing.false_alarm == 0.0
-    assert "by chance" not in text(failing)
-    judged = " ".join(text(replace(failing, false_alarm=1e-9)).split())
+    assert "by chance" not in text(failing, verbose=True)
+    judged = " ".join(text(replace(failing, false_alarm=1e-9), verbose=True).split())
     assert "by chance with probability at most 1e-9 per run" in judged
 
 
@@ -204,6 +313,7 @@ def grid(tokens: int, off: list[list[int]], shift: float = 0.5) -> dict[str, Any
     for row, column in off:
         actual[row][column] = expected[row][column] + shift
     return {
+        "kind": "weights",
         "title": "Weights",
         "case": "T=5",
         "own": False,
