@@ -65,6 +65,7 @@ def again(claim: Mapping[str, Any], timeout: float) -> Any:
                 "seed": claim["seed"],
                 "only": claim["only"] or None,
                 "waivers": str(file) if entries else None,
+                "strict": claim["strict"],
             },
             timeout=timeout,
         )

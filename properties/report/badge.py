@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from properties.result import Report
+from properties.report.verdict import plural
+from properties.result import Report, Status
 
 
 def write(reports: Sequence[Report], path: Path) -> None:
@@ -15,15 +16,25 @@ def write(reports: Sequence[Report], path: Path) -> None:
 
 
 def badge(reports: Sequence[Report]) -> dict[str, str | int]:
-    """One badge for all reports: the worst verdict, and the waivers it rests on. No percentage: a
-    module that holds most laws is wrong. Without a report nothing conforms.
+    """One badge for all reports: the worst of each half, and the waivers they rest on. No percentage:
+    a module that holds most laws is wrong. Without a report nothing is right.
     """
     waivers = sum(len(report.waived) for report in reports)
-    more = f", {waivers} waiver{'s' * (waivers > 1)}" if waivers else ""
-    if not reports or not all(report.conforms for report in reports):
-        message, color = "does not conform", "red"
+    more = second_half(reports) + (f", {plural(waivers, 'waiver')}" if waivers else "")
+    if not reports or not all(report.right for report in reports):
+        message, color = "not right", "red"
     elif any(report.in_part for report in reports):
-        message, color = f"conforms in part{more}", "yellow"
+        message, color = f"right in part{more}", "yellow"
     else:
-        message, color = f"conforms{more}", "yellow" if waivers else "brightgreen"
+        message, color = f"right{more}", "yellow" if waivers else "brightgreen"
+    if any(report.exit_code for report in reports):
+        color = "red"
     return {"schemaVersion": 1, "label": "attention", "message": message, "color": color}
+
+
+def second_half(reports: Sequence[Report]) -> str:
+    """Whether bad input is refused, where that was asked of any."""
+    if not all(report.guarded for report in reports):
+        return ", unguarded"
+    asked = any(report.with_status(Status.PASS, half="guarded") for report in reports)
+    return ", guarded" * asked

@@ -11,7 +11,7 @@ from properties.errors import QuestionError
 from properties.result import Report
 from properties.spec import VERSION
 
-SCHEMA = "attention-properties/statement/1"
+SCHEMA = "attention-properties/statement/2"
 CLAIM = {
     "subject": str,
     "family": str,
@@ -20,7 +20,9 @@ CLAIM = {
     "only": list,
     "source": dict,
     "versions": dict,
-    "conforms": bool,
+    "right": bool,
+    "guarded": bool,
+    "strict": bool,
     "clauses": dict,
     "waivers": list,
 }
@@ -48,7 +50,9 @@ def claim(report: Report) -> dict[str, Any]:
         "only": report.only,
         "source": report.source,
         "versions": report.versions,
-        "conforms": report.conforms,
+        "right": report.right,
+        "guarded": report.guarded,
+        "strict": report.strict,
         "clauses": {
             result.clause: {
                 "level": result.level,
@@ -72,7 +76,10 @@ def read(path: Path) -> dict[str, Any]:
         raise QuestionError(f"{path} is not JSON: {error}; name what --statement wrote") from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
-        raise QuestionError(f"{path} has the schema {schema!r}; expected {SCHEMA!r}")
+        raise QuestionError(
+            f"{path} has the schema {schema!r}; expected {SCHEMA!r}: write it again with "
+            "`attention-properties check TARGET --statement FILE`"
+        )
     claims = document.get("claims")
     if not isinstance(document.get("spec"), str) or not isinstance(claims, list) or not claims:
         raise QuestionError(f"{path} is damaged: no version of the spec, or no claims")
@@ -101,8 +108,9 @@ def differences(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator
         file = found["source"].get("file", "its source")
         yield f"subject changed: {file} is not what it was when this was stated"
     yield from changed("version of ", stated["versions"], found["versions"])
-    if stated["conforms"] is not found["conforms"]:
-        yield f"conforms: stated {told(stated['conforms'])}, now {told(found['conforms'])}"
+    for name in ("right", "guarded", "strict"):
+        if stated[name] is not found[name]:
+            yield f"{name}: stated {told(stated[name])}, now {told(found[name])}"
     yield from changed("", *(map_verdicts(claim["clauses"]) for claim in (stated, found)))
 
 
@@ -122,6 +130,6 @@ def map_verdicts(clauses: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def told(conforms: bool) -> str:
+def told(answer: bool) -> str:
     """Yes or no."""
-    return "yes" if conforms else "no"
+    return "yes" if answer else "no"

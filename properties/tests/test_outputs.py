@@ -65,6 +65,7 @@ def test_junit_has_a_suite_for_each_subject_and_a_case_for_each_clause(
     assert properties["seed"] == "3"
     assert properties["profile"] == "ci"
     assert properties["torch"] == "2.13"
+    assert (properties["right"], properties["guarded"]) == ("false", "true")
 
 
 def test_junit_counts_what_it_holds(suites: list[ElementTree.Element]) -> None:
@@ -136,32 +137,55 @@ def test_annotations_of_what_has_no_file_have_none() -> None:
 PASS, MORE = FOUND[0], waived("weights/rows-sum-to-one")
 
 
+GUARDED = Result("error/wrong-rank", "MUST", Status.PASS, 31, 31, half="guarded")
+UNGUARDED = replace(GUARDED, status=Status.FAIL, message="expected 2 axes refused; got an output")
+
+
 @pytest.mark.parametrize(
-    ("results", "message"),
+    ("results", "message", "color"),
     [
-        ([PASS], "conforms"),
-        ([PASS, MORE], "conforms, 1 waiver"),
-        ([PASS, MORE, waived("shape/dtype"), FOUND[7]], "conforms, 2 waivers"),
-        ([PASS, FOUND[4]], "conforms in part"),
-        ([PASS, MORE, FOUND[4]], "conforms in part, 1 waiver"),
-        ([PASS, FOUND[3]], "conforms"),
-        ([PASS, FOUND[1]], "does not conform"),
-        ([PASS, FOUND[6]], "does not conform"),
-        ([], "does not conform"),
+        ([PASS], "right", "brightgreen"),
+        ([PASS, GUARDED], "right, guarded", "brightgreen"),
+        ([PASS, UNGUARDED], "right, unguarded", "brightgreen"),
+        ([PASS, MORE], "right, 1 waiver", "yellow"),
+        ([PASS, MORE, waived("shape/dtype"), FOUND[7]], "right, 2 waivers", "yellow"),
+        ([PASS, FOUND[4]], "right in part", "yellow"),
+        ([PASS, UNGUARDED, MORE, FOUND[4]], "right in part, unguarded, 1 waiver", "yellow"),
+        ([PASS, FOUND[3]], "right", "brightgreen"),
+        ([PASS, FOUND[1]], "not right", "red"),
+        ([PASS, FOUND[6]], "not right", "red"),
+        ([], "not right", "red"),
     ],
 )
-def test_the_badge_shows_verdict_and_waivers(results: list[Result], message: str) -> None:
+def test_the_badge_shows_both_halves_and_waivers(
+    results: list[Result], message: str, color: str
+) -> None:
     """Never a percentage."""
     made = badge.badge([report(*results)])
-    assert made["message"] == message
-    assert set(made) == {"schemaVersion", "label", "message", "color"}
-    assert made["schemaVersion"] == 1
+    assert made == {"schemaVersion": 1, "label": "attention", "message": message, "color": color}
+
+
+def test_the_badge_is_red_where_both_halves_decide_and_one_does_not_hold() -> None:
+    """As the exit code says."""
+    made = badge.badge([report(PASS, UNGUARDED, strict=True)])
+    assert (made["message"], made["color"]) == ("right, unguarded", "red")
+
+
+def test_bad_input_that_is_taken_turns_a_build_red_only_where_it_decides(tmp_path: Path) -> None:
+    """Else JUnit skips it with its message, and GitHub shows a warning."""
+    for strict, tag, level in ((False, "skipped", "warning"), (True, "failure", "error")):
+        found = report(PASS, UNGUARDED, strict=strict)
+        junit.write([found], tmp_path / "report.xml")
+        (told,) = ElementTree.parse(tmp_path / "report.xml").getroot().iter(tag)
+        assert told.get("message") == "unguarded (MUST): expected 2 axes refused; got an output"
+        (line,) = annotations.lines(found)
+        assert line.startswith(f"::{level} title=error/wrong-rank (unguarded)::UNGUARDED ")
 
 
 def test_the_badge_and_the_document_tell_of_an_argument_that_was_not_asked() -> None:
     """All that was asked holds, which is not all there is."""
     kept = replace(report(PASS), unasked={"attn_mask": "which keys a query sees"})
-    assert badge.badge([kept])["message"] == "conforms in part"
+    assert badge.badge([kept])["message"] == "right in part"
     assert json.loads(as_json([kept]))["reports"][0]["unasked"] == kept.unasked
 
 
@@ -169,10 +193,11 @@ def test_the_badge_of_several_subjects_shows_the_worst() -> None:
     """One that was refused counts."""
     right, wrong = report(PASS), report(PASS, FOUND[1])
     refused = Report.refused("b", "ci", 0, "why")
-    assert badge.badge([right, wrong])["message"] == "does not conform"
-    assert badge.badge([right, refused])["message"] == "does not conform"
-    assert badge.badge([right, right])["message"] == "conforms"
-    assert badge.badge([])["message"] == "does not conform"
+    assert badge.badge([right, wrong])["message"] == "not right"
+    assert badge.badge([right, refused])["message"] == "not right"
+    assert badge.badge([right, right])["message"] == "right"
+    assert badge.badge([right, report(PASS, UNGUARDED)])["message"] == "right, unguarded"
+    assert badge.badge([])["message"] == "not right"
 
 
 def documented(heading: str) -> list[str]:

@@ -74,7 +74,9 @@ FAILED = {"level": "MUST", "status": "fail", "examples": 1, "counted": 0}
             ["subject changed: a.py is not what it was when this was stated"],
         ),
         (changed(source={**CLAIM["source"], "line": 5}), []),
-        (changed(conforms=False), ["conforms: stated yes, now no"]),
+        (changed(right=False), ["right: stated yes, now no"]),
+        (changed(guarded=False), ["guarded: stated yes, now no"]),
+        (changed(strict=True), ["strict: stated no, now yes"]),
         (
             changed(clauses={"shape/output-shape": FAILED}),
             [
@@ -102,7 +104,8 @@ DOCUMENT = {"schema": statement.SCHEMA, "spec": "1.0", "claims": [CLAIM]}
     ("document", "said"),
     [
         ("{", "not JSON"),
-        ("[]", "expected 'attention-properties/statement/1'"),
+        ("[]", "expected 'attention-properties/statement/2'"),
+        (json.dumps({**DOCUMENT, "schema": "attention-properties/statement/1"}), "write it again"),
         (json.dumps({"schema": "attention-properties/report/2"}), "report/2"),
         (json.dumps({**DOCUMENT, "claims": []}), "damaged"),
         (json.dumps({**DOCUMENT, "spec": 1}), "damaged"),
