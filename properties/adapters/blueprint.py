@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from properties import interrupts
 from properties.adapters import messages
@@ -49,8 +50,8 @@ class Blueprint:
             given = self.arguments.values(config, family)
             with doing(f"while constructing {self.owner}"):
                 module = self.target(**given)
-        if isinstance(module, nn.Module):
-            return module
+                if isinstance(module, nn.Module):
+                    return with_sizes(module, config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"
         )
@@ -84,6 +85,15 @@ class Blueprint:
         """Sizes for a trial."""
         sizes = replace(TRIAL, heads=heads)
         return replace(sizes, d_in=sizes.width) if self.square else sizes
+
+
+def with_sizes(module: nn.Module, sizes: Sizes) -> nn.Module:
+    """The module, its lazy layers given their sizes by a first call; what that raises goes through."""
+    if any(is_lazy(parameter) for parameter in module.parameters()):
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, 1, sizes.d_in))
+        module.train()
+    return module
 
 
 def dropped_name(target: Callable[..., Any], message: str) -> str:

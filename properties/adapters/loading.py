@@ -73,7 +73,8 @@ def shapes(structure: Structure, role: str, sizes: Sizes) -> bool | None:
 
 
 def load(structure: Structure, weights: Weights, sizes: Sizes, scheme: Scheme) -> None:
-    """Write all weights; SubjectError where a matrix has not the shape that the sizes ask for.
+    """Write all weights; SubjectError where a matrix has not the shape that the sizes ask for, or
+    where it is computed from others and does not hold then what was written.
 
     A bias that the weights lack becomes zero, an output projection that they lack the identity.
     """
@@ -84,6 +85,13 @@ def load(structure: Structure, weights: Weights, sizes: Sizes, scheme: Scheme) -
         if structure.out is not None:
             out = np.eye(sizes.width) if weights.out is None else weights.out
             write(structure, "out", out, weights.out_bias, sizes, scheme)
+        # A computed weight has been written into a copy, by as many roles as share it.
+        computed = {id(c.weight): c for c in structure.all_cells() if c.derived is not None}
+        for cell in computed.values():
+            if cell.derived is not None:
+                cell.derived.write(cell.path, cell.weight.detach().clone())
+    for parameter in structure.frozen():  # the gradients that our weights have are asked for
+        parameter.requires_grad_()
 
 
 def write(

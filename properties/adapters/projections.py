@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from properties.adapters import messages
+from properties.adapters.derived import Derived, all_derived, derived
 from properties.adapters.spellings import LETTER, bias_role, fused_order, parameter_role
 
 
@@ -22,7 +24,8 @@ class Cell:
     """One matrix of the implementation; it carries the columns of all heads, or of one.
 
     rows: True if the matrix is (out, in) as in nn.Linear, None if only its shape or a trial tells;
-    order: of a matrix for several roles, the order of its parts ("qkv"), else "".
+    order: of a matrix for several roles, the order of its parts ("qkv"), else ""; derived: how the
+    matrix is computed at each use, None if it is simply held.
     """
 
     path: str
@@ -31,6 +34,7 @@ class Cell:
     rows: bool | None = None
     order: str = ""
     bias_path: str = ""
+    derived: Derived | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,11 @@ class Structure:
         """The output projection."""
         return self.cells["out"][0] if "out" in self.cells else None
 
+    def frozen(self) -> list[nn.Parameter]:
+        """The parameters among them that are not trained."""
+        tensors = [tensor for cell in self.all_cells() for tensor in (cell.weight, cell.bias)]
+        return [t for t in tensors if isinstance(t, nn.Parameter) and not t.requires_grad]
+
     def all_cells(self) -> list[Cell]:
         """Every cell of every role."""
         return [cell for group in self.cells.values() for cell in group]
@@ -61,6 +70,8 @@ def find(module: nn.Module, owner: str) -> Structure | None:
         return None
     found = found if found.out else by_elimination(module, found)
     taken = {place(t) for c in found.all_cells() for t in (c.weight, c.bias) if t is not None}
+    made = [cell.derived for cell in found.all_cells() if cell.derived is not None]
+    taken |= {place(parameter) for one in made for parameter in one.originals}
     left = [name for name, parameter in module.named_parameters() if place(parameter) not in taken]
     return replace(found, rest=tuple(left))
 
@@ -106,6 +117,8 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
     for name, value in members(module):
         for role in roles_of(name):
             cells = cells_of(value, prefix + name)
+            if isinstance(value, Tensor) and (made := derived(module, name)) is not None:
+                cells = tuple(replace(cell, derived=made) for cell in cells)
             if cells:
                 named.setdefault(role, {})[prefix + name] = cells
     complete = all(any(letter_in(letter, role) for role in named) for letter in LETTER)
@@ -128,11 +141,18 @@ def letter_in(name: str, role: str) -> bool:
 
 
 def members(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Submodules, parameters, buffers and plain tensors that `module` holds, by name."""
-    yield from module._modules.items()
+    """Submodules, parameters, buffers, plain and computed tensors that `module` holds, by name."""
+    yield from ((name, part) for name, part in module._modules.items() if part is not None)
+    if parametrize.is_parametrized(module):
+        yield from ((name, getattr(module, name)) for name in computed_names(module))
     yield from module._parameters.items()
     yield from module._buffers.items()
     yield from ((name, value) for name, value in vars(module).items() if isinstance(value, Tensor))
+
+
+def computed_names(module: nn.Module) -> list[str]:
+    """The names of the tensors that parametrizations compute."""
+    return [one.name for one in all_derived(module) if one.module is module]
 
 
 def roles_of(name: str) -> list[str]:
@@ -155,7 +175,9 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
             return ()
         rows = True if isinstance(value, nn.Linear) else None
         bias = getattr(value, "bias", None)
-        return (Cell(f"{path}.weight", weight, bias, rows, bias_path=f"{path}.bias"),)
+        made = derived(value, "weight")
+        weight = weight if made is None else made.value()  # as of now
+        return (Cell(f"{path}.weight", weight, bias, rows, "", f"{path}.bias", made),)
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return ()
     if value.ndim == 3:  # (H, d_in, D)
@@ -217,10 +239,13 @@ def attach_bias(
 def by_elimination(module: nn.Module, found: Structure) -> Structure:
     """The structure with the one square linear layer that is left over as output projection."""
     taken = {place(cell.weight) for cell in found.all_cells()}
+    paths = {cell.path for cell in found.all_cells()}  # a computed weight lies anew each time
     left = [
-        Cell(f"{name}.weight", layer.weight, layer.bias, rows=True, bias_path=f"{name}.bias")
+        cell
         for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear) and place(layer.weight) not in taken
+        if isinstance(layer, nn.Linear)
+        for cell in cells_of(layer, name)
+        if cell.path not in paths and place(cell.weight) not in taken
     ]
     if len(left) != 1 or left[0].weight.shape[0] != left[0].weight.shape[1]:
         return found

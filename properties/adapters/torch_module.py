@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,6 +62,8 @@ class ModuleSubject(Subject):
         if not self.has("projections"):
             return None
         module, structure = self.built(config)
+        if any(cell.derived for cell in structure.all_cells()):
+            return None  # what comes back to the parameters is not the gradient of the weights
         owners = {projections.place(p): (name, p) for name, p in module.named_parameters()}
 
         def replaced(own: Tensor) -> Tensor:
@@ -262,9 +265,14 @@ def offer_projections(draft: Draft, blueprint: Blueprint, module: nn.Module) -> 
     try:
         batched = "batched" in draft.capabilities
         draft.scheme, remarks = layouts.discover(build, config.sizes, batched)
+        load(build(config.sizes)[1], random_weights(config.sizes), config.sizes, draft.scheme)
     except SubjectError as error:
         return lack_projections(draft, blueprint, module, str(error))
     draft.notes += remarks
+    if structure.frozen():
+        draft.notes.append(
+            "frozen parameters are asked for their gradients as if they were trained"
+        )
     draft.capabilities.add("projections")
     show_matrices(draft, structure)
     return offer_biases(draft, blueprint, structure)
@@ -363,9 +371,38 @@ def offer_dtypes(finished: ModuleSubject) -> None:
     config = trial_config(finished.blueprint, finished.family)
     sizes = config.sizes
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    exact = tuple(name for name in FORMATS if arrives(finished, replace(config, dtype=name)))
     finished.dtypes, remarks = trials.usable_dtypes(
         lambda name: finished.build(replace(config, dtype=name), None),
         x if finished.has("batched") else x[0],
-        tuple(FORMATS),
+        exact,
     )
-    finished.notes += remarks
+    lost = [
+        f"not asked in {name}: no exact weights can be set" for name in FORMATS if name not in exact
+    ]
+    finished.notes += (*lost, *remarks)
+
+
+def arrives(subject: ModuleSubject, config: Config) -> bool:
+    """Whether computed weights are read back in this format exactly as they were written."""
+    if not subject.has("projections"):
+        return True
+    given = random_weights(config.sizes)
+    module = subject.build(config, given)
+    structure = found_in(module, subject.blueprint.owner, subject.has("out-projection"))
+    if not any(cell.derived for cell in structure.all_cells()):
+        return True
+    read = collect(structure, lambda own: own.detach(), config.sizes, subject.scheme)
+    return all(
+        np.array_equal(getattr(read, role), getattr(given, role)) for role in structure.cells
+    )
+
+
+def random_weights(sizes: Sizes) -> Weights:
+    """Matrices of ordinary numbers that are exact in every format."""
+    rng = np.random.default_rng(0)
+    into, across = (sizes.d_in, sizes.width), (sizes.width, sizes.width)
+    query, key, value, out = (
+        FORMATS["bfloat16"].round(rng.normal(size=shape)) for shape in (into, into, into, across)
+    )
+    return Weights(query, key, value, out=out)

@@ -10,6 +10,7 @@ import torch
 from torch.autograd.gradcheck import GradcheckError
 from torch.func import functional_call
 
+from properties.adapters.derived import originals
 from properties.assertions import require
 from properties.case import Case, parameters
 from properties.clauses.conditions import ALIVE, SEVERAL_TOKENS
@@ -128,13 +129,14 @@ def every_parameter_receives_gradient(case: Case) -> None:
     """A parameter without a gradient is not part of the computation, or cut off from it. Where the
     adapter says what a parameter carries, it is asked for where the formula's gradient is clearly
     not zero: not for a key bias, which adds q.b to every score of a row alike, so that softmax takes
-    it out again; and not for queries and keys of one token alone, whose weight is always one.
+    it out again; and not for queries and keys of one token alone, whose weight is always one. What a
+    weight is computed from (torch.nn.utils.parametrize) is left to gradient/gradcheck.
     """
     probe = moderate(case)
     instance = probe.build()
     gradients = instance.gradients(probe.x, probe.upstream)
     shapes = {name: array.shape for name, array in gradients.items() if name != "x"}
-    for name in shapes:
+    for name in shapes.keys() - originals(instance.module):
         marked = {n: np.full(shape, float(n == name)) for n, shape in shapes.items()}
         carried = case.subject.collect(marked, case.config())
         if expects_gradient(probe, carried, len(shapes[name])):

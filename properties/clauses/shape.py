@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from properties.adapters.derived import companions, number_count
 from properties.assertions import Violation, near, require
 from properties.bounds import difference
 from properties.case import Case, parameters
@@ -244,8 +245,8 @@ def gpt_2_parameters(subject: Subject) -> int:
 
 
 def count(case: Case) -> int:
-    """How many numbers the parameters hold."""
-    return sum(parameter.numel() for parameter in case.build().module.parameters())
+    """How many numbers the parameters hold, or the weights that are computed from them."""
+    return number_count(case.build().module)
 
 
 def require_parameters(actual: int, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -265,11 +266,15 @@ def require_parameters(actual: int, shapes: dict[str, tuple[int, ...]]) -> None:
 )
 def every_parameter_is_registered(case: Case) -> float:
     """A matrix kept as a plain attribute, in a list or as a buffer is not trained. Two instances
-    are built with different weights; given the parameters of the one, the other does what it does.
+    are built with different weights; given the parameters of the one, and the buffers by which a
+    parametrization computes weights from them, the other does what it does.
     """
     taught, blank = case.build(), emptied(case).build()
-    pairs = zip(blank.module.parameters(), taught.module.parameters(), strict=True)
-    for parameter, source in pairs:
+    theirs, own = (
+        [*instance.module.parameters(), *companions(instance.module)]
+        for instance in (taught, blank)
+    )
+    for parameter, source in zip(own, theirs, strict=True):
         parameter.data.copy_(source.data)
     what = "what the instance gives that the parameters are copied from,"
     return near(what, blank.run(case.x), case.output, difference(case), AXES)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from properties.adapters.derived import originals
 from properties.bounds_causality import hidden_gradient
 from properties.case import Case, parameters
 from properties.clauses import gradient as clauses
@@ -39,9 +40,10 @@ def gradient_within_bound(case: Case, tape: Tape) -> Iterator[Script]:
 def laid_down(case: Case, weights: Weights | None) -> dict[str, Array]:
     """Numbers in our layout as the module's own parameters hold them, by its names.
 
-    They are written as weights are. What no weight of ours reaches is NaN: nothing is claimed.
+    They are written as weights are. What no weight of ours reaches is NaN: nothing is claimed, nor
+    is anything of what weights are computed from.
     """
-    if weights is None:
+    if weights is None or originals(case.build().module):
         return {}
     marks = replace(
         weights, **{n: np.full(a.shape, np.inf) for n, a in parameters(weights).items()}
@@ -132,9 +134,11 @@ def finite(case: Case, tape: Tape) -> Iterator[Script]:
 def alive(case: Case, tape: Tape) -> Iterator[Script]:
     """A parameter has a gradient that is not zero."""
     probe = clauses.moderate(case)
-    gradients = probe.build().gradients(probe.x, probe.upstream)
+    instance = probe.build()
+    gradients = instance.gradients(probe.x, probe.upstream)
     shapes = {name: array.shape for name, array in gradients.items() if name != "x"}
-    for name, shape in shapes.items():
+    for name in shapes.keys() - originals(instance.module):
+        shape = shapes[name]
         marked = {n: np.full(size, float(n == name)) for n, size in shapes.items()}
         carried = case.subject.collect(marked, case.config())
         asked = clauses.expects_gradient(probe, carried, len(shape))
