@@ -23,9 +23,10 @@ from properties.faults import Fault, faults
 from properties.matrix import fault_named
 from properties.profiles import PROFILES
 from properties.result import Status
-from properties.runner import draw, judge, quiet_and_repeatable
+from properties.runner import draw, quiet_and_repeatable
 from properties.spec import clauses
 from properties.strategies import pinned_cases
+from properties.tally import judge
 from properties.targets import find
 
 TABLE = Path(__file__).parents[1] / "properties" / "tests" / "data" / "names.toml"

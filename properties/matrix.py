@@ -23,9 +23,10 @@ from properties.errors import QuestionError
 from properties.faults import Fault, faults
 from properties.profiles import Profile, profile_named
 from properties.result import Report, Status
-from properties.runner import Run, Tally, run
+from properties.runner import Run, run
 from properties.spec import Clause, Level, area_rank, clauses
 from properties.subject import Subject
+from properties.tally import Tally
 from properties.targets import find
 
 SHARE = 10  # a clause that a fault does not name gets one drawn example in so many

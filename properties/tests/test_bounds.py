@@ -19,10 +19,11 @@ from properties.clauses.oracle import gradient_within_bound, output_within_bound
 from properties.dtypes import FORMATS
 from properties.faults.plain import PlainMultiHead
 from properties.profiles import PROFILES
-from properties.runner import Run, judge
+from properties.runner import Run
 from properties.spec import clauses
 from properties.strategies import cases, make_case
 from properties.subject import Sizes
+from properties.tally import judge
 from properties.targets import find
 
 

@@ -32,10 +32,11 @@ from properties.faults import faults
 from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
 from properties.profiles import PROFILES
 from properties.result import Status
-from properties.runner import Run, draw, judge, quiet_and_repeatable
+from properties.runner import Run, draw, quiet_and_repeatable
 from properties.spec import clauses
 from properties.strategies import pinned_cases
 from properties.subject import FAMILIES, Subject
+from properties.tally import judge
 from properties.targets import find
 
 DATA = Path(__file__).parent / "data" / "names.toml"

@@ -22,10 +22,11 @@ from properties.reduction import reduce_case
 from properties.report.document import as_json
 from properties.report.telling import command
 from properties.result import Report, Result, Status
-from properties.runner import Run, draw, judge, run
+from properties.runner import Run, draw, run
 from properties.spec import Clause, Condition, Level, clauses
 from properties.strategies import make_case, pinned_cases
 from properties.subject import FAMILIES, Sizes
+from properties.tally import judge
 from properties.targets import find
 from properties.testing import Asked, checks
 
