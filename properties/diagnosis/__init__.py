@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from properties.case import Case
 from properties.diagnosis.standin import chance, names
+from properties.spec import clauses
 
 NOT_A_FORMULA = frozenset({"error", "state", "transform"})
 """Areas whose laws a module may break whatever its formula is."""
@@ -16,6 +17,8 @@ NOT_A_FORMULA = frozenset({"error", "state", "transform"})
 
 def behaves_like(clause: str, case: Case) -> list[str]:
     """The wrong formulas that explain why a case fails a clause, each with where to look."""
-    if clause.partition("/")[0] in NOT_A_FORMULA and not chance(clause):
+    if clause not in clauses() or (
+        clause.partition("/")[0] in NOT_A_FORMULA and not chance(clause)
+    ):
         return []
     return names(clause, case)
