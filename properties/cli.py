@@ -8,19 +8,43 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from properties import commands
-from properties.errors import CANNOT_ASK, QuestionError
+from properties import commands, version
+from properties.errors import CANNOT_ASK, INTERRUPTED, QuestionError
+from properties.streams import Patient, patient
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 all MUST clauses hold, 1 one does not, 2 the question could not be asked."""
+    """Run one command.
+
+    0 all laws that decide hold, 1 one does not, 2 the question could not be asked, or not answered
+    in full, 130 interrupted.
+    """
     options = parser().parse_args(arguments)
+    with patient() as output:
+        code = answered(options)
+    return told(output, code)
+
+
+def answered(options: argparse.Namespace) -> int:
+    """The command's exit code; what is wrong is said in one message, without a traceback."""
     try:
         code: int = options.command(options)
         return code
     except QuestionError as error:
         print(f"attention-properties: {error}", file=sys.stderr)
         return CANNOT_ASK
+    except KeyboardInterrupt:
+        print("attention-properties: interrupted; there is no verdict", file=sys.stderr)
+        return INTERRUPTED
+
+
+def told(output: Patient, code: int) -> int:
+    """The exit code, where standard output may have failed; a reader that has left is content."""
+    if output.error is None or isinstance(output.error, BrokenPipeError):
+        return code
+    reason = output.error.strerror
+    print(f"attention-properties: standard output cannot be written: {reason}", file=sys.stderr)
+    return code or CANNOT_ASK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="attention-properties", description="Is this attention right? Ask in seconds."
     )
+    top.add_argument("--version", action="version", version=version.described())
     known = top.add_subparsers(required=True, metavar="COMMAND")
     for found in pkgutil.iter_modules(commands.__path__):
         module = import_module(f"properties.commands.{found.name}")

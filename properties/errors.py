@@ -4,6 +4,8 @@ from __future__ import annotations
 
 CANNOT_ASK = 2
 """The exit code of a question that could not be asked, in full or at all."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 class QuestionError(Exception):

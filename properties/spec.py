@@ -23,7 +23,6 @@ from properties.profiles import PROFILES
 from properties.subject import EXPECTED, FAMILIES, Subject
 
 Check = Callable[[Case], float | None]
-VERSION = "1.0"
 
 
 class Level(StrEnum):

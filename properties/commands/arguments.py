@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from properties.errors import CANNOT_ASK, QuestionError
+from properties.errors import CANNOT_ASK
 
 if TYPE_CHECKING:
     from properties.result import Report
 
 
-def add_target(command: argparse.ArgumentParser) -> None:
-    """TARGET, the implementation to ask about."""
+def add_targets(command: argparse.ArgumentParser) -> None:
+    """TARGET, the implementations to ask about."""
     command.add_argument(
-        "target",
+        "targets",
+        nargs="+",
         metavar="TARGET",
         help="package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name; "
         "without a name, every attention class in it",
@@ -64,11 +63,3 @@ def exit_code(reports: Iterable[Report], refused: Mapping[str, str]) -> int:
         print(f"attention-properties: {reason}", file=sys.stderr)
     codes = {report.exit_code for report in reports} | ({CANNOT_ASK} if refused else set())
     return 1 if 1 in codes else max(codes, default=CANNOT_ASK)
-
-
-def writable(option: str, path: Path) -> None:
-    """A report that cannot be written should be known before the work, not after it."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise QuestionError(f"--{option} {path}: not a file in an existing folder; name one")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise QuestionError(f"--{option} {path}: may not be written; name another file")

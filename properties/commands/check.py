@@ -1,21 +1,23 @@
-"""The command `check`: the verdict on an implementation, printed and written."""
+"""The command `check`: the verdict on implementations, printed and written."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
-from properties.commands import arguments, waiving
+from properties.commands import arguments, files, progress, waiving
+from properties.errors import INTERRUPTED, QuestionError
 
 if TYPE_CHECKING:
-    from properties.isolation import Request
+    from properties.commands.progress import Listener
     from properties.result import Report
 
 WRITERS = {
@@ -30,14 +32,19 @@ WRITERS = {
 
 def register(commands: Any) -> None:
     """Add the command and its options."""
-    command = commands.add_parser("check", help="verify an implementation")
-    arguments.add_target(command)
+    command = commands.add_parser("check", help="verify implementations")
+    arguments.add_targets(command)
     arguments.add_run(command)
     command.add_argument(
         "-v", "--verbose", action="store_true", help="a line for each clause, findings in full"
     )
     command.add_argument(
         "--fail-fast", action="store_true", help="stop at the first failed MUST clause"
+    )
+    command.add_argument(
+        "--strict",
+        action="store_true",
+        help="bad input that is not refused, and an edge of a single size, decide as well",
     )
     waiving.add(command)
     for name, (_, what) in WRITERS.items():
@@ -48,69 +55,148 @@ def register(commands: Any) -> None:
     command.set_defaults(command=run)
 
 
+@dataclass
+class Found:
+    """What has come of the targets so far."""
+
+    arrived: Callable[[Report, int], None]  # the report, and the how many-th it is
+    reports: list[Report] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)  # by name: why there is no verdict
+    unfinished: dict[str, str] = field(default_factory=dict)  # the same, because of Ctrl-C
+    last: tuple[str, str, int, int] | None = None  # subject, phase, examples done, in all
+    interrupted: bool = False
+
+    def take(self, report: Report) -> None:
+        """One more verdict."""
+        self.reports.append(report)
+        self.arrived(report, len(self.reports))
+
+    @property
+    def interruption(self) -> str:
+        """Where Ctrl-C came, and what is known all the same."""
+        subject, phase, done, total = self.last or ("", "", 0, 0)
+        where = f" at {phase} of {subject}" if subject else ""
+        examples = f", example {done + 1} of {total}" if total else ""
+        count = len(self.reports)
+        known = f"{count} verdict{'s' * (count != 1)} before that" if count else "no verdict yet"
+        return f"interrupted{where}{examples}; {known}"
+
+
 def run(options: argparse.Namespace) -> int:
-    """The verdict on every subject of the target; the worst of them is the exit code."""
-    from properties.isolation import Request, run_isolated
+    """The verdict on every subject of the targets; the worst of them is the exit code."""
     from properties.profiles import profile_named
-    from properties.report import annotations, reproducer, terminal
     from properties.result import Report
 
     waivers = waiving.file(options)
     profile_named(options.profile)
-    files = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
-    for name, path in files.items():
-        arguments.writable(name, path)
-    if options.repro is not None:
-        reproducer.usable(options.repro)
+    outputs = require_outputs(options)
     console = Console(highlight=False, soft_wrap=False)
-    request = Request(
-        target=options.target,
-        family=options.family,
-        options={
-            "profile": options.profile,
-            "seed": options.seed,
-            "only": options.only,
-            "fail_fast": options.fail_fast,
-            "waivers": waivers,
-            "scripts": options.repro is not None,
-        },
-        timeout=options.timeout,
-    )
-
-    def arrived(report: Report) -> None:
-        if len(request.reports) > 1:
-            console.rule()
-        terminal.show(report, console, verbose=options.verbose)
-        annotations.show(report)
-
-    request.arrived = arrived
-    with progress_bar(request):
-        reports = run_isolated(request)
-    waiving.accept(options, reports)
-    for name, reason in request.refused.items():
+    found = Found(partial(show, console, options.verbose))
+    with progress.shown(options.targets[0]) as tell:
+        ask(options, waivers, found, tell)
+    reports = list(found.reports)
+    for name, reason in {**found.refused, **found.unfinished}.items():
         reports.append(Report.refused(name, options.profile, options.seed, reason))
-    for name, path in files.items():
-        import_module(f"properties.report.{WRITERS[name][0]}").write(reports, path)
-    for line in reproducer.write(reports, options.repro) if options.repro else ():
-        console.print(line, markup=False, soft_wrap=True)
-    return arguments.exit_code(reports, request.refused)
+    complete = write(reports, outputs, options, console)
+    if options.accept and not found.interrupted:
+        accept = partial(waiving.accept, options, found.reports)
+        complete &= files.written("waivers", options.waivers, accept)
+    summarise(found, console)
+    code = arguments.exit_code(found.reports, found.refused)
+    if found.interrupted:
+        print(f"attention-properties: {found.interruption}", file=sys.stderr)
+        return INTERRUPTED
+    return code if complete else files.unwritten(code)
 
 
-@contextmanager
-def progress_bar(request: Request) -> Iterator[None]:
-    """A bar on a terminal's standard error; nothing in a pipe."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    columns = (TextColumn("{task.fields[subject]}"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", subject=request.target, total=None)
+def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
+    """The files to write, by option; QuestionError where one of them, or the folder, cannot be."""
+    from properties.report import reproducer
 
-        def progress(subject: str, phase: str, done: int, total: int) -> None:
-            bar.update(task, subject=subject, description=phase)
-            if total:
-                bar.update(task, completed=done, total=total)
+    outputs = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
+    sources = [Path(target.rpartition(":")[0] or target) for target in options.targets]
+    if options.accept:
+        files.require({**outputs, "waivers": options.waivers}, sources)
+    else:
+        files.require(outputs, [*sources, *filter(None, [options.waivers])])
+    if options.repro is not None:
+        for name, path in outputs.items():
+            if files.same(path, options.repro):
+                raise QuestionError(f"--{name} and --repro both name {path}; name two")
+        reproducer.usable(options.repro)
+    return outputs
 
-        request.progress = progress
-        yield
+
+def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Listener) -> None:
+    """Every target, one after the other. Ctrl-C ends it, and what is known by then is kept."""
+    from properties.isolation import Request, run_isolated
+
+    asked = {
+        "profile": options.profile,
+        "seed": options.seed,
+        "only": options.only,
+        "fail_fast": options.fail_fast,
+        "strict": options.strict,
+        "waivers": waivers,
+        "scripts": options.repro is not None,
+    }
+
+    def progressed(*now: Any) -> None:
+        found.last = now
+        tell(*now)
+
+    for target in dict.fromkeys(options.targets):
+        request = Request(target, options.family, asked, options.timeout, progressed, found.take)
+        try:
+            if not found.interrupted:
+                run_isolated(request)
+        except KeyboardInterrupt:
+            found.interrupted = True
+        if found.interrupted:
+            reported = {report.subject for report in request.reports}
+            for name in request.names or [target]:
+                if name not in reported:
+                    found.unfinished[name] = f"{name} has no verdict: the run was interrupted"
+        found.refused |= request.refused
+
+
+def show(console: Console, verbose: bool, report: Report, number: int) -> None:
+    """One report; from the second on there is a line above."""
+    from properties.report import annotations, terminal
+
+    if number > 1:
+        console.rule()
+    terminal.show(report, console, verbose=verbose)
+    annotations.show(report)
+
+
+def write(
+    reports: list[Report], outputs: dict[str, Path], options: argparse.Namespace, console: Console
+) -> bool:
+    """Write whatever was asked for; whether all of it could be."""
+    from properties.report import reproducer
+
+    complete = True
+    for name, path in outputs.items():
+        writer = import_module(f"properties.report.{WRITERS[name][0]}")
+        complete &= files.written(name, path, partial(writer.write, reports, path))
+    if options.repro is not None:
+
+        def scripts() -> None:
+            for line in reproducer.write(reports, options.repro):
+                console.print(line, markup=False, soft_wrap=True)
+
+        complete &= files.written("repro", options.repro, scripts)
+    return complete
+
+
+def summarise(found: Found, console: Console) -> None:
+    """One line for each of several subjects."""
+    from properties.report import terminal
+
+    if len(found.reports) + len(found.refused) + len(found.unfinished) > 1:
+        console.rule("in short")
+        for report in found.reports:
+            console.print(terminal.headline(report), soft_wrap=True)
+        for name in (*found.refused, *found.unfinished):
+            console.print(f"{name} has no verdict", style="yellow", markup=False, soft_wrap=True)

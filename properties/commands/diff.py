@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
-from properties.commands import arguments
-
-if TYPE_CHECKING:
-    from properties.refactor.isolated import Progress as Listener
+from properties.commands import arguments, files, progress
 
 
 def register(commands: Any) -> None:
@@ -51,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
 
     profile_named(options.profile)
     if options.json:
-        arguments.writable("json", options.json)
+        read = (Path(side.rpartition(":")[0] or side) for side in (options.old, options.new))
+        files.require({"json": options.json}, read)
     request = {
         "old": options.old,
         "new": options.new,
@@ -61,26 +57,14 @@ def run(options: argparse.Namespace) -> int:
         "seed": options.seed,
         "only": options.only,
     }
-    with progress_bar() as progress:
-        found = compare_isolated(request, options.timeout, progress)
+    with progress.shown("diff") as tell:
+        found = compare_isolated(
+            request,
+            options.timeout,
+            lambda phase, done, total: tell(phase.partition(" ")[0], phase, done, total),
+        )
     report.show(found, Console(highlight=False, soft_wrap=False))
-    if options.json:
-        report.write(found, options.json)
+    write = partial(report.write, found, options.json)
+    if options.json and not files.written("json", options.json, write):
+        return files.unwritten(found.exit_code)
     return found.exit_code
-
-
-@contextmanager
-def progress_bar() -> Iterator[Listener]:
-    """A bar on a terminal's standard error; nothing in a pipe."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda phase, done, total: None
-        return
-    columns = (BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def progress(phase: str, done: int, total: int) -> None:
-            bar.update(task, description=phase, completed=done, total=total or None)
-
-        yield progress

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from properties.commands.arguments import writable
+from properties.commands import files
 from properties.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -69,7 +76,10 @@ def run(options: argparse.Namespace) -> int:
     matrix_text.show_summary(found, console)
     if options.matrix:
         writer = import_module(f"properties.report.{WRITERS[options.matrix.suffix]}")
-        writer.write(found, options.matrix)
+        if not files.written(
+            "matrix", options.matrix, partial(writer.write, found, options.matrix)
+        ):
+            return files.unwritten(0 if found.holds else 1)
     return 0 if found.holds else 1
 
 
@@ -79,10 +89,10 @@ def followed(rows: Iterator[Row], total: int) -> Iterator[Row]:
     if not console.is_terminal:
         yield from rows
         return
-    columns = (TextColumn("faults"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("faults"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     done = []
     with Progress(
-        *columns, TextColumn("{task.description}"), console=console, transient=True
+        *columns, TextColumn("left, {task.description}"), console=console, transient=True
     ) as bar:
         task = bar.add_task("starting", total=total)
         for row in rows:
@@ -97,4 +107,4 @@ def usable(path: Path) -> None:
         raise QuestionError(
             f"--matrix {path}: the ending says what is written; use {', '.join(WRITERS)}"
         )
-    writable("matrix", path)
+    files.require({"matrix": path})

@@ -25,12 +25,12 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 all is as stated, 1 something differs."""
     from properties.report import statement
-    from properties.spec import VERSION
+    from properties.version import SPEC
 
     stated = statement.read(options.statement)
     different = []
-    if stated["spec"] != VERSION:
-        different.append(f"version of the spec: stated {stated['spec']}, now {VERSION}")
+    if stated["spec"] != SPEC:
+        different.append(f"version of the spec: stated {stated['spec']}, now {SPEC}")
     for claim in stated["claims"]:
         found = statement.claim(again(claim, options.timeout))
         different += [f"{claim['subject']}: {line}" for line in statement.differences(claim, found)]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from properties.commands import arguments
 from properties.errors import QuestionError
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ def file(options: argparse.Namespace) -> str | None:
         raise QuestionError("--reason says why a failure is accepted; it goes with --accept")
     if options.statement and options.fail_fast:
         raise QuestionError("--statement states every verdict, which --fail-fast leaves open")
-    if options.accept:
-        arguments.writable("waivers", options.waivers)
     new = options.accept and not options.waivers.exists()
     return None if options.waivers is None or new else str(options.waivers)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from properties.errors import QuestionError
 from properties.result import Report
-from properties.spec import VERSION
+from properties.version import SPEC
 
 SCHEMA = "attention-properties/statement/2"
 CLAIM = {
@@ -33,7 +33,7 @@ def write(reports: Sequence[Report], path: Path) -> None:
     """The statement as a file."""
     document = {
         "schema": SCHEMA,
-        "spec": VERSION,
+        "spec": SPEC,
         "claims": [claim(report) for report in reports if report.results],
     }
     text = json.dumps(document, indent=2, allow_nan=False, default=float)

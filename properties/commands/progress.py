@@ -1,0 +1,39 @@
+"""How far a command is, and about how long it still takes: on a terminal's standard error alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+Listener = Callable[[str, str, int, int], None]  # what, its phase, done of it, in all
+
+
+@contextmanager
+def shown(what: str) -> Iterator[Listener]:
+    """A bar for one thing after the other; in a pipe nothing is shown."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what, phase, done, total: None
+        return
+    columns = (
+        TextColumn("{task.fields[what]}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left, {task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", what=what, total=None)
+
+        def tell(now: str, phase: str, done: int, total: int) -> None:
+            nonlocal what
+            if now != what:
+                what = now
+                bar.reset(task, total=None, what=what, description=phase)
+            bar.update(task, description=phase)
+            if total:
+                bar.update(task, completed=done, total=total)
+
+        yield tell
