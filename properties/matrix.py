@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import multiprocessing
+import signal
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -164,9 +165,15 @@ def rows(matrix: Matrix, jobs: int) -> Iterator[Row]:
         yield from map(ask, matrix.faults)
         return
     spawn = multiprocessing.get_context("spawn")  # a fork of torch's threads may hang
+    deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is this process's to answer
     try:
-        with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-            yield from pool.map(ask, matrix.faults)
+        with ProcessPoolExecutor(jobs, spawn, signal.signal, deaf) as pool:
+            try:
+                yield from pool.map(ask, matrix.faults)
+            except (KeyboardInterrupt, GeneratorExit):
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
     except BrokenProcessPool as error:
         raise QuestionError(
             "a process that asked a fault was ended from outside or ran out of memory; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -19,7 +20,7 @@ from rich.progress import (
 )
 
 from properties.commands import files
-from properties.errors import QuestionError
+from properties.errors import INTERRUPTED, QuestionError
 
 if TYPE_CHECKING:
     from properties.matrix import Row
@@ -69,9 +70,14 @@ def run(options: argparse.Namespace) -> int:
     full = options.full or options.matrix is not None
     found = matrix.prepare(options.names, options.profile, options.seed, full)
     console = Console(highlight=False, soft_wrap=False)
-    for row in followed(matrix.rows(found, options.jobs), len(found.faults)):
-        found.rows.append(row)
-        matrix_text.show_fault(row, console)
+    try:
+        for row in followed(matrix.rows(found, options.jobs), len(found.faults)):
+            found.rows.append(row)
+            matrix_text.show_fault(row, console)
+    except KeyboardInterrupt:
+        known = f"{len(found.rows)} of {len(found.faults)} faults were asked"
+        print(f"attention-properties: interrupted; {known}", file=sys.stderr)
+        return INTERRUPTED
     matrix_text.show_clauses(found, console)
     matrix_text.show_summary(found, console)
     if options.matrix:
@@ -95,9 +101,14 @@ def followed(rows: Iterator[Row], total: int) -> Iterator[Row]:
         *columns, TextColumn("left, {task.description}"), console=console, transient=True
     ) as bar:
         task = bar.add_task("starting", total=total)
-        for row in rows:
-            done.append(row)
-            bar.update(task, description=row.fault, advance=1)
+        try:
+            for row in rows:
+                done.append(row)
+                bar.update(task, description=row.fault, advance=1)
+        except KeyboardInterrupt:
+            bar.stop()
+            yield from done
+            raise
     yield from done
 
 

@@ -172,6 +172,26 @@ def test_ctrl_c_says_what_is_known_and_writes_it(tmp_path: Path) -> None:
     assert "interrupted" in reports[1]["notes"][0]
 
 
+def test_ctrl_c_ends_the_faults_with_what_is_known() -> None:
+    """Their processes, too, without a word of theirs."""
+    names = ("mask-result-discarded", "scale-by-d-out", "scale-absent")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "properties", "faults", *names, "--jobs", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = err.splitlines()
+    assert "of 3 faults were asked" in line
+    assert names[0] in first + out
+
+
 def test_several_targets_have_a_verdict_each_and_the_worst_code(
     told, wrong: str, tmp_path: Path
 ) -> None:
