@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from properties.cli import parser
+
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
@@ -112,9 +114,12 @@ def test_the_actions_summary_is_the_verdict_of_the_check(tmp_path: Path) -> None
     assert all(Path(ended.outputs[name]).stat().st_size for name in ("badge", "junit", "json"))
 
 
-def test_the_action_hands_strictness_on(tmp_path: Path) -> None:
-    """Only where it is asked for."""
-    assert "--strict" in run_check(tmp_path, strict="true").arguments
+def test_the_action_hands_on_what_the_command_takes(tmp_path: Path) -> None:
+    """Strictness only where it is asked for."""
+    inputs = {"target": "a.py:A", "waivers": "w.toml", "strict": "true"}
+    options = parser().parse_args(run_check(tmp_path, **inputs).arguments)
+    assert options.strict
+    assert options.waivers == Path("w.toml")
 
 
 @pytest.mark.parametrize("python", ["3.12", ""])

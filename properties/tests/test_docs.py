@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -84,6 +85,14 @@ def test_links_lead_to_files_that_are_there(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert document.parent.joinpath(target).exists(), target
+
+
+def test_the_picture_shows_what_is_printed() -> None:
+    """If it does not, `python docs/picture.py` draws it anew."""
+    picture = runpy.run_path(str(ROOT / "docs/picture.py"))
+    shown = picture["words"](picture["PICTURE"].read_text(encoding="utf-8"))
+    assert shown == picture["words"](picture["drawn"]())
+    assert shown[:6] == ["a", "verdict", "$", "attention-properties", "check", picture["TARGET"]]
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
