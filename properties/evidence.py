@@ -93,6 +93,8 @@ def views(clause: str) -> tuple[View, ...]:
         return (gradients, weights, output)
     if area == "causality" and ("future" in slug or "prefix" in slug):
         return (leak, weights, output)
+    if area == "dropout" and "eval" in slug:
+        return (eval_weights, output)
     return VIEWS.get(area, ())
 
 

@@ -1,58 +1,80 @@
-"""Reports as one HTML page: nothing to load, no script, light and dark, for desk, phone and paper."""
+"""Reports as one HTML page: nothing to load, light and dark, for desk, phone and paper.
+
+Its one script puts a button for copying beside commands; a policy allows that script and no other.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from properties.areas import AREAS
 from properties.report import tables, telling, terminal, verdict
-from properties.report.found import errors, lead, main, single
+from properties.report.characters import marked
+from properties.report.found import called, errors, lead, main, single
 from properties.report.heatmap import Heatmap, pair
+from properties.report.lesser import Lesser, lesser
 from properties.report.lines import case_lines
-from properties.result import Report, Result, Status
-from properties.spec import Clause, area_rank, clauses
+from properties.result import Finding, Report, Result, Status
+from properties.spec import Clause, clauses
 
 MARKS = {
-    Status.PASS: "✓",
-    Status.FAIL: "✗",
-    Status.ERROR: "!",
-    Status.VACUOUS: "○",
-    Status.UNSUPPORTED: "?",
-    Status.WAIVED: "~",
-    Status.BLOCKED: "-",
+    "pass": "✓",
+    "fail": "✗",
+    "error": "!",
+    "vacuous": "○",
+    "not asked": "?",
+    "waived": "~",
+    "waits": "-",
 }
-"""Beside the word, so that no status is told by colour alone."""
+"""Beside the word, so that no status is told by colour alone; what does not decide has another one."""
 
-WORDS = {
-    Status.PASS: "hold",
-    Status.FAIL: "fail",
-    Status.ERROR: "error",
-    Status.VACUOUS: "vacuous",
-    Status.UNSUPPORTED: "not asked",
-    Status.WAIVED: "waived",
-    Status.BLOCKED: "blocked",
-}
+OTHER_MARK = "△"
 NOTEBOOK_HEIGHT = 560
+COPY = """
+for (const place of document.querySelectorAll("[data-copy]")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "copy";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(place.querySelector("pre").textContent);
+    button.textContent = "copied";
+  });
+  place.append(button);
+}
+"""
 
 
 def write(reports: Sequence[Report], path: Path) -> None:
-    """The page as a file."""
-    path.write_text(as_html(reports), encoding="utf-8", errors="replace")
+    """The page as a file, with today's date."""
+    text = as_html(reports, f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}")
+    path.write_text(text, encoding="utf-8", errors="replace")
 
 
-def as_html(reports: Sequence[Report]) -> str:
+def as_html(reports: Sequence[Report], date: str = "") -> str:
     """The page as text."""
     views = [View(report, f"r{number}") for number, report in enumerate(reports)]
-    return template().render(views=views)
+    known = base64.b64encode(hashlib.sha256(COPY.encode()).digest()).decode()
+    return template().render(
+        views=views, date=date, copy=COPY, known=known, area_names=area_names(views)
+    )
+
+
+def area_names(views: Sequence[View]) -> list[str]:
+    """The areas of all views, in the order in which a reader meets them."""
+    found = {result.clause for view in views for result in view.report.results}
+    return [area for area in AREAS if any(id.startswith(f"{area}/") for id in found)]
 
 
 def in_a_frame(report: Report) -> str:
@@ -86,16 +108,20 @@ class Row:
     clause: Clause
 
     @property
+    def word(self) -> str:
+        """What became of it."""
+        return verdict.word(self.result)
+
+    @property
     def told(self) -> str:
-        """The class of its status; what is only advised does not look like a failure."""
-        status = self.result.status
-        advisory = status is Status.FAIL and self.result.level != "MUST"
-        return "advisory" if advisory else str(status)
+        """The class of its status; what does not decide does not look like a failure."""
+        lesser = self.word in ("not met", "unguarded", "edge")
+        return "advisory" if lesser else str(self.result.status)
 
     @property
     def mark(self) -> str:
         """A sign for its status."""
-        return MARKS[self.result.status]
+        return MARKS.get(self.word, OTHER_MARK)
 
     @property
     def margin(self) -> str:
@@ -115,15 +141,35 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A root failure or an error, told in full."""
+class Told:
+    """A finding or an error, told in full."""
 
     row: Row
+    title: str
     said: list[tuple[str, str]]
     case: list[str]
     heatmaps: list[Heatmap]
+    marked: str
     again: str
     explain: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """An area with its clauses, open where one of them did not pass."""
+
+    area: tables.Area
+    rows: list[Row]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every clause passed."""
+        return self.area.hold == len(self.rows)
+
+    @property
+    def margin(self) -> str:
+        """The worst margin in words."""
+        return tables.margin(self.area.worst)
 
 
 @dataclass(frozen=True)
@@ -135,14 +181,22 @@ class View:
 
     @property
     def verdict(self) -> tuple[str, str]:
-        """The verdict in two or three words, and the rest of its sentence."""
-        words, _, rest = verdict.verdict(self.report)[0].partition(": ")
+        """The first half in two or three words, and the rest of its sentence."""
+        words, _, rest = verdict.first_half(self.report)[0].partition(": ")
         return words, rest
+
+    @property
+    def second_half(self) -> list[str]:
+        """What is said of bad input and of edges, a line each."""
+        tried = self.report.with_status(Status.PASS, half="guarded")
+        guarded = ["guarded: all bad input that was tried is refused"]
+        found = verdict.rest(self.report)
+        return [*(guarded if tried and not self.report.unguarded else []), *found]
 
     @property
     def tone(self) -> str:
         """The class of the verdict."""
-        if not self.report.conforms:
+        if not self.report.right or self.report.exit_code:
             return "fail"
         return "vacuous" if self.report.in_part else "pass"
 
@@ -152,15 +206,18 @@ class View:
         return {"fail": "✗", "vacuous": "◐", "pass": "✓"}[self.tone]
 
     @property
-    def counts(self) -> list[tuple[str, list[tuple[str, str, int]]]]:
-        """How many clauses, of MUST and of less, have each status: its class, its word, the number."""
-        found = []
-        for words, levels in (("MUST", ("MUST",)), ("SHOULD and MAY", ("SHOULD", "MAY"))):
-            rows = [Row(r, clauses()[r.clause]) for r in self.report.results if r.level in levels]
-            number = Counter((row.told, row.result.status) for row in rows)
-            kinds = sorted(number, key=lambda kind: list(MARKS).index(kind[1]))
-            found.append((words, [(told, WORDS[s], number[told, s]) for told, s in kinds]))
-        return [(words, kinds) for words, kinds in found if kinds]
+    def source(self) -> str:
+        """Where the subject is defined, where that is known."""
+        source = self.report.source
+        return f"{source['file']}, line {source['line']}" if "line" in source else ""
+
+    @property
+    def counts(self) -> list[tuple[str, str, int]]:
+        """How many clauses have each status: its class, its word, the number."""
+        rows = [Row(result, clauses()[result.clause]) for result in self.report.results]
+        number = Counter((row.told, row.word) for row in rows)
+        kinds = sorted(number, key=lambda kind: [*MARKS, kind[1]].index(kind[1]))
+        return [(told, tables.COUNTED.get(word, word), number[told, word]) for told, word in kinds]
 
     @property
     def not_asked(self) -> list[str]:
@@ -168,28 +225,47 @@ class View:
         return terminal.unsupported_lines(self.report)
 
     @property
-    def failures(self) -> Iterator[Failure]:
-        """The roots."""
-        told = [(finding, lead(finding, self.report)) for finding in main(self.report)]
-        told += [(single(result), result) for result in errors(self.report)]
-        for finding, result in told:
-            case = finding.counterexample
-            yield Failure(
-                row=Row(result, clauses()[result.clause]),
-                said=telling.told(finding),
-                case=case_lines(case, whole=True) if case else [],
-                heatmaps=pair(result.evidence) if result.evidence else [],
-                again=telling.repeat(result, self.report),
-                explain=telling.explain(result),
-            )
+    def findings(self) -> Iterator[Told]:
+        """What is wrong, and what has no verdict."""
+        for finding in main(self.report):
+            yield self.told(finding, lead(finding, self.report), called(finding))
+        for result in errors(self.report):
+            yield self.told(single(result), result, "")
+
+    def told(self, finding: Finding, result: Result, title: str) -> Told:
+        """One of them in full."""
+        case = finding.counterexample
+        return Told(
+            row=Row(result, clauses()[result.clause]),
+            title="" if title == result.clause else title,
+            said=telling.told(finding) + telling.probe_told(result),
+            case=case_lines(case, whole=True) if case else [],
+            heatmaps=pair(result.evidence) if result.evidence else [],
+            marked=marked(result.evidence) if result.evidence else "",
+            again=telling.repeat(result, self.report),
+            explain=telling.explain(result),
+        )
 
     @property
-    def areas(self) -> Iterator[tuple[str, list[Row]]]:
+    def lesser(self) -> list[Lesser]:
+        """What does not make the subject wrong, a line each."""
+        return lesser(self.report)
+
+    @property
+    def areas(self) -> list[Folded]:
         """Every clause by area, in the order in which a reader meets them."""
-        rows = (Row(result, clauses()[result.clause]) for result in self.report.results)
-        ordered = sorted(rows, key=lambda row: area_rank(row.clause.id))
-        for area, members in groupby(ordered, key=lambda row: row.clause.area):
-            yield area, list(members)
+        return [
+            Folded(area, [Row(result, clauses()[result.clause]) for result in area.results])
+            for area in tables.areas(self.report)
+        ]
+
+    def area(self, name: str) -> str:
+        """How many of an area's laws hold, and what became of the others."""
+        for area in tables.areas(self.report):
+            if area.name == name:
+                others = f" ({area.others})" if area.others else ""
+                return f"{area.hold}/{len(area.results)}{others}"
+        return ""
 
     @property
     def command(self) -> str:

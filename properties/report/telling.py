@@ -44,22 +44,21 @@ def listed(names: list[str], most: int | None) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def probe_told(result: Result) -> list[tuple[str, str]]:
+    """What the clause made of its case to ask with, where that is something else."""
+    if not result.probe:
+        return []
+    return [("asked", f"{sizes_line(result.probe['sizes'])}, {result.probe['dtype']}")]
+
+
 def case_told(finding: Finding, result: Result) -> list[tuple[str, str]]:
-    """The smallest case in a line, and what the clause made of it where that is something else."""
+    """The smallest case in a line, below the probe that was made from it."""
     case = finding.counterexample
     if case is None:
         return []
-    said = []
-    if result.probe:
-        said.append(("asked", sizes_line(result.probe["sizes"]) + f", {result.probe['dtype']}"))
     of = "made from " if result.probe else ""
-    return [
-        *said,
-        (
-            "smallest",
-            of + ", ".join([sizes_line(case["sizes"]), *options(case, finding.clauses[0])]),
-        ),
-    ]
+    smallest = ", ".join([sizes_line(case["sizes"]), *options(case, finding.clauses[0])])
+    return [*probe_told(result), ("smallest", of + smallest)]
 
 
 def options(case: dict[str, Any], clause: str) -> list[str]:

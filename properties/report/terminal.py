@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from properties.report import characters
-from properties.report.found import MAIN, called, errors, findings, lead, main
+from properties.report.found import called, errors, lead, main
+from properties.report.lesser import lesser
 from properties.report.lines import INDENT, hanging, in_parts, printable, wrapped
 from properties.report.tables import (
     AREAS_MEAN,
@@ -22,7 +23,7 @@ from properties.report.tables import (
 )
 from properties.report.telling import FEW, explain, finding_lines, listed
 from properties.report.verdict import verdict, word
-from properties.result import Finding, Report, Result, Status
+from properties.result import Finding, Report, Result
 from properties.spec import clauses
 
 STYLES = {
@@ -33,7 +34,6 @@ STYLES = {
 }
 SCREEN = 45  # lines; the verdict is repeated below what is longer
 LABEL = 11  # of what takes a line
-LESSER = {"unguarded": "unguarded", "edge": "edge", "advice": "not met"}
 
 
 def show(report: Report, console: Console, *, verbose: bool = False) -> None:
@@ -107,20 +107,11 @@ def told_as_error(result: Result, width: int) -> Iterator[Text]:
 
 
 def lesser_lines(report: Report, width: int) -> Iterator[Text]:
-    """What takes a line each: bad input that is not refused, an edge, advice, what has no verdict."""
-    lesser = [finding for finding in findings(report) if finding.kind not in MAIN]
-    lesser.sort(key=lambda finding: (list(LESSER).index(finding.kind), -len(finding.level)))
-    said = [(LESSER[f.kind], f.clauses[0], f.level, f.message) for f in lesser]
-    for result in report.results:
-        if result.status in (Status.WAIVED, Status.VACUOUS):
-            said.append((word(result), result.clause, result.level, result.message))
-    for label, clause, level, message in said:
-        binding = "" if level == "MUST" else f" ({level})"
-        style = "bold red" if report.strict and label in ("unguarded", "edge") else "yellow"
-        first, *further = hanging(
-            [(label, f"{clause}{binding}: {message.partition(chr(10))[0]}")], width, LABEL
-        )
-        yield Text.assemble((first[:LABEL], style), first[LABEL:])
+    """A line for each, as many as it takes."""
+    for each in lesser(report):
+        decides = report.strict and each.label in ("unguarded", "edge")
+        first, *further = hanging([(each.label, each.text)], width, LABEL)
+        yield Text.assemble((first[:LABEL], "bold red" if decides else "yellow"), first[LABEL:])
         yield from map(Text, further)
 
 

@@ -53,6 +53,13 @@ def test_a_mask_that_is_discarded_leaks_into_every_earlier_output() -> None:
     assert off == {(row, column) for row in range(5) for column in range(row + 1, 5)}
 
 
+def test_what_is_wrong_in_eval_is_drawn_in_eval() -> None:
+    """Also where the weights are off in training as well."""
+    found = evidence("dropout/inert-in-eval", case_of("dropout-scales-in-eval"))
+    assert found
+    assert found["title"].startswith("Attention weights in eval")
+
+
 def test_a_mask_of_values_alone_leaks_in_the_gradient() -> None:
     """The values are right, the way back is open."""
     kind, off = shown("mask-of-values-alone", "causality/future-gradient-is-zero")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import re
 from collections import Counter
 from dataclasses import replace
@@ -74,7 +77,8 @@ def test_every_clause_has_its_place_with_requirement_and_reason(passing: Report)
     page = Page(text)
     for clause in clauses():
         assert f"r0/{clause}" in page.ids
-    assert page.tags["details"] == len(clauses())
+    areas = {clause.area for clause in clauses().values()}
+    assert page.tags["details"] == len(clauses()) + len(areas)
     assert "The attention weights of every query sum to one." in text
     assert ">right</strong>" in text
     assert not page.tags["svg"]
@@ -100,6 +104,7 @@ def test_each_failure_has_a_pair_of_pictures_and_its_commands(failing: Report) -
     assert page.tags["svg"] == 2 * len(failing.failed) == 2
     assert page.tags["desc"] == 2
     assert text.count('class="off"') == 14
+    assert f"{failing.findings[0].name} <a" in text
     assert "14 off: query 1, key 0: expected 0.4727" in text
     clause = failing.failed[0]
     named = f"{failing.subject} --family {failing.family}"
@@ -114,10 +119,13 @@ def test_what_a_subject_says_is_text_and_never_markup(failing: Report, tmp_path:
         replace(r, message=HOSTILE, behaves_like=[HOSTILE]) if r.status is Status.FAIL else r
         for r in failing.results
     ]
+    finding = replace(failing.findings[0], name=HOSTILE, look=HOSTILE, message=HOSTILE)
     hostile = replace(
         failing,
         subject=HOSTILE,
-        results=results,
+        results=[replace(r, script=HOSTILE) for r in results],
+        findings=[finding, replace(finding, kind="advice")],
+        source={"file": HOSTILE, "line": 1},
         matched={"query": HOSTILE},
         lacking={"dropout": HOSTILE},
         notes=[HOSTILE],
@@ -126,7 +134,7 @@ def test_what_a_subject_says_is_text_and_never_markup(failing: Report, tmp_path:
     file = tmp_path / "page.html"
     write([hostile, hostile], file)
     page = Page(file.read_text(encoding="utf-8"))
-    assert not page.tags["script"]
+    assert page.tags["script"] == 1
     assert not page.tags["img"]
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.tags["title"] == Page(as_html([failing, failing])).tags["title"]
@@ -134,11 +142,16 @@ def test_what_a_subject_says_is_text_and_never_markup(failing: Report, tmp_path:
     assert set(framed.tags) == {"iframe"}
 
 
-def test_nothing_is_loaded_and_no_script_runs(failing: Report) -> None:
-    """The page works where there is no network."""
+def test_nothing_is_loaded_and_no_script_but_our_own_may_run(failing: Report) -> None:
+    """The page works where there is no network, and a policy names the one script by its hash."""
     text = as_html([failing])
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object", "base"} & set(page.tags)
+    assert page.tags["script"] == 1
+    (script,) = re.findall("<script>(.*)</script>", text, re.DOTALL)
+    known = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{known}'"
+    assert policy in html.unescape(text)
+    assert not {"link", "img", "iframe", "object", "base"} & set(page.tags)
     assert not any(name in ("src", "srcset", "data") for name, _ in page.attributes)
     assert not re.search(r"url\(|@import|@font-face|https?://", text)
 
@@ -149,7 +162,8 @@ def test_every_status_has_a_sign_beside_its_word(passing: Report, status: Status
     first, *others = passing.results
     text = as_html([replace(passing, results=[replace(first, status=status), *others])])
     Page(text)
-    assert re.search(rf'aria-hidden="true">\S</span> {status}</span>', text)
+    said = {"unsupported": "not asked", "blocked": "waits"}.get(status, status)
+    assert re.search(rf'aria-hidden="true">\S</span> {said}</span>', text)
 
 
 def test_what_could_not_be_asked_and_what_was_lost_is_said(passing: Report) -> None:
@@ -172,6 +186,56 @@ def test_the_versions_the_names_and_the_false_alarm_probability_are_there(passin
         assert f"{name} {version}" in text
     assert "W_query.weight (transposed)" in text
     assert "probability at most 1e-9 per run" in text
+
+
+def test_areas_in_which_everything_holds_are_folded(passing: Report) -> None:
+    """The others are open; a box leaves what is not pass."""
+    broken = [
+        replace(r, status=Status.FAIL) if r.clause == "state/deepcopy" else r
+        for r in passing.results
+    ]
+    text = as_html([replace(passing, results=broken)])
+    assert re.search(r'<details class="area passed">\s*<summary>dropout ', text)
+    assert re.search(r'<details class="area" open>\s*<summary>state ', text)
+    assert text.count(" passed") == len({c.area for c in clauses().values()}) - 1
+    assert ".report:has(.only:checked) .passed" in text
+
+
+def test_the_head_says_both_halves_date_and_source_line(passing: Report) -> None:
+    """The date is given, so that the same report makes the same page."""
+    known = {"file": "src/a.py", "line": 7}
+    taken = [
+        replace(r, status=Status.FAIL, half="guarded") if r.clause == "error/wrong-rank" else r
+        for r in passing.results
+    ]
+    text = as_html([replace(passing, results=taken, source=known)], "2026-11-25")
+    head = text.partition("<h2>")[0]
+    assert ">right</strong>" in head
+    assert "<li>unguarded: 1 (wrong rank)</li>" in head
+    assert "2026-11-25, src/a.py, line 7" in head
+    assert as_html([passing]) == as_html([passing])
+    assert "2026" not in as_html([replace(passing, source=known)])
+
+
+def test_several_subjects_stand_side_by_side_above_their_reports(
+    passing: Report, failing: Report
+) -> None:
+    """Both halves of each, and how many laws of each area hold."""
+    text = as_html([passing, failing]).partition("<article")[0]
+    assert text.count("<table") == 2
+    weights = len([id for id in clauses() if id.startswith("weights/")])
+    row = re.search(r"weights</th>(.*)</tr>", text)
+    assert row
+    asked = sum(r.clause.startswith("weights/") for r in failing.results)
+    assert row[1].startswith(f"<td>{weights}/{weights}</td><td>{asked - 1}/{asked} (1 fail)")
+
+
+def test_a_failure_has_its_script_where_one_was_asked_for(failing: Report) -> None:
+    """Folded, with a place to copy it from."""
+    results = [replace(r, script="import torch\n") for r in failing.results]
+    text = as_html([replace(failing, results=results)])
+    assert text.count("data-copy><pre") == as_html([failing]).count("data-copy><pre") + 1
+    assert ">import torch\n</pre>" in text
 
 
 def test_shades_follow_magnitudes_and_what_is_no_number_is_marked() -> None:

@@ -22,6 +22,7 @@ from properties.targets import find
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
+COMMAND = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu"]
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium: apt-get install chromium")
 
 MEASURE = """
@@ -80,21 +81,24 @@ def page() -> str:
 
 def report_of(results: list[Result], report: Report) -> Report:
     """The report with these results, of a subject with a long name."""
-    return replace(report, results=results, subject="a_package.with_a_long.name:" + "Attention" * 6)
+    return replace(
+        report,
+        results=results,
+        findings=[],
+        subject="a_package.with_a_long.name:" + "Attention" * 6,
+    )
 
 
 def measured(page: str, folder: Path, width: int, *options: str) -> dict[str, object]:
     """What the browser says of the page in a frame of this width; its windows are never so narrow."""
     file = folder / "page.html"
-    inside = html.escape(page.replace("</body>", f"{MEASURE}</body>"))
+    free = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # for the measuring
+    inside = html.escape(free.replace("</body>", f"{MEASURE}</body>"))
     frame = f'<iframe srcdoc="{inside}" width="{width}" height="900" style="border: 0"></iframe>'
     file.write_text(f"<!doctype html><body>{frame}</body>", encoding="utf-8")
     done = subprocess.run(
         [
-            str(BROWSER),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
+            *COMMAND,
             f"--user-data-dir={folder / 'profile'}",
             "--hide-scrollbars",
             *options,
@@ -126,3 +130,21 @@ def test_the_page_fits_its_window_loads_nothing_and_can_be_read(
     assert not seen["requests"]
     assert float(str(seen["contrast"])) >= 4.5
     assert (seen["ground"] == "rgb(255, 255, 255)") == (not options)
+
+
+def test_the_policy_lets_the_buttons_for_copying_come_and_no_other_script(
+    page: str, tmp_path: Path
+) -> None:
+    """One beside each command, made by the script whose hash the policy names."""
+    file = tmp_path / "page.html"
+    foreign = "<script>document.title = 'foreign'</script>"
+    file.write_text(page.replace("</body>", f"{foreign}</body>"), encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.count(">copy</button>") == page.count("data-copy>") > 2
+    assert "<title>foreign" not in done.stdout
