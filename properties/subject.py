@@ -36,7 +36,8 @@ CAPABILITIES = {
     "rectangular": "d_in may differ from the width of all heads together",
     "batched": "the input may have a batch axis: (B, T, d_in)",
     "unbatched": "the input may be one sequence: (T, d_in)",
-    "function": "a function: it has no constructor that could refuse anything",
+    "function": "a function: it has no constructor that could refuse anything; its module has "
+    "`handed_over(x)`, the queries, keys and values of x, and `attend(query, key, value)`",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
     "gradients": "the output has a gradient with respect to the input",
     "float64": "it runs in float64",

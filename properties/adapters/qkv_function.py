@@ -76,11 +76,16 @@ class Shell(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Map (B, T, d_in) to (B, T, W); what is no (B, H, T, D) is returned as it is."""
-        layers = (self.W_query, self.W_key, self.W_value)
-        context = self.attend(*(self.split(layer(x)) for layer in layers))
+        context = self.attend(*self.handed_over(x))
         if not isinstance(context, Tensor) or context.ndim != 4:
             return context
         return self.out_proj(context.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, W)
+
+    def handed_over(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries, keys and values (B, H, T, D) of x, views of what the projections give."""
+        layers = (self.W_query, self.W_key, self.W_value)
+        query, key, value = (self.split(layer(x)) for layer in layers)
+        return query, key, value
 
     def attend(self, *parts: Tensor) -> Any:
         """Three times (B, H, T, D) to the same, by the function in its own layout."""

@@ -20,7 +20,7 @@ from properties.clauses.conditions import (
 )
 from properties.devices import pad, read_weights, with_queries_keys_values, with_visible_weights
 from properties.dtypes import FORMATS
-from properties.spec import Level, clause
+from properties.spec import Condition, Level, clause
 from properties.subject import CAUSAL_FAMILIES
 
 
@@ -41,6 +41,31 @@ def future_does_not_change_past(case: Case) -> float:
     after, before = case.run(exchanged)[:, :kept], case.output[:, :kept]
     allowed = difference(case)[:, :kept]
     return near("an unchanged output of", after, before, allowed, "batch token column")
+
+
+@clause(
+    "causality/future-stays-out-at-any-dropout",
+    Level.MUST,
+    "In eval mode a module that was built with dropout hides the future, too.",
+    families=CAUSAL_FAMILIES,
+    needs={"dropout"},
+    counts=Condition(
+        "a future that differs from the one it is exchanged for, and a probability between 0 and 1",
+        lambda case: A_FUTURE.holds(case) and 0.0 < case.dropout < 1.0,
+    ),
+    after=("causality/future-does-not-change-past",),
+    examples=6,
+)
+def future_stays_out_at_any_dropout(case: Case) -> float:
+    """A kernel is often chosen by the probability, and what it is then told of the mask is another
+    line of code. Both runs start from the same seed, so that dropout which is alive in eval, another
+    fault, drops the same in both.
+    """
+    kept = case.cut + 1
+    exchanged = np.concatenate([case.x[:, :kept], case.other[:, kept:]], axis=1)
+    after, before = (case.run(x, dropout=case.dropout)[:, :kept] for x in (exchanged, case.x))
+    what = f"with dropout {case.dropout} in eval an unchanged output of"
+    return near(what, after, before, difference(case)[:, :kept], "batch token column")
 
 
 @clause(

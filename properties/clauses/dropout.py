@@ -302,7 +302,7 @@ def independent(case: Case, axis: str) -> float:
     "In eval mode the output does not depend on the dropout probability.",
     needs={"dropout"},
     counts=A_CHANCE,
-    after=("numerics/deterministic-in-eval",),
+    after=("numerics/deterministic-in-eval", "causality/future-stays-out-at-any-dropout"),
 )
 def inert_in_eval(case: Case) -> float:
     """Dropout belongs to training. The output at probability p is what it is at p = 0, and drawing

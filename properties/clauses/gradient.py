@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,7 +15,9 @@ from properties.adapters.derived import originals
 from properties.assertions import require
 from properties.case import Case, parameters
 from properties.clauses.conditions import ALIVE, SEVERAL_TOKENS
-from properties.clauses.numerics import STEEP, with_scores
+from properties.clauses.numerics import STEEP, in_half_formats, with_scores
+from properties.clauses.oracle import near_gradients
+from properties.devices import with_queries_keys_values
 from properties.dtypes import Array
 from properties.instance import Instance, describe, seed_generators
 from properties.spec import Condition, Level, clause
@@ -62,19 +65,8 @@ def gradcheck(case: Case) -> None:
     """torch.autograd.gradcheck in float64: central differences against the backward pass, whatever
     the forward pass computes. It needs no weights to be set.
     """
-    tokens = range(min(PROBED, case.sizes.tokens))
-    small = replace(moderate(case).take(batch=[0], tokens=tokens), dtype="float64")
-    instance = small.build()
-    instance.module.eval()
-    named = {n: p.detach() for n, p in instance.module.named_parameters()}
-    x = instance.tensor(small.x if instance.batched else small.x[0])
-
-    def output(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
-        given = dict(zip(named, values, strict=True))
-        result: torch.Tensor = functional_call(instance.module, given, (x,))
-        return result
-
-    leaves = [leaf.clone().requires_grad_() for leaf in (x, *named.values())]
+    small = few_tokens(case)
+    output, leaves = differentiable(small)
     seed_generators(small.seed)  # the fast mode projects on random directions
     try:
         torch.autograd.gradcheck(output, leaves, fast_mode=True)
@@ -85,6 +77,27 @@ def gradcheck(case: Case) -> None:
         if "use_reentrant" in str(error):
             return require_slopes(small)
         require(False, "a backward pass", f"it raised {describe(error)}")
+
+
+def few_tokens(case: Case) -> Case:
+    """The case's first item in float64, with as few tokens as a difference quotient has time for."""
+    tokens = range(min(PROBED, case.sizes.tokens))
+    return replace(moderate(case).take(batch=[0], tokens=tokens), dtype="float64")
+
+
+def differentiable(case: Case) -> tuple[Callable[..., torch.Tensor], list[torch.Tensor]]:
+    """A new instance as a function of its input and parameters, and these as leaves."""
+    instance = case.build()
+    instance.module.eval()
+    named = {n: p.detach() for n, p in instance.module.named_parameters()}
+    x = instance.tensor(case.x if instance.batched else case.x[0])
+
+    def output(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        given = dict(zip(named, values, strict=True))
+        result: torch.Tensor = functional_call(instance.module, given, (x,))
+        return result
+
+    return output, [leaf.clone().requires_grad_() for leaf in (x, *named.values())]
 
 
 def require_slopes(case: Case) -> None:
@@ -114,6 +127,84 @@ def moved(instance: Instance, x: Array, name: str, step: Array) -> Array:
     output = instance.run(x)
     parameter.data.copy_(before)
     return output
+
+
+@clause(
+    "gradient/second-derivative",
+    Level.SHOULD,
+    "The gradient, differentiated once more, has the slopes that it has, or refuses to be.",
+    needs={"module", "float64"},
+    counts=SEVERAL_TOKENS,
+    after=("gradient/gradcheck",),
+    examples=4,
+)
+def second_derivative(case: Case) -> None:
+    """The slope of the gradient along a direction, by double backward and as a central difference. A
+    backward pass that is written by hand and keeps what it needs as plain numbers gives second
+    derivatives that lack a part, without a word; PyTorch has `once_differentiable` for it, which
+    raises. No MUST: ordinary training takes one derivative; penalties on gradients, meta-learning and
+    curvature take two.
+    """
+    small = few_tokens(case)
+    output, leaves = differentiable(small)
+    rng = np.random.default_rng(small.seed)
+    along, step = ([torch.tensor(rng.normal(size=leaf.shape)) for leaf in leaves] for _ in range(2))
+
+    def gradient(at: list[torch.Tensor], twice: bool = False) -> torch.Tensor:
+        """The gradient of the output's sum of squares along the first direction."""
+        found = torch.autograd.grad(
+            output(*at).square().sum(), at, create_graph=twice, allow_unused=True
+        )
+        return torch.stack(
+            [(g * d).sum() for g, d in zip(found, along, strict=True) if g is not None]
+        ).sum()
+
+    try:
+        total = gradient(leaves, twice=True)
+        if total.requires_grad:
+            total.backward()
+    except Exception:  # it refuses, or no kernel has a second derivative: that is said aloud
+        return
+    parts = [(leaf.grad, d) for leaf, d in zip(leaves, step, strict=True) if leaf.grad is not None]
+    found = sum(float((part * d).sum()) for part, d in parts)
+    ends = [
+        float(gradient([(leaf + sign * STEP * d).detach().requires_grad_() for leaf, d in pairs]))
+        for sign, pairs in ((s, zip(leaves, step, strict=True)) for s in (1.0, -1.0))
+    ]
+    slope = (ends[0] - ends[1]) / (2.0 * STEP)
+    near = abs(found - slope) <= ABSOLUTE + RELATIVE * abs(slope)
+    require(near, f"a second derivative along a direction of {slope:.6g}", f"{found:.6g}")
+
+
+@clause(
+    "gradient/low-precision-within-bound",
+    Level.MUST,
+    "In bfloat16 and float16, where the subject runs in them, the gradients are the formula's to "
+    "rounding.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections", "module", "half-precision"},
+    after=("oracle/gradient-within-bound", "numerics/low-precision-within-bound"),
+    examples=4,
+)
+def low_precision_within_bound(case: Case) -> float:
+    """The way back often has a kernel, or a cast, of its own for each format. Two tokens of opposite
+    values are asked, with all queries and with all keys near zero in turn: the budget of a short
+    format is then smaller than every gradient.
+    """
+    shares = [
+        near_gradients(f"in {probe.dtype} ", probe, probe.gradients)
+        for half in in_half_formats(case)
+        for probe in two_tokens(half)
+    ]
+    return max(shares, default=0.0)
+
+
+def two_tokens(case: Case) -> Iterator[Case]:
+    """One item and one head of two tokens, opposite in their values, with equal scores."""
+    signs = np.array([1.0, -1.0]).reshape(1, 1, 2, 1)
+    one, zero = np.ones_like(signs), np.zeros_like(signs)
+    for queries, keys in ((one, zero), (zero, signs)):
+        yield with_queries_keys_values(case, queries, keys, signs)
 
 
 @clause(

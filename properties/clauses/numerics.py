@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from properties.assertions import near
+from properties.assertions import near, require
 from properties.case import Case
 from properties.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
 from properties.devices import pad, read_weights, with_queries_keys_values
@@ -191,3 +191,29 @@ def low_precision_within_bound(case: Case) -> float:
         for half in in_half_formats(case)
     ]
     return max(shares, default=0.0)
+
+
+@clause(
+    "numerics/scores-of-float16-fit-once-scaled",
+    Level.MAY,
+    "In float16 the output is finite where q.k is beyond the largest number and its scaled score is "
+    "not.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections", "half-precision"},
+    after=("numerics/low-precision-within-bound",),
+    examples=4,
+)
+def scores_of_float16_fit_once_scaled(case: Case) -> None:
+    """q.k = 2**17 and head_dim is 64 at least: the score is 2**14 at most, and the largest number of
+    float16 about 2**16. Who scales the queries first, or keeps the scores in float32, gets through;
+    what multiplies first and stores the product in float16 has infinity minus infinity in its
+    softmax. MAY, since the formula read from left to right does that, and so does most code that is
+    right otherwise; models are trained to stay far below.
+    """
+    if "float16" not in case.subject.dtypes:
+        return
+    queries, keys, values = np.zeros((3, 1, 1, 2, 64))
+    queries[..., 0], keys[..., 0], values[..., 0] = 2.0**9, 2.0**8, 1.0
+    probe = with_queries_keys_values(replace(case, dtype="float16"), queries, keys, values)
+    finite = bool(np.isfinite(probe.output).all())
+    require(finite, "a finite output for scores of 2**17 before the scale", "NaN or infinity")

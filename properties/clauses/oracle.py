@@ -130,13 +130,18 @@ def gradient_within_bound(case: Case) -> float:
     central difference in sixty decimal digits. A hand-written backward pass can be wrong while the
     forward pass is right.
     """
-    expected, allowed = undisputed_gradients(case), case.gradient_budget
+    return near_gradients("", case, undisputed_gradients(case))
+
+
+def near_gradients(where: str, case: Case, expected: Gradients) -> float:
+    """The gradients of input and parameters, against these; `where` begins the message."""
+    allowed = case.gradient_budget
     found = case.build().gradients(case.x, case.upstream)
-    worst = near("the gradient", found["x"], expected.x, allowed.x, "batch token column")
+    worst = near(f"{where}the gradient", found["x"], expected.x, allowed.x, "batch token column")
     own = case.subject.collect(found, case.config())
     for name, array in parameters(own).items():
         truth, bound = (getattr(part.parameters, name) for part in (expected, allowed))
         axes = "row column" if array.ndim == 2 else "column"
-        share = near(f"of parameter {name} the gradient", array, truth, bound, axes)
+        share = near(f"{where}of parameter {name} the gradient", array, truth, bound, axes)
         worst = max(worst, share)
     return worst

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from properties import probing
 from properties.assertions import Violation, near
 from properties.case import Case
-from properties.errors import SubjectError
+from properties.errors import OutsideError, SubjectError
 from properties.long_rows import long_rows
 from properties.spec import Condition, Level, clause
 from properties.subject import Subject
@@ -24,10 +25,11 @@ LONGEST = {4097: 1}
 FORMATS = 4  # examples: the first pinned ones have one format each
 
 
+Outcome = float | Violation | SubjectError
+
+
 @lru_cache(maxsize=64)
-def outcome(
-    subject: Subject, tokens: int, items: int, dtype: str
-) -> float | Violation | SubjectError:
+def outcome(subject: Subject, tokens: int, items: int, dtype: str) -> Outcome:
     """The share of the budget that long rows use, or what is wrong with them."""
     case, truth = long_rows(subject, tokens, items, dtype)
     what = f"among {tokens} keys in {dtype} a context of"
@@ -38,15 +40,15 @@ def outcome(
         return error
 
 
-def answered(case: Case, lengths: Mapping[int, int]) -> dict[int, float | Violation | SubjectError]:
+def answered(case: Case, lengths: Mapping[int, int]) -> dict[int, Outcome]:
     """The outcome by length. What has no context_length may refuse more tokens than it was made for."""
+    one = case.subject.limits.one_item
+    refusal = OutsideError if case.subject.has("context-length") else SubjectError
     found = {
-        tokens: outcome(case.subject, tokens, items, case.dtype)
+        tokens: outcome(case.subject, tokens, 1 if one else items, case.dtype)
         for tokens, items in lengths.items()
     }
-    if case.subject.has("context-length"):
-        return found
-    return {n: share for n, share in found.items() if not isinstance(share, SubjectError)}
+    return {n: told for n, told in found.items() if not isinstance(told, refusal)}
 
 
 def taken(lengths: Mapping[int, int]) -> Condition:
@@ -57,12 +59,13 @@ def taken(lengths: Mapping[int, int]) -> Condition:
 
 def largest_share(case: Case, lengths: Mapping[int, int]) -> float:
     """Of the budgets of all lengths; what was wrong is raised."""
-    shares = []
-    for found in answered(case, lengths).values():
-        if isinstance(found, Exception):
-            raise found
-        shares.append(found)
-    return max(shares, default=0.0)
+    found = answered(case, lengths)
+    for tokens, told in found.items():
+        if isinstance(told, Exception):
+            long, _ = long_rows(case.subject, tokens, lengths[tokens], case.dtype)
+            probing.note(long.sizes, case.dtype)
+            raise told
+    return max((told for told in found.values() if isinstance(told, float)), default=0.0)
 
 
 @clause(

@@ -6,8 +6,11 @@ import copy
 import pickle
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from properties.adapters.derived import companions, originals
 from properties.assertions import Violation, near, require
@@ -17,6 +20,7 @@ from properties.clauses.argument import NEARLY_ALL, require_dropped
 from properties.clauses.conditions import SEVERAL_TOKENS, equal_scores
 from properties.clauses.shape import emptied
 from properties.dtypes import Array
+from properties.errors import SubjectError
 from properties.instance import Instance, describe
 from properties.spec import Level, clause
 from properties.strategies import make_case
@@ -39,6 +43,41 @@ def input_untouched(case: Case) -> None:
         changed = int((x != instance.tensor(case.x)).sum())
         mode = "training" if training else "eval"
         require(not changed, f"an untouched input in {mode}", f"{changed} changed numbers")
+
+
+@clause(
+    "state/queries-keys-and-values-untouched",
+    Level.MUST,
+    "A function leaves the queries, keys and values that it is given as they were, in eval and in "
+    "training.",
+    families=PROJECTED_FAMILIES,
+    needs={"function"},
+    examples=12,
+)
+def queries_keys_and_values_untouched(case: Case) -> None:
+    """They are the caller's: keys and values are kept in caches, queries are used again. A function
+    that divides the queries in place divides them again in the next call. They are given as views
+    and as copies in order, since what makes its own copy of a view may write to the rest.
+    """
+    instance = case.build(dropout=probability(case))
+    module: Any = instance.module  # which a function's has more of than others
+    given = module.handed_over(instance.tensor(case.x))
+    for training in (False, True):
+        mode = "training" if training else "eval"
+        module.train(training)
+        for lay in (Tensor.detach, Tensor.contiguous):
+            handed = [lay(part.detach().clone()) for part in given]
+            before = [part.clone() for part in handed]
+            try:
+                with torch.no_grad():
+                    module.attend(*handed)
+            except Exception as error:  # whatever it is, it is the subject's
+                raise SubjectError(f"the function raised {describe(error)}") from error
+            for name, part, copied in zip(
+                ("queries", "keys", "values"), handed, before, strict=True
+            ):
+                changed = int((part != copied).sum())
+                require(not changed, f"untouched {name} in {mode}", f"{changed} changed numbers")
 
 
 def probability(case: Case) -> float:
@@ -128,6 +167,49 @@ def state_dict_round_trip(case: Case) -> float:
         raise Violation("a state_dict that can be loaded", describe(error), {}) from error
     what = "what the instance gives that the state_dict is from,"
     return near(what, blank.run(case.x), case.output, difference(case), AXES)
+
+
+@clause(
+    "state/survives-deferred-construction",
+    Level.SHOULD,
+    "A module that is built on the meta device, given memory and then a state_dict does what the one "
+    "does that the state_dict is from, or raises.",
+    families=PROJECTED_FAMILIES,
+    needs={"module"},
+    counts=SEVERAL_TOKENS,
+    after=("numerics/deterministic-in-eval", "state/state-dict-round-trip"),
+    examples=4,
+)
+def survives_deferred_construction(case: Case) -> float:
+    """So large models are loaded: `to_empty` gives memory without numbers, `reset_parameters` is
+    called where there is one, and the checkpoint fills what it holds. A mask in a buffer that is not
+    saved is then whatever the memory held, here zeros, and the future leaks without a word. A saved
+    buffer, a mask made in forward and one that `reset_parameters` makes again survive; a mask on the
+    meta device raises, which is enough. No MUST: a buffer that is not saved keeps checkpoints small,
+    and who builds modules the ordinary way loses nothing by it.
+    """
+    trained = case.build()
+    try:
+        with torch.device("meta"):
+            module = case.subject.build(case.config(), None)
+        module.to_empty(device="cpu")
+        reset(module)
+        module.load_state_dict(trained.module.state_dict())
+        module = case.subject.limits.attach(module, case.sizes.context_length, trained.batched)
+        output = Instance(module, case.dtype, batched=trained.batched).run(case.x)
+    except Exception:  # it cannot be built so, and says so
+        return 0.0
+    what = "built on the meta device, what the module gives that the state_dict is from,"
+    return near(what, output, case.output, difference(case), AXES)
+
+
+def reset(module: nn.Module) -> None:
+    """Zeros in every buffer and parameter, then what each part does to start anew."""
+    for tensor in (*module.buffers(), *module.parameters()):
+        tensor.data.zero_()
+    for part in module.modules():
+        if callable(start := getattr(part, "reset_parameters", None)):
+            start()
 
 
 @clause(

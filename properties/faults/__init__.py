@@ -11,23 +11,22 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from torch import nn
-
-Module = TypeVar("Module", bound=type[nn.Module])
+Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Fault:
     """One wrong implementation.
 
-    family: what it claims to be; breaks: clauses that must fail on it; symptom: what a user sees;
-    apart: why a report tells it as more than one finding, "" where it is one.
+    module: a class of modules, or a function of queries, keys and values; family: what it claims to
+    be; breaks: clauses that must fail on it; symptom: what a user sees; apart: why a report tells it
+    as more than one finding, "" where it is one.
     """
 
     name: str
-    module: type[nn.Module]
+    module: Callable[..., Any]
     family: str
     breaks: tuple[str, ...]
     symptom: str
@@ -45,12 +44,12 @@ def fault(
     source: str = "constructed",
     family: str = "multihead",
     apart: str = "",
-) -> Callable[[Module], Module]:
-    """Register the decorated class as a fault."""
+) -> Callable[[Target], Target]:
+    """Register the decorated class or function as a fault."""
     if name in _registry:
         raise ValueError(f"fault {name} is registered twice")
 
-    def register(module: Module) -> Module:
+    def register(module: Target) -> Target:
         _registry[name] = Fault(name, module, family, breaks, symptom, source, apart)
         return module
 

@@ -14,6 +14,9 @@ from properties.faults.plain import PlainMultiHead
 ALIVE = "gradient/every-parameter-receives-gradient"
 VALUE = "oracle/gradient-within-bound"
 SLOPE = "gradient/gradcheck"
+SECOND = "gradient/second-derivative"
+LOW = "gradient/low-precision-within-bound"
+SHORT_FORMATS = (torch.bfloat16, torch.float16)
 
 
 @fault(
@@ -107,3 +110,67 @@ class OverflowInTheBranchNotTaken(PlainMultiHead):
         careful = torch.softmax(scores, dim=-1)
         small = scores.detach().nan_to_num(neginf=0.0).abs().amax(dim=-1, keepdim=True) < 10
         return torch.where(small, quick, careful)
+
+
+class HalfGradientInShortFormats(HalfGradient):
+    """The identity, with half of the gradient in bfloat16 and float16."""
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] / 2 if gradients[0].dtype in SHORT_FORMATS else gradients[0]
+
+
+@fault(
+    "backward-of-scores-halved-in-short-formats",
+    LOW,
+    symptom="one kernel for each format, and a factor was mended in one of them alone",
+)
+class BackwardOfScoresHalvedInShortFormats(PlainMultiHead):
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        apply: Callable[[Tensor], Tensor] = HalfGradientInShortFormats.apply
+        return apply(super().score(queries, keys))
+
+
+@fault(
+    "scores-detached-in-bfloat16",
+    LOW,
+    symptom="training in bfloat16 moves values alone",
+)
+class ScoresDetachedInBfloat16(PlainMultiHead):
+    def score(self, queries: Tensor, keys: Tensor) -> Tensor:
+        scores = super().score(queries, keys)
+        return scores.detach() if scores.dtype is torch.bfloat16 else scores
+
+
+class SoftmaxKeepingNumbers(torch.autograd.Function):
+    """The softmax, whose way back takes its weights for constants."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(scores: Tensor) -> tuple[Tensor, Tensor]:
+        weights = torch.softmax(scores, dim=-1)
+        return weights, weights.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (weights,) = ctx.saved_tensors
+        along = (weights * gradients[0]).sum(dim=-1, keepdim=True)
+        result: Tensor = weights * (gradients[0] - along)
+        return result
+
+
+@fault(
+    "second-derivative-lacks-a-part",
+    SECOND,
+    symptom="a penalty on gradients pulls the wrong way; training without one is right",
+)
+class SecondDerivativeLacksAPart(PlainMultiHead):
+    def normalise(self, scores: Tensor) -> Tensor:
+        apply: Callable[[Tensor], tuple[Tensor, Tensor]] = SoftmaxKeepingNumbers.apply
+        return apply(scores)[0]

@@ -441,3 +441,14 @@ class SelfHidesTheFuture(PlainSelf):
     def scale(self, scores: Tensor) -> Tensor:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(diagonal=1)
         return super().scale(scores).masked_fill(future, -torch.inf)
+
+
+@fault(
+    "mask-forgotten-where-there-is-dropout",
+    "causality/future-stays-out-at-any-dropout",
+    "dropout/inert-in-eval",
+    symptom="a fast path is taken at p = 0 alone; the other one, in eval too, has no mask",
+)
+class MaskForgottenWhereThereIsDropout(PlainMultiHead):
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores if not self.training and self.dropout.p > 0 else super().hide(scores)

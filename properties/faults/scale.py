@@ -26,7 +26,12 @@ class ScaleByDOut(PlainMultiHead):
         return scores / math.sqrt(self.d_out)
 
 
-@fault("scale-absent", ODDS, symptom="weights too peaked, gradients vanish")
+@fault(
+    "scale-absent",
+    ODDS,
+    "numerics/scores-of-float16-fit-once-scaled",
+    symptom="weights too peaked, gradients vanish",
+)
 class ScaleAbsent(PlainMultiHead):
     def scale(self, scores: Tensor) -> Tensor:
         return scores

@@ -19,6 +19,7 @@ SAVED = "state/state-dict-round-trip"
 COPIED = "state/deepcopy"
 PICKLED = "state/pickle"
 MODES = "state/train-and-eval-reach-dropout"
+DEFERRED = "state/survives-deferred-construction"
 
 
 @fault(
@@ -363,3 +364,31 @@ class TrainDoesNotReachTheParts(PlainMultiHead):
     def train(self, mode: bool = True) -> TrainDoesNotReachTheParts:
         self.training = mode
         return self
+
+
+@fault(
+    "mask-lost-in-deferred-construction",
+    DEFERRED,
+    symptom="loaded by way of the meta device, the model sees the future",
+    source="mosaicml/examples#38",
+)
+class MaskLostInDeferredConstruction(PlainMultiHead):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("mask", self.mask, persistent=False)
+
+
+@fault(
+    "scale-lost-in-deferred-construction",
+    DEFERRED,
+    symptom="loaded by way of the meta device, every token is the mean of its past",
+)
+class ScaleLostInDeferredConstruction(PlainMultiHead):
+    root: Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("root", torch.tensor(self.head_dim**-0.5), persistent=False)
+
+    def scale(self, scores: Tensor) -> Tensor:
+        return scores * self.root.to(scores.dtype)

@@ -21,11 +21,15 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Right:
-    """One right implementation: a class, a factory, a function or an adapter, and its family."""
+    """One right implementation: a class, a factory, a function or an adapter, and its family.
+
+    unmet: what it SHOULD do and has a good reason not to.
+    """
 
     name: str
     target: Callable[..., Any]
     family: str
+    unmet: tuple[str, ...] = ()
 
     def subject(self) -> Subject:
         """What the suite asks; the family is found out and has to be the one registered."""
@@ -39,13 +43,15 @@ class Right:
 _registry: dict[str, Right] = {}
 
 
-def right(name: str, family: str = "multihead") -> Callable[[Target], Target]:
+def right(
+    name: str, family: str = "multihead", *, unmet: tuple[str, ...] = ()
+) -> Callable[[Target], Target]:
     """Register the decorated implementation under a name that says how it is written."""
     if name in _registry:
         raise ValueError(f"{name} is registered twice")
 
     def register(target: Target) -> Target:
-        _registry[name] = Right(name, target, family)
+        _registry[name] = Right(name, target, family, unmet)
         return target
 
     return register

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from properties.tests.rights import right
@@ -102,6 +103,7 @@ class Mixture(torch.autograd.Function):
         ctx.save_for_backward(output[1], inputs[1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, unused: Tensor) -> tuple[Tensor, Tensor]:
         """Through the quotient: w (g - sum(w g)), where g is the gradient of the weights."""
         weights, values = ctx.saved_tensors

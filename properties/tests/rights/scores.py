@@ -110,7 +110,10 @@ class HiddenByIndexAttention(SplitHeads):
         return self.dropout(scores.softmax(-1)) @ values
 
 
-@right("mask-buffer-outside-the-state-dict")
+@right(
+    "mask-buffer-outside-the-state-dict",
+    unmet=("state/survives-deferred-construction",),  # checkpoints stay small
+)
 class BufferedMaskAttention(SplitHeads):
     """The mask is a buffer of four axes that holds ones where a key may be seen."""
 
@@ -153,3 +156,27 @@ class KeysFirstAttention(SplitHeads):
         scores = scores.masked_fill(future(scores.shape[-1]).T, -torch.inf)
         weights = self.dropout(scores.softmax(dim=-2))
         return (values.mT @ weights).mT
+
+
+@right("mask-made-again-by-reset-parameters")
+class ResetMaskAttention(SplitHeads):
+    """The mask is a buffer outside the state_dict; deferred construction calls for it again."""
+
+    future: Tensor
+
+    def __init__(self, *args: int, **kwargs: int) -> None:
+        super().__init__(*args, **kwargs)
+        length = self.context_length
+        empty = torch.empty(length, length, dtype=torch.bool)
+        self.register_buffer("future", empty, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """What is not saved, from nothing."""
+        self.future.copy_(torch.ones_like(self.future).triu(1))
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        scores = queries @ keys.mT / self.head_dim**0.5
+        tokens = scores.shape[-1]
+        scores = scores.masked_fill(self.future[:tokens, :tokens], -torch.inf)
+        return self.dropout(scores.softmax(-1)) @ values
