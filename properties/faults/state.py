@@ -388,7 +388,9 @@ class ScaleLostInDeferredConstruction(PlainMultiHead):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.register_buffer("root", torch.tensor(self.head_dim**-0.5), persistent=False)
+        self.register_buffer(
+            "root", torch.tensor(self.head_dim**-0.5, dtype=torch.float64), persistent=False
+        )
 
     def scale(self, scores: Tensor) -> Tensor:
         return scores * self.root.to(scores.dtype)
