@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from properties import probing
-from properties.assertions import Violation, near
+from properties.assertions import near
 from properties.case import Case
 from properties.errors import OutsideError, SubjectError
 from properties.long_rows import long_rows
-from properties.spec import Condition, Level, clause
+from properties.spec import Level, clause
 from properties.subject import Subject
 
 SHORT = {33: 4, 65: 4, 130: 4}
@@ -25,47 +24,27 @@ LONGEST = {4097: 1}
 FORMATS = 4  # examples: the first pinned ones have one format each
 
 
-Outcome = float | Violation | SubjectError
-
-
 @lru_cache(maxsize=64)
-def outcome(subject: Subject, tokens: int, items: int, dtype: str) -> Outcome:
-    """The share of the budget that long rows use, or what is wrong with them."""
+def share(subject: Subject, tokens: int, items: int, dtype: str) -> float:
+    """The share of the budget that long rows use."""
     case, truth = long_rows(subject, tokens, items, dtype)
     what = f"among {tokens} keys in {dtype} a context of"
-    expected, allowed = truth.rows.output, truth.allowed(dtype)
-    try:
-        return near(what, case.output, expected, allowed, "batch token column")
-    except (Violation, SubjectError) as error:
-        return error
-
-
-def answered(case: Case, lengths: Mapping[int, int]) -> dict[int, Outcome]:
-    """The outcome by length. What has no context_length may refuse more tokens than it was made for."""
-    one = case.subject.limits.one_item
-    refusal = OutsideError if case.subject.has("context-length") else SubjectError
-    found = {
-        tokens: outcome(case.subject, tokens, 1 if one else items, case.dtype)
-        for tokens, items in lengths.items()
-    }
-    return {n: told for n, told in found.items() if not isinstance(told, refusal)}
-
-
-def taken(lengths: Mapping[int, int]) -> Condition:
-    """Rows of one of these lengths that the subject does not refuse."""
-    words = f"rows of {', '.join(map(str, lengths))} keys, as far as the subject takes so many"
-    return Condition(words, lambda case: bool(answered(case, lengths)))
+    return near(what, case.output, truth.rows.output, truth.allowed(dtype), "batch token column")
 
 
 def largest_share(case: Case, lengths: Mapping[int, int]) -> float:
-    """Of the budgets of all lengths; what was wrong is raised."""
-    found = answered(case, lengths)
-    for tokens, told in found.items():
-        if isinstance(told, Exception):
-            long, _ = long_rows(case.subject, tokens, lengths[tokens], case.dtype)
-            probing.note(long.sizes, case.dtype)
-            raise told
-    return max((told for told in found.values() if isinstance(told, float)), default=0.0)
+    """Of the lengths taken. What has no context_length may refuse more tokens than it was made for."""
+    shares = []
+    for tokens, items in lengths.items():
+        one_item = case.subject.limits.one_item
+        try:
+            shares.append(share(case.subject, tokens, 1 if one_item else items, case.dtype))
+        except SubjectError as error:
+            if case.subject.has("context-length") and not isinstance(error, OutsideError):
+                raise
+    if not shares:
+        raise OutsideError(f"rows of {', '.join(map(str, lengths))} keys")
+    return max(shares)
 
 
 @clause(
@@ -73,7 +52,6 @@ def largest_share(case: Case, lengths: Mapping[int, int]) -> float:
     Level.MUST,
     "Rows of 33, 65 and 130 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
-    counts=taken(SHORT),
     after=("oracle/output-within-bound",),
     examples=FORMATS,
 )
@@ -94,7 +72,6 @@ def up_to_130_keys(case: Case) -> float:
     Level.MUST,
     "Rows of 257 and 1025 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
-    counts=taken(LONG),
     after=("rows/up-to-130-keys",),
     examples=FORMATS,
     since="ci",
@@ -109,7 +86,6 @@ def up_to_1025_keys(case: Case) -> float:
     Level.MUST,
     "Rows of 4097 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
-    counts=taken(LONGEST),
     after=("rows/up-to-1025-keys",),
     examples=FORMATS,
     since="thorough",

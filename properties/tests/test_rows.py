@@ -133,7 +133,7 @@ def refusing(base: type[PlainSelf] | type[PlainMultiHead], most: int) -> type:
     ("module", "status"),
     [
         (refusing(PlainSelf, 40), "pass"),
-        (refusing(PlainSelf, 20), "vacuous"),
+        (refusing(PlainSelf, 20), "unsupported"),
         (refusing(PlainMultiHead, 40), "fail"),
     ],
     ids=["some lengths", "none", "context_length"],
