@@ -34,8 +34,9 @@ from properties.adapters import (
     trials,
 )
 from properties.doing import doing
-from properties.errors import QuestionError
+from properties.errors import QuestionError, SubjectError
 from properties.source import source_of
+from properties.strategies import make_case, pinned_sizes
 from properties.subject import CAPABILITIES, FAMILIES, Subject
 
 FORMS = "package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name"
@@ -197,7 +198,31 @@ def checked(subject: Subject, family: str | None) -> Subject:
             "What to do: correct or remove what is not among them."
         )
     subject.name = name
+    require_modules(subject)
     return subject
+
+
+def require_modules(subject: Subject) -> None:
+    """QuestionError where an adapter builds no module of any sizes, or one that cannot run here."""
+    failures = []
+    for sizes in pinned_sizes(subject):
+        case = make_case(subject, sizes, subject.dtypes[0], "ordinary", False, 0.0, 1, 0)
+        try:
+            instance = case.build()
+        except SubjectError as error:
+            failures.append(str(error))
+            continue
+        x = instance.tensor(case.x if instance.batched else case.x[0])
+        trial = trials.run(instance.module, x)
+        if not trial.elsewhere:
+            return
+        failures.append(f"forward {trial.failure}")
+    raise messages.refusal(
+        f"{subject.name} cannot be asked: {failures[0]}.",
+        "an adapter whose build gives a torch.nn.Module that runs here",
+        "correct its build, or run it where what it needs is there; one looks so:",
+        messages.ADAPTER.format(name="MyAttention"),
+    )
 
 
 def require_attention(target: Any, name: str, family: str | None) -> None:

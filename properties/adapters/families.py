@@ -6,19 +6,26 @@ be (its name, its context_length, its mask) counts before what it does.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from properties.adapters import messages, trials
+from properties.adapters import calls, messages, trials
 from properties.adapters.blueprint import Blueprint
 from properties.adapters.projections import Structure, find
 from properties.errors import QuestionError
 from properties.subject import FAMILIES, HEADED_FAMILIES, Config, Sizes
 
 CAUSAL_NAME = re.compile(r"(?<!non)(?<!un)(?<!non_)(causal|masked|autoregressive)", re.IGNORECASE)
+CAUSAL_CODE = re.compile(r"\b(triu|tril|is_causal|causal_mask)\b")
+WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 MANY_HEADS = re.compile(r"multi|mha", re.IGNORECASE)
 
 
@@ -31,21 +38,21 @@ def validate(family: str | None) -> None:
 
 def decide(
     blueprint: Blueprint, module: nn.Module, structure: Structure | None
-) -> tuple[Blueprint, str]:
-    """The family, and the blueprint with its sizes understood accordingly."""
+) -> tuple[Blueprint, str, str]:
+    """The blueprint with its sizes understood, the family, and why where it might be another."""
     arguments = blueprint.arguments
     if structure is None and not has_parameters(module) and not arguments.has("num_heads"):
-        return blueprint, "plain"
+        return blueprint, "plain", ""
     if arguments.has("num_heads"):
-        return blueprint, headed_family(blueprint, structure)
+        return blueprint, headed_family(blueprint, structure), ""
     if arguments.has("head_dim") and arguments.has("embed", "d_out"):
         if derives_heads(blueprint):
-            return blueprint, headed_family(blueprint, structure)
+            return blueprint, headed_family(blueprint, structure), ""
         blueprint = as_one_head(blueprint)
         module = blueprint.attempt(Config(blueprint.sizes(1)), None)
     if structure is not None and structure.listed:
         raise no_place(blueprint, "num_heads", "the number of heads")
-    return blueprint, single_family(blueprint, module)
+    return blueprint, *single_family(blueprint, module)
 
 
 def has_parameters(module: nn.Module) -> bool:
@@ -115,21 +122,69 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> str:
     return "multihead"
 
 
-def single_family(blueprint: Blueprint, module: nn.Module) -> str:
-    """Causal if it is meant to hide the future or hides some of it, else self."""
-    if meant_causal(blueprint, module):
-        return "causal"
-    return "self" if trial_future(module, blueprint.sizes(1)) in ("all", "") else "causal"
+def single_family(blueprint: Blueprint, module: nn.Module) -> tuple[str, str]:
+    """Causal if it is meant to hide the future or hides all of it, else self; and why, in doubt."""
+    meant = meant_causal(blueprint, module)
+    future = trial_future(module, blueprint.sizes(1))
+    return reading(meant, future)
 
 
-def meant_causal(blueprint: Blueprint, module: nn.Module) -> bool:
-    """Whether its name, its context_length or its mask says that the future is to be hidden."""
-    names = (blueprint.owner, type(module).__name__)
-    return (
-        blueprint.arguments.has("context_length")
-        or any(CAUSAL_NAME.search(name) for name in names)
-        or mask_size(module) is not None
-    )
+def reading(meant: str, future: str) -> tuple[str, str]:
+    """The family of one head, and a remark where what is meant and what is seen do not agree.
+
+    meant: what says that the future is to be hidden, "" if nothing; future: see `trials.sees_future`.
+    """
+    seen = f"{future} of the future is seen" if future else "no trial tells what is seen"
+    if meant:
+        doubt = f"taken as causal, since {meant}, though {seen}: --family self asks for the other"
+        return "causal", "" if future == "none" else doubt
+    doubt = f"taken as self, not causal: {seen}, and nothing says that it is to be hidden"
+    if future == "none":
+        return "causal", ""
+    return "self", "" if future == "all" else f"{doubt}; --family causal asks for the other"
+
+
+def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:
+    """What says that the future is to be hidden: a name, context_length, a mask; "" if nothing."""
+    for name in (blueprint.owner, type(module).__name__):
+        if says_causal(name):
+            return f"it is called {name}"
+    if blueprint.arguments.has("context_length"):
+        return f"it takes {blueprint.arguments.roles['context_length']}"
+    if mask_size(module) is not None:
+        return "it keeps a mask"
+    chosen = blueprint.arguments.has("causal") or calls.forward_of(module, blueprint.owner).masks
+    return "" if chosen else mask_in_code(type(module).forward)
+
+
+def mask_in_code(function: Callable[..., Any]) -> str:
+    """What in the code of a forward or function makes a causal mask; "" if nothing does."""
+    try:
+        found = CAUSAL_CODE.search(
+            ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
+        )
+    except (OSError, TypeError, SyntaxError):  # built at run time
+        return ""
+    return f"its code calls {found[0]}" if found else ""
+
+
+def says_causal(name: str) -> bool:
+    """Whether a name says so, also with one letter wrong or two exchanged: Casual, Causla, Causel."""
+    words = [word.lower() for word in WORDS.findall(name)]
+    near = any(is_misspelt(word, "causal") for word in words)
+    return "acausal" not in words and (near or bool(CAUSAL_NAME.search(name)))
+
+
+def is_misspelt(word: str, meant: str) -> bool:
+    """Whether a word is another with a letter lost, added or changed, or two neighbours exchanged."""
+    parts = [(meant[:cut], meant[cut:]) for cut in range(len(meant) + 1)]
+    patterns = [
+        *(f"{head}{rest[1:]}" for head, rest in parts if rest),
+        *(f"{head}.{rest}" for head, rest in parts),
+        *(f"{head}.{rest[1:]}" for head, rest in parts if rest),
+        *(f"{head}{rest[1]}{rest[0]}{rest[2:]}" for head, rest in parts if len(rest) > 1),
+    ]
+    return word != meant and any(re.fullmatch(pattern, word) for pattern in patterns)
 
 
 def trial_future(module: nn.Module, sizes: Sizes) -> str:

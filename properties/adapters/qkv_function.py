@@ -246,7 +246,11 @@ def subject(function: Function, family: str | None) -> Subject:
             "leave --family out, or name a function of x",
         )
     function = convention(function)
-    return FunctionSubject(function, family or found_family(function))
+    found, remark = found_family(function)
+    subject = FunctionSubject(function, family or found)
+    if remark and family is None:
+        subject.notes = (*subject.notes, remark)
+    return subject
 
 
 def convention(function: Function) -> Function:
@@ -318,15 +322,16 @@ def attempted(way: Function) -> Attempt:
     )
 
 
-def found_family(function: Function) -> str:
-    """Multihead, unless nothing tells the function to hide the future and it does not do so."""
+def found_family(function: Function) -> tuple[str, str]:
+    """Multihead if the function is meant to hide the future or does, else self; and why, in doubt."""
     if function.causal:
-        return "multihead"
-    shell = shell_of(
-        function, "wrapper"
-    )  # without an output projection, whatever the context's format
+        return "multihead", ""
+    meant = f"it is called {function.name}" if families.says_causal(function.name) else ""
+    meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
+    shell = shell_of(function, "wrapper")  # whose output is the context, whatever its format
     x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
-    return "self" if trials.sees_future(shell, x) == "all" else "multihead"
+    family, remark = families.reading(meant, trials.sees_future(shell, x))
+    return ("self" if family == "self" else "multihead"), remark
 
 
 def serves(target: Callable[..., Any]) -> bool:

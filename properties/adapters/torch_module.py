@@ -7,6 +7,7 @@ clause: where a trial fails, what the constructor says counts.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -115,13 +116,12 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     blueprint, module = first_build(target)
     call = calls.forward_of(module, blueprint.owner)
     structure = projections.find(module, blueprint.owner)
-    blueprint, family = settle_family(blueprint, module, structure, family)
+    blueprint, family, remark = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
-    draft = Draft(
-        family, matched=told.matched(), notes=list(told.notes), unasked=dict(told.unasked)
-    )
+    notes = [*told.notes, remark] if remark else list(told.notes)
+    draft = Draft(family, matched=told.matched(), notes=notes, unasked=dict(told.unasked))
     module = blueprint.attempt(trial_config(blueprint, family), family)
-    check_runs(blueprint, draft, module)
+    check_runs(blueprint, draft, module, structure)
     check_mask(blueprint, draft, module, call)
     offer_arguments(draft, blueprint)
     offer_axes(draft, blueprint, module)
@@ -147,8 +147,31 @@ def first_build(target: Callable[..., Any]) -> tuple[Blueprint, nn.Module]:
             module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
         except QuestionError:
             raise refused from refused.__cause__
+    if not inspect.isclass(target) and not blueprint.square and makes_squares(blueprint, heads):
+        blueprint = replace(blueprint, square=True)
+        module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
     check_width_argument(blueprint, module)
     return blueprint, module
+
+
+def makes_squares(blueprint: Blueprint, heads: int) -> bool:
+    """Whether what a factory makes runs where d_in is d_out, and not where they differ."""
+    try:
+        return gives_width(replace(blueprint, square=True), heads) and not gives_width(
+            blueprint, heads
+        )
+    except QuestionError:
+        return False
+
+
+def gives_width(blueprint: Blueprint, heads: int) -> bool:
+    """Whether a module gives rows as wide as d_out, or where that is one head's, as all of them."""
+    sizes = blueprint.sizes(heads)
+    module = blueprint.attempt(Config(sizes), None)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    found = [trials.run(module, tensor).output for tensor in (x, x[0])]
+    widths = (sizes.width, sizes.width * heads)
+    return any(output is not None and output.shape[-1] in widths for output in found)
 
 
 def check_width_argument(blueprint: Blueprint, module: nn.Module) -> None:
@@ -159,17 +182,17 @@ def check_width_argument(blueprint: Blueprint, module: nn.Module) -> None:
 
 def settle_family(
     blueprint: Blueprint, module: nn.Module, structure: Structure | None, family: str | None
-) -> tuple[Blueprint, str]:
-    """The family asked for, if the constructor allows it, or the one found."""
-    understood, found = families.decide(blueprint, module, structure)
+) -> tuple[Blueprint, str, str]:
+    """The family asked for, if the constructor allows it, or the one found, and a remark on it."""
+    understood, found, remark = families.decide(blueprint, module, structure)
     if family is not None:
         families.check_override(blueprint, family, module)
-        found = family
+        found, remark = family, ""
     if found == "wrapper" and not understood.arguments.has("d_out", "head_dim"):
         raise families.no_place(understood, "head_dim", "the width of one head")
     if ends_at_input_width(understood, found):
         understood = replace(understood, square=True)
-    return understood, found
+    return understood, found, remark
 
 
 def ends_at_input_width(blueprint: Blueprint, family: str) -> bool:
@@ -188,15 +211,29 @@ def trial_config(blueprint: Blueprint, family: str) -> Config:
     return Config(replace(sizes, head_dim=sizes.d_in) if family == "plain" else sizes)
 
 
-def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module) -> None:
-    """Note a forward that raises; QuestionError if it misses what only an unrun cell assigns."""
+def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure: Any) -> None:
+    """Note a forward that raises. QuestionError if it misses what only an unrun cell assigns or what
+    this machine lacks; or if its matrices are not understood: it may be called wrongly then.
+    """
     sizes = trial_config(blueprint, draft.family).sizes
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    failures = [trials.run(module, tensor).failure for tensor in (x, x[0])]
-    if all(failures):
-        draft.notes.append(f"a trial run of forward failed: {failures[0]}")
-        if dropped_name(type(module), failures[0]):
-            raise blueprint.refuse(f"{blueprint.owner}: forward raised {failures[0]}.")
+    long = trials.random_input(sizes.batch, sizes.context_length, sizes.d_in)
+    x = long[:, : sizes.tokens]
+    found = [trials.run(module, tensor) for tensor in (x, x[0], long, long[0], long[:1])]
+    failures = [trial.failure for trial in found if not trial.returned]
+    if len(failures) < len(found) or not all(failures):
+        return
+    draft.notes.append(f"a trial run of forward failed: it {failures[0]}")
+    if dropped_name(type(module), failures[0]):
+        raise blueprint.refuse(f"{blueprint.owner}: forward {failures[0]}.")
+    elsewhere = found[0].elsewhere
+    if elsewhere or (structure is None and failures[0].startswith("raised")):
+        tried = "random float32 input on the CPU, (B, T, d_in), (T, d_in), T = context_length"
+        raise messages.refusal(
+            f"{blueprint.owner} gives no output for {tried}: forward {failures[0]}.",
+            "a tensor for an input (B, T, d_in) or (T, d_in)",
+            "run it where what it needs is there" if elsewhere else "name a module or an adapter:",
+            "" if elsewhere else messages.way_out(blueprint.owner),
+        )
 
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
@@ -214,7 +251,8 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
         raise families.no_place(
             blueprint, "context_length", f"the size of its mask, which is always {size} x {size}"
         )
-    if size is None and future == "all" and not blueprint.arguments.has("context_length"):
+    headed = draft.family in HEADED_FAMILIES and not blueprint.arguments.has("context_length")
+    if size is None and future == "all" and headed:
         draft.notes.append(f"nothing hides the future, which the family {draft.family} asks for")
 
 
@@ -230,7 +268,7 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
         draft.settle(capability, blueprint.arguments.has(role), reason)
     reason = "one argument of the constructor is d_in and d_out"
     if blueprint.arguments.has("d_in"):
-        reason = "the constructor refuses a d_in that is not d_out"
+        reason = "a d_in that is not d_out is refused, or makes a module of one width"
     draft.settle("rectangular", not blueprint.square, reason)
 
 

@@ -8,6 +8,7 @@ Legend: B batch, T tokens, W width of the output.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,14 @@ from properties.adapters import messages
 from properties.doing import doing
 from properties.instance import kind
 
+# What forward raises where a device, a compiler or a package is not there.
+ELSEWHERE = re.compile(
+    r"CUDA|NVIDIA|triton|no kernel|'CPU' backend|not compiled|ImportError|ModuleNotFoundError|"
+    r"\b(GPU|NPU|XPU|MPS|HIP|TPU)s?\b|not implemented for 'CPU'",
+    re.IGNORECASE,
+)
+SIZES_OF_INPUT = (1.0, 0.1, 0.01)
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -32,6 +41,11 @@ class Trial:
     output: Tensor | None = None
     failure: str = ""
     returned: tuple[Any, ...] = ()
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it fails because this machine lacks something."""
+        return bool(ELSEWHERE.search(self.failure))
 
 
 def run(module: nn.Module, x: Tensor) -> Trial:
@@ -78,11 +92,13 @@ def same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, **near, equal_nan=True)
 
 
-def dependence(module: nn.Module, x: Tensor) -> NDArray[np.bool_] | None:
-    """(T, T): whether output row i changes with token j; None where the module gives no rows.
+def dependence(module: nn.Module, x: Tensor, size: float = 1.0) -> NDArray[np.bool_] | None:
+    """(T, T): whether output row i changes with token j, for an input of this size.
 
-    x: ([B,] T, d_in).
+    x: ([B,] T, d_in). None where the module gives no rows, or none that is finite and changes with
+    its own token: then nothing can be said.
     """
+    x = size * x
     base = run(module, x).output
     tokens = x.shape[-2]
     if base is None or base.ndim != x.ndim or base.shape[-2] != tokens:
@@ -90,24 +106,30 @@ def dependence(module: nn.Module, x: Tensor) -> NDArray[np.bool_] | None:
     seen = np.zeros((tokens, tokens), dtype=bool)
     for token in range(tokens):
         other = x.clone()
-        other[..., token, :] += 1.0 + random_input(x.shape[-1], seed=1)
+        other[..., token, :] += size * (1.0 + random_input(x.shape[-1], seed=1))
         changed = run(module, other).output
         if changed is None or changed.shape != base.shape:
             return None
         for row in range(tokens):
-            seen[row, token] = not same(base[..., row, :], changed[..., row, :])
-    return seen
+            pair = base[..., row, :], changed[..., row, :]
+            seen[row, token] = all(bool(p.isfinite().all()) for p in pair) and not same(*pair)
+    return seen if np.diagonal(seen).any() else None
 
 
 def sees_future(module: nn.Module, *inputs: Tensor) -> str:
     """How much of the future rows see: all, some, none; "" if no input works.
 
-    The first input that works decides.
+    The first input that works decides, in all its sizes together: where large scores leave a weight
+    too little to be seen, small ones do not. A row that is not finite, or does not even change with
+    its own token, says nothing.
     """
     for x in inputs:
-        seen = dependence(module, x)
-        if seen is not None:
-            future = seen[np.triu_indices(len(seen), 1)]
+        found = [dependence(module, x, size) for size in SIZES_OF_INPUT]
+        known = [seen for seen in found if seen is not None]
+        if known:
+            seen = np.any(known, axis=0)
+            rows, columns = np.triu_indices(len(seen), 1)
+            future = seen[rows, columns][np.diagonal(seen)[rows]]
             return "all" if future.all() else "some" if future.any() else "none"
     return ""
 

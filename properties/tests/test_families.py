@@ -1,0 +1,194 @@
+"""A family is what a class is meant to be; a fault, or a number too large, does not move it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties import Subject
+from properties.adapters.families import says_causal
+from properties.targets import find
+
+
+class Base(nn.Module):
+    """One head; `hide` is each class's own."""
+
+    size = 1.0
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.W_query, self.W_key, self.W_value = (
+            nn.Parameter(self.size * torch.randn(d_in, d_out)) for _ in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = x @ self.W_query, x @ self.W_key, x @ self.W_value
+        scores = queries @ keys.mT / keys.shape[-1] ** 0.5
+        return self.hide(scores).softmax(-1) @ values
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+def masked(scores: Tensor, first: int) -> Tensor:
+    future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(first)
+    return scores.masked_fill(future, -torch.inf)
+
+
+class SelfAttention(Base):
+    """Nothing hidden."""
+
+
+class SaturatedAttention(Base):
+    """Scores so large that a softmax gives all to one key."""
+
+    size = 30.0
+
+
+class OverflowingAttention(Base):
+    """NaN for the last token."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        output = super().forward(x)
+        return torch.cat([output[..., :-1, :], output[..., -1:, :] * torch.nan], dim=-2)
+
+
+class NearSightedAttention(Base):
+    """Some of the future is hidden, and no name says why."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        hidden = torch.zeros_like(scores, dtype=torch.bool)
+        hidden[..., 0, 2:] = True
+        return scores.masked_fill(hidden, -torch.inf)
+
+
+class UnnamedAttention(Base):
+    """The future hidden, whatever it is called."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return masked(scores, 1)
+
+
+class InlineAttention(Base):
+    """Lets each token see the next one; its code says what is meant."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = x @ self.W_query, x @ self.W_key, x @ self.W_value
+        scores = queries @ keys.mT / keys.shape[-1] ** 0.5
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(2)
+        return scores.masked_fill(future, -torch.inf).softmax(-1) @ values
+
+
+class InlineDiscardingAttention(Base):
+    """Makes a mask and throws the result away."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = x @ self.W_query, x @ self.W_key, x @ self.W_value
+        scores = queries @ keys.mT / keys.shape[-1] ** 0.5
+        scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -torch.inf)
+        return scores.softmax(-1) @ values
+
+
+class CasualAttention(Base):
+    """Two letters exchanged, and the mask thrown away."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        masked(scores, 1)
+        return scores
+
+
+class CausalLeakingAttention(Base):
+    """Sees one token ahead."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return masked(scores, 2)
+
+
+class SwitchedAttention(Base):
+    """May hide the future, and does not unless it is told."""
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        queries, keys, values = x @ self.W_query, x @ self.W_key, x @ self.W_value
+        scores = queries @ keys.mT / keys.shape[-1] ** 0.5
+        if causal:
+            scores = scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -torch.inf)
+        return scores.softmax(-1) @ values
+
+
+def attention_of_the_past(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """A function that makes a mask and loses it."""
+    scores = query @ key.mT / key.shape[-1] ** 0.5
+    scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -torch.inf)
+    return scores.softmax(-1) @ value
+
+
+def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
+    [found] = find(target, family)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "family", "why"),
+    [
+        (SelfAttention, "self", ""),
+        (SaturatedAttention, "self", ""),
+        (OverflowingAttention, "self", ""),
+        (NearSightedAttention, "self", "some of the future is seen, and nothing says"),
+        (UnnamedAttention, "causal", ""),
+        (InlineAttention, "causal", "its code calls triu"),
+        (InlineDiscardingAttention, "causal", "its code calls triu"),
+        (
+            CasualAttention,
+            "causal",
+            "it is called CasualAttention, though all of the future is seen",
+        ),
+        (CausalLeakingAttention, "causal", "though some of the future is seen"),
+        (SwitchedAttention, "self", ""),
+        (attention_of_the_past, "multihead", "its code calls triu"),
+    ],
+)
+def test_what_is_meant_counts_before_what_is_seen(
+    target: Callable[..., Any], family: str, why: str
+) -> None:
+    """And where they do not agree a note says which was taken, and why."""
+    found = subject(target)
+    assert found.family == family
+    doubts = [note for note in found.notes if note.startswith("taken as")]
+    assert bool(doubts) == bool(why)
+    assert why in "".join(doubts)
+
+
+def test_the_option_decides_without_a_remark() -> None:
+    """Whoever names the family has no doubt."""
+    found = subject(CasualAttention, "self")
+    assert found.family == "self"
+    assert not any("taken as" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("CausalAttention", True),
+        ("CasualAttention", True),
+        ("CauslaSelfAttention", True),
+        ("CausualAttn", True),
+        ("causel_attention", True),
+        ("CaualAttention", True),
+        ("Attention_casual", True),
+        ("MaskedAttention", True),
+        ("NonCausalAttention", False),
+        ("non_causal_attention", False),
+        ("noncausal_attention", False),
+        ("AcausalAttention", False),
+        ("ClauseAttention", False),
+        ("CasuallyNamed", False),
+        ("SelfAttention", False),
+    ],
+)
+def test_a_misspelt_causal_is_causal(name: str, said: bool) -> None:
+    """One letter lost, added or changed, or two exchanged; as a word of the name."""
+    assert says_causal(name) is said
