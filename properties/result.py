@@ -136,6 +136,11 @@ class Report:
         return self.holds("right") and bool(self.with_status(Status.PASS, half="right"))
 
     @property
+    def wrong(self) -> bool:
+        """A law about valid input does not hold. Neither right nor wrong: the question is open."""
+        return bool(self.with_status(Status.FAIL, half="right"))
+
+    @property
     def guarded(self) -> bool:
         """Input that has no right answer is refused, as far as that was asked."""
         return self.holds("guarded")
@@ -194,7 +199,8 @@ class Report:
 
     def __repr__(self) -> str:
         failed = f": {', '.join(self.failed)}" if self.failed else ""
-        verdict = ("right" if self.right else "not right") + (", guarded" * self.guarded) + failed
+        first = "right" if self.right else "not right" if self.wrong else "no verdict"
+        verdict = first + (", guarded" * self.guarded) + failed
         return f"<Report on {self.subject}, profile {self.profile}, seed {self.seed}: {verdict}>"
 
     def _repr_html_(self) -> str:

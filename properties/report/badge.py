@@ -21,8 +21,10 @@ def badge(reports: Sequence[Report]) -> dict[str, str | int]:
     """
     waivers = sum(len(report.waived) for report in reports)
     more = second_half(reports) + (f", {plural(waivers, 'waiver')}" if waivers else "")
-    if not reports or not all(report.right for report in reports):
+    if any(report.wrong for report in reports):
         message, color = "not right", "red"
+    elif not reports or not all(report.right for report in reports):
+        message, color = "no verdict", "red"
     elif any(report.in_part for report in reports):
         message, color = f"right in part{more}", "yellow"
     else:

@@ -196,9 +196,9 @@ class View:
     @property
     def tone(self) -> str:
         """The class of the verdict."""
-        if not self.report.right or self.report.exit_code:
+        if self.report.wrong or self.report.failed:
             return "fail"
-        return "vacuous" if self.report.in_part else "pass"
+        return "pass" if self.report.right and not self.report.in_part else "vacuous"
 
     @property
     def mark(self) -> str:

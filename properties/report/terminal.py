@@ -50,9 +50,12 @@ def report_lines(report: Report, width: int, *, verbose: bool) -> Iterator[Text]
     yield headline(report)
     for line in unsupported_lines(report, None if verbose else FEW):
         yield from prose(line, width)
-    for number, finding in enumerate(main(report)):
+    found = main(report)
+    faults = [finding for finding in found if finding.kind == "fault"]
+    for finding in found:
         yield Text("")
-        yield from told_in_full(finding, report, width, brief=number > 0 and not verbose)
+        brief = not verbose and finding is not (faults or found)[0]
+        yield from told_in_full(finding, report, width, brief=brief)
     for result in errors(report):
         yield Text("")
         yield from told_as_error(result, width)
@@ -82,11 +85,11 @@ def headline(report: Report) -> Text:
 
 def closing(report: Report) -> Text:
     """The last line, where a terminal stands when all is printed."""
-    if report.right:
+    if not report.wrong:
         return headline(report)
-    broken = [called(finding) for finding in main(report)]
-    why = f": {', '.join(broken)}; told above" if broken else ""
-    return Text.assemble((printable(report.subject), "bold"), (f" is not right{why}", "bold red"))
+    names = ", ".join(map(called, main(report)))
+    words = f" is not right: {printable(names)}; told above"
+    return Text.assemble((printable(report.subject), "bold"), (words, "bold red"))
 
 
 def told_in_full(finding: Finding, report: Report, width: int, *, brief: bool) -> Iterator[Text]:

@@ -25,7 +25,7 @@ def word(result: Result) -> str:
 def verdict(report: Report) -> tuple[str, str]:
     """The verdict in words, and its style: first whether it is right, then what is not refused."""
     words, style = first_half(report)
-    if style == "bold green" and report.exit_code:
+    if report.right and report.exit_code:
         style = "bold red"
     return "; ".join([words, *rest(report)]), style
 
@@ -40,9 +40,11 @@ def first_half(report: Report) -> tuple[str, str]:
         asked += f", {dependents} not asked because of that"
     if not report.right:
         if waiting := counts[Status.BLOCKED]:
-            cause = "it" if len(main(report)) == 1 else "them"
+            causes = len(main(report)) + sum(r.status is Status.ERROR for r in report.results)
+            cause = "it" if causes == 1 else "them"
             asked += f", {waiting} wait{'s' * (waiting == 1)} for {cause}"
-        return f"not right: {broken(report)}; {asked}", "bold red"
+        answer = "not right" if report.wrong else "no verdict"
+        return f"{answer}: {broken(report)}; {asked}", "bold red" if report.wrong else "bold yellow"
     if report.in_part:
         words = f"right in part{with_waivers(report)}: "
         if report.unasked:

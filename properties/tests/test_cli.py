@@ -152,7 +152,7 @@ def test_a_process_that_ends_as_if_all_were_well_is_told(
     assert code == 2
     assert "ended the process" in out + err
     assert ("Right (multihead) right" in out) is bool(place)
-    assert not badge.exists() or json.loads(badge.read_text())["message"] == "not right"
+    assert not badge.exists() or json.loads(badge.read_text())["message"] == "no verdict"
 
 
 def test_a_subject_that_was_refused_is_told_after_another_ended_the_process(module: Path) -> None:

@@ -175,7 +175,7 @@ def test_what_could_not_be_asked_and_what_was_lost_is_said(passing: Report) -> N
     assert f"not asked: {first.clause}; needs projections" in text
     lost = replace(second, status=Status.ERROR, message="killed the process by SIGSEGV")
     text = as_html([replace(passing, results=[first, lost, *others])])
-    assert ">not right</strong>" in text
+    assert ">no verdict</strong>" in text
     assert "killed the process by SIGSEGV" in text
 
 

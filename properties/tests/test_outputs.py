@@ -153,8 +153,8 @@ UNGUARDED = replace(GUARDED, status=Status.FAIL, message="expected 2 axes refuse
         ([PASS, UNGUARDED, MORE, FOUND[4]], "right in part, unguarded, 1 waiver", "yellow"),
         ([PASS, FOUND[3]], "right", "brightgreen"),
         ([PASS, FOUND[1]], "not right", "red"),
-        ([PASS, FOUND[6]], "not right", "red"),
-        ([], "not right", "red"),
+        ([PASS, FOUND[6]], "no verdict", "red"),
+        ([], "no verdict", "red"),
     ],
 )
 def test_the_badge_shows_both_halves_and_waivers(
@@ -194,10 +194,10 @@ def test_the_badge_of_several_subjects_shows_the_worst() -> None:
     right, wrong = report(PASS), report(PASS, FOUND[1])
     refused = Report.refused("b", "ci", 0, "why")
     assert badge.badge([right, wrong])["message"] == "not right"
-    assert badge.badge([right, refused])["message"] == "not right"
+    assert badge.badge([right, refused])["message"] == "no verdict"
     assert badge.badge([right, right])["message"] == "right"
     assert badge.badge([right, report(PASS, UNGUARDED)])["message"] == "right, unguarded"
-    assert badge.badge([])["message"] == "not right"
+    assert badge.badge([])["message"] == "no verdict"
 
 
 def documented(heading: str) -> list[str]:

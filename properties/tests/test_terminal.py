@@ -84,10 +84,13 @@ def test_a_second_finding_is_short_unless_all_is_asked_for(failing: Report) -> N
 
 
 def test_what_the_subject_cannot_take_is_called_a_limit(failing: Report) -> None:
-    """It stands first, by its name."""
+    """It stands first, by its name; what is told in full is what is wrong inside it."""
     limit = Finding("domain", "MUST", [CLAUSE], name="works only at T = context_length")
-    lines = text(replace(failing, findings=[limit, *failing.findings])).splitlines()
+    said = text(replace(failing, findings=[limit, *failing.findings]))
+    lines = said.splitlines()
     assert lines[2] == "LIMIT works only at T = context_length"
+    assert said.count("x = [[") == said.count("sees the future") == 1
+    assert said.index(f"FAIL {NAME}") < said.index("sees the future")
     assert "2 findings (works only at T = context_length, " in lines[0]
 
 
@@ -237,7 +240,7 @@ def test_an_error_of_any_level_is_told_in_full(failing: Report) -> None:
     """A clause that took the process down is no line among others."""
     lost = Result("state/pickle", "SHOULD", Status.ERROR, message="killed the process by SIGSEGV")
     said = text(replace(failing, results=[lost], findings=[]))
-    assert "not right: 1 error" in said
+    assert "no verdict: 1 error" in said
     assert "ERROR state/pickle  SHOULD" in said
     assert "but       killed the process by SIGSEGV" in said
 
