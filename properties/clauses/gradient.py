@@ -133,7 +133,7 @@ def moved(instance: Instance, x: Array, name: str, step: Array) -> Array:
     "gradient/second-derivative",
     Level.SHOULD,
     "The gradient, differentiated once more, has the slopes that it has, or refuses to be.",
-    needs={"module", "float64"},
+    needs={"module", "float64", "gradients"},
     counts=SEVERAL_TOKENS,
     after=("gradient/gradcheck",),
     examples=4,
@@ -182,7 +182,7 @@ def second_derivative(case: Case) -> None:
     "In bfloat16 and float16, where the subject runs in them, the gradients are the formula's to "
     "rounding.",
     families=PROJECTED_FAMILIES,
-    needs={"projections", "module", "half-precision"},
+    needs={"projections", "module", "half-precision", "gradients"},
     after=("oracle/gradient-within-bound", "numerics/low-precision-within-bound"),
     examples=4,
 )
