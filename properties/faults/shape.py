@@ -38,7 +38,7 @@ class SqueezeOfTheBatch(PlainCausal):
         return context.squeeze(0)
 
 
-@fault("squeeze-of-the-token", AXES, symptom="generating token by token fails in the next layer")
+@fault("squeeze-of-the-token", SHAPE, symptom="generating token by token fails in the next layer")
 class SqueezeOfTheToken(PlainMultiHead):
     def finish(self, context: Tensor) -> Tensor:
         return super().finish(context).squeeze(1)
@@ -250,7 +250,6 @@ class AnEmptyBatchBecomesOne(PlainMultiHead):
 @fault(
     "padded-to-the-context-length",
     SHAPE,
-    LENGTH,
     symptom="every output is as long as the context: the padding is not cut off",
 )
 class PaddedToTheContextLength(PlainMultiHead):
