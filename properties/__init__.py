@@ -49,6 +49,7 @@ def check(
     only: Iterable[str] | None = None,
     fail_fast: bool = False,
     waivers: str | PathLike[str] | None = None,
+    strict: bool = False,
 ) -> Report:
     """Check one attention implementation against the specification.
 
@@ -56,7 +57,12 @@ def check(
     "path/to/file.py:Name" or "path/to/notebook.ipynb:Name"; family: one of plain, self, causal,
     wrapper, multihead where it should not be found out; profile: quick, ci or thorough; only: ids
     or areas of clauses; fail_fast: stop at the first failed MUST clause; waivers: a file of failures
-    that are accepted.
+    that are accepted; strict: whether bad input that is not refused, and an edge of a single size,
+    decide as well.
+
+    The target runs in this process. Whatever it raises is reported, SystemExit and KeyboardInterrupt
+    of its own included. What ends a process (os._exit, a crash in compiled code) or hangs ends or
+    hangs this one; the command line and `pytest --attention` run it in another and report that, too.
 
     Raises `QuestionError` where the question cannot be asked.
     """
@@ -70,6 +76,7 @@ def check(
         only=only,
         fail_fast=fail_fast,
         waivers=waivers,
+        strict=strict,
     )
 
 
@@ -81,6 +88,7 @@ def parametrize(
     only: Iterable[str] | None = None,
     waivers: str | PathLike[str] | None = None,
     old: Any = None,
+    strict: bool = False,
 ) -> pytest.MarkDecorator:
     """A pytest decorator: one test for each clause that the spec asks of the target.
 
@@ -90,11 +98,11 @@ def parametrize(
 
     The arguments are those of `check`; pytest's --hypothesis-seed goes before seed. old: an
     implementation that the target replaces; one more test, "diff", fails if more than rounding
-    changed.
+    changed. The target runs in pytest's process, with what `check` says of that.
     """
     from properties.testing import parametrized
 
-    return parametrized(target, family, profile, seed, only, waivers, old)
+    return parametrized(target, family, profile, seed, only, waivers, old, strict)
 
 
 def diff(
@@ -113,9 +121,13 @@ def diff(
 
     Raises `QuestionError` where the two cannot be compared.
     """
+    from properties.interrupts import watched
     from properties.refactor.compare import compare
 
-    return compare(old, new, mapping=mapping, family=family, profile=profile, seed=seed, only=only)
+    with watched():
+        return compare(
+            old, new, mapping=mapping, family=family, profile=profile, seed=seed, only=only
+        )
 
 
 def __getattr__(name: str) -> Any:

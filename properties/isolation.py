@@ -31,6 +31,7 @@ class Isolated:
     progress: Progress = lambda subject, phase, done, total: None
     clauses: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
     process: Process | None = None
     subject: str = ""  # what is being found or checked
     phase: str = ""
@@ -69,8 +70,9 @@ class Isolated:
 
     def run(self, name: str, options: dict[str, Any]) -> Report:
         """The report on one of the subjects; QuestionError where it cannot be asked."""
-        lost: dict[str, str] = {}
+        lost = self.lost.setdefault(name, {})
         while True:
+            give_up(lost, options)
             if self.process is None:
                 self.survey()
             if name not in self.clauses:
@@ -121,11 +123,11 @@ def sentence(name: str, loss: Loss, outcome: str) -> str:
 def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
     """After some losses the clauses that remain are not asked any more."""
     from properties.runner import asked
+    from properties.spec import clauses
 
-    clauses = [clause.id for clause in asked(options["profile"], options["only"])]
-    if sum(clause in lost for clause in clauses) == PATIENCE:
-        for clause in clauses:
-            lost.setdefault(clause, f"not asked: the process was lost {PATIENCE} times before")
+    if sum(phase in clauses() for phase in lost) >= PATIENCE:
+        for clause in asked(options["profile"], options["only"]):
+            lost.setdefault(clause.id, f"not asked: the process was lost {PATIENCE} times before")
 
 
 @dataclass

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from properties.areas import AREAS
 
+if TYPE_CHECKING:
+    from properties.isolation import Isolated
+
 LEVELS = ("must", "should", "may")
+HALVES = ("right", "guarded", "edge")
+TIMEOUT = 60.0
+WALLS = pytest.StashKey[dict[str, "Isolated"]]()  # by target, what runs it in a process of its own
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,14 +35,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--attention-family", metavar="F", help="the family, where it is not found out")
     group.addoption("--attention-profile", default="ci", metavar="P", help="quick, ci or thorough")
     group.addoption("--attention-waivers", metavar="FILE", help="failures that are accepted")
+    group.addoption(
+        "--attention-strict",
+        action="store_true",
+        help="bad input that is not refused, and an edge of a single size, decide as well",
+    )
+    group.addoption(
+        "--attention-timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="end the subject's process when one step of the check takes longer (default 60)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The marks of the tests, for -m."""
-    for area in AREAS:
-        config.addinivalue_line("markers", f"{area}: a clause of attention's {area}")
-    for level in LEVELS:
-        config.addinivalue_line("markers", f"{level}: a clause of attention that binds so")
+    said = {
+        **{area: f"a clause of attention's {area}" for area in AREAS},
+        **dict.fromkeys(LEVELS, "a clause of attention that binds so"),
+        **dict.fromkeys(HALVES, "a clause of this part of the verdict"),
+    }
+    for name, what in said.items():
+        config.addinivalue_line("markers", f"attention_{name}: {what}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the processes of the targets."""
+    for target in config.stash.get(WALLS, {}).values():
+        target.close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -86,13 +114,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `attention_check` runs once for each subject and clause of its family."""
+    """A test that takes `attention_check` runs once for each subject and clause of its family.
+
+    A target has a process of its own, which its subjects may end without ending this one.
+    """
     if "attention_check" not in metafunc.fixturenames:
         return
     from properties.errors import QuestionError
     from properties.profiles import profile_named
-    from properties.targets import find
-    from properties.testing import Asked, checks
+    from properties.runner import asked
+    from properties.testing import Asked, behind_a_wall, checks
     from properties.waivers import read
 
     option = metafunc.config.getoption
@@ -104,10 +135,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         profile_named(profile)
         if waivers is not None:
             read(Path(waivers))
-        for target in option("--attention"):
-            for subject in find(target, option("--attention-family")):
-                run = Asked(subject, profile, waivers=waivers)
-                chosen += checks(run, prefix=f"{subject.name}-")
+        for name in dict.fromkeys(option("--attention")):
+            target = walled(metafunc.config, name)
+            for subject, concerned in target.clauses.items():
+                strict = option("--attention-strict")
+                run = Asked(behind_a_wall(target, subject, profile, waivers, strict))
+                clauses = (clause for clause in asked(profile, None) if clause.id in concerned)
+                chosen += checks(run, clauses, prefix=f"{subject}-")
     except QuestionError as error:
         raise pytest.UsageError(str(error)) from None
     metafunc.parametrize("attention_check", chosen)
+
+
+def walled(config: pytest.Config, name: str) -> Isolated:
+    """The target with its subjects found, once in a session; QuestionError where one is refused."""
+    from properties.errors import QuestionError
+    from properties.isolation import Isolated
+
+    known = config.stash.setdefault(WALLS, {})
+    if name not in known:
+        option = config.getoption
+        known[name] = Isolated(name, option("--attention-family"), option("--attention-timeout"))
+        known[name].survey()
+    if known[name].refused:
+        others = ", ".join(known[name].clauses)
+        rest = f"\n\nThe others can be asked, by name: {others}" if others else ""
+        raise QuestionError("\n\n".join(known[name].refused.values()) + rest)
+    return known[name]

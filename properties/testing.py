@@ -5,7 +5,7 @@ Both doors come here: `pytest --attention TARGET`, and `properties.parametrize` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from io import StringIO
 from os import PathLike
@@ -17,11 +17,14 @@ from rich.console import Console
 
 from properties.case import Case
 from properties.errors import QuestionError
+from properties.isolation import Isolated
 from properties.report.text import WIDTH, explained, first_line
 from properties.result import Report, Result, Status
 from properties.runner import asked, require_concern, run
 from properties.spec import Clause
 from properties.subject import Subject
+
+Ask = Callable[[list[str], int], Report]  # of these clauses, with this seed
 
 
 @dataclass(eq=False)
@@ -33,14 +36,12 @@ class Asked:
     not depend on which others are asked.
     """
 
-    subject: Subject
-    profile: str = "ci"
+    ask: Ask
     seed: int = 0
-    waivers: str | PathLike[str] | None = None
     alone: bool = False
     wanted: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    examples: list[Case] = field(default_factory=list)
+    refusal: QuestionError | None = None
 
     def find(self, clause: str) -> tuple[Result, Report]:
         """The clause's result, and the report that holds it."""
@@ -49,16 +50,42 @@ class Asked:
                 if result.clause == clause:
                     return result, report
         together = clause in self.wanted and not self.alone
-        report = run(
-            self.subject,
-            profile=self.profile,
-            seed=self.seed,
-            only=self.wanted if together else [clause],
-            waivers=self.waivers,
-            examples=self.examples,
-        )
-        self.reports.append(report)
+        if together and self.refusal is not None:
+            raise self.refusal
+        try:
+            self.reports.append(self.ask(self.wanted if together else [clause], self.seed))
+        except QuestionError as error:
+            self.refusal = error
+            raise
         return self.find(clause)
+
+
+def in_process(
+    subject: Subject, profile: str, waivers: str | PathLike[str] | None, strict: bool
+) -> Ask:
+    """Ask an object of this process; the examples are drawn once."""
+    examples: list[Case] = []
+
+    def ask(only: list[str], seed: int) -> Report:
+        return run(
+            subject,
+            profile=profile,
+            seed=seed,
+            only=only,
+            waivers=waivers,
+            examples=examples,
+            strict=strict,
+        )
+
+    return ask
+
+
+def behind_a_wall(
+    target: Isolated, name: str, profile: str, waivers: str | None, strict: bool
+) -> Ask:
+    """Ask a subject in the process that its target has of its own."""
+    options = {"profile": profile, "waivers": waivers, "strict": strict}
+    return lambda only, seed: target.run(name, {"only": only, "seed": seed, **options})
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +151,18 @@ def conclude(result: Result, report: Report, wanted: Iterable[str]) -> None:
     pytest.fail(explained(result, report), pytrace=False)
 
 
-def checks(run: Asked, only: Iterable[str] | None = None, prefix: str = "") -> list[Any]:
-    """A parameter for each clause that the spec asks of the subject, with area and level as marks.
-
-    QuestionError where none of the clauses named concerns the subject.
-    """
-    only = list(only or ())
-    require_concern(run.subject, only)
+def checks(run: Asked, clauses: Iterable[Clause], prefix: str = "") -> list[Any]:
+    """A parameter for each clause, with area, level and half as marks."""
     return [
         pytest.param(Check(run, clause), id=prefix + clause.id, marks=marks(clause))
-        for clause in asked(run.profile, only)
-        if clause.concerns(run.subject)
+        for clause in clauses
     ]
 
 
 def marks(clause: Clause) -> list[pytest.MarkDecorator]:
-    """For -m: the clause's area and its level."""
-    return [getattr(pytest.mark, name) for name in (clause.area, str(clause.level).lower())]
+    """For -m: the clause's area, its level, and the half of the verdict it belongs to."""
+    names = (clause.area, str(clause.level).lower(), str(clause.half))
+    return [getattr(pytest.mark, f"attention_{name}") for name in names]
 
 
 def parametrized(
@@ -151,6 +173,7 @@ def parametrized(
     only: Iterable[str] | None,
     waivers: str | PathLike[str] | None,
     old: Any,
+    strict: bool,
 ) -> pytest.MarkDecorator:
     """See `properties.parametrize`."""
     from properties.profiles import profile_named
@@ -163,7 +186,9 @@ def parametrized(
         subject = find_one(target, family)
         if waivers is not None:
             read(Path(waivers))
-        chosen = checks(Asked(subject, profile, seed, waivers), only)
+        require_concern(subject, only or [])
+        concerned = (clause for clause in asked(profile, only) if clause.concerns(subject))
+        chosen = checks(Asked(in_process(subject, profile, waivers, strict), seed), concerned)
     except QuestionError as error:
         raise pytest.Collector.CollectError(str(error)) from error
     if old is not None:

@@ -134,7 +134,7 @@ def test_the_verdicts_file_without_a_target_is_a_usage_error(pytester: pytest.Py
 def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
     pytester: pytest.Pytester,
 ) -> None:
-    """-m "causality and must", with waivers from a file."""
+    """-m "attention_causality and attention_must", with waivers from a file."""
     subject = find(properties.faults.faults()[LEAKY].module, "multihead")[0]
     failure = run(subject, profile="quick", only=[CLAUSE])
     append(pytester.path / "w.toml", [*accepted([failure], "known")])
@@ -144,7 +144,13 @@ def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
     waivers = (pytester.path / "w.toml").read_text(encoding="utf-8")
     (pytester.path / "w.toml").write_text(waivers.replace(subject.name, f"{target}:Leaky"))
     options = ("--pyargs", "properties", "--attention", f"{target}:Leaky")
-    options += ("-m", "causality and must", "-k", "future-does or prefix", "-rx")
+    options += (
+        "-m",
+        "attention_causality and attention_must",
+        "-k",
+        "future-does or prefix",
+        "-rx",
+    )
     code, out = run_here(pytester, *options, "--attention-waivers", "w.toml")
     assert code == 0, out
     assert f"{CLAUSE}] XFAIL" in out
@@ -214,7 +220,7 @@ def test_parametrize_compares_with_the_old_implementation(pytester: pytest.Pytes
 def test_the_verdict_is_the_same_in_several_processes(pytester: pytest.Pytester) -> None:
     """Under pytest-xdist each does its own share; the outcomes are those of a single one."""
     pytester.makepyfile(test_mine=MINE)
-    options = ("-m", "must", "-k", "leaky and (shape or future or prefix or rows)")
+    options = ("-m", "attention_must", "-k", "leaky and (shape or future or prefix or rows)")
     outcome = r"(PASSED|FAILED|SKIPPED)"
     _, out = run_here(pytester, *options)
     alone = set(re.findall(rf"^(test_mine\S+) {outcome}", out, re.MULTILINE))
@@ -222,3 +228,69 @@ def test_the_verdict_is_the_same_in_several_processes(pytester: pytest.Pytester)
     _, out = pytest_run("-n", "2", *options, cwd=pytester.path)
     shared = re.findall(rf"^\[gw\d\].* {outcome} (test_mine\S+)", out, re.MULTILINE)
     assert {(name, how) for how, name in shared} == alone
+
+
+def test_the_areas_halves_and_levels_that_can_be_chosen_are_those_of_the_specification() -> None:
+    """A mark for each, under a name that is ours alone."""
+    from properties import plugin
+    from properties.spec import Half, Level
+
+    assert set(plugin.HALVES) == set(map(str, Half))
+    assert {level.upper() for level in plugin.LEVELS} == set(map(str, Level))
+    for clause in clauses().values():
+        (area, level, half) = (mark.name for mark in properties.testing.marks(clause))
+        assert area == f"attention_{clause.area}"
+        assert level == f"attention_{clause.level.lower()}"
+        assert half == f"attention_{clause.half}"
+
+
+ENDS = """
+import os, time
+from attention import CausalAttention
+
+class Ends(CausalAttention):
+    def forward(self, x):
+        {deed}
+        return super().forward(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [("os._exit(0)", "ended the process with exit code 0"), ("time.sleep(99)", "did not return")],
+)
+def test_a_subject_that_ends_its_process_does_not_end_the_session(
+    pytester: pytest.Pytester, deed: str, told: str
+) -> None:
+    """The test of the clause fails with what happened and where; the others have their verdict."""
+    target = pytester.makepyfile(ends=ENDS.format(deed=f"{deed} if self.training else None"))
+    options = ("--pyargs", "properties", "--attention", f"{target}:Ends", "--attention-timeout=4")
+    code, out = run_here(pytester, *options, "-k", "keeps-the-shape or rows-sum")
+    assert code == 1
+    assert f"{told}" in out
+    assert "in forward" in out
+    assert "1 failed, 1 passed" in out
+
+
+def test_a_subject_that_ends_its_process_at_once_is_a_usage_error(
+    pytester: pytest.Pytester,
+) -> None:
+    """Never exit code 0 and no summary."""
+    target = pytester.makepyfile(ends=ENDS.format(deed="os._exit(0)"))
+    code, out = run_here(pytester, "--pyargs", "properties", "--attention", f"{target}:Ends")
+    assert code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
+    assert f"{target}:Ends ended the process with exit code 0 in a trial of forward" in out
+
+
+def test_strict_lets_bad_input_decide(pytester: pytest.Pytester) -> None:
+    """Expected to fail without it."""
+    target = pytester.makepyfile(
+        takes_all="import torch\nfrom attention import CausalAttention\n\n"
+        "class Lenient(CausalAttention):\n    def forward(self, x):\n"
+        "        return super().forward(x) if x.ndim == 3 else x\n"
+    )
+    options = ("--pyargs", "properties", "--attention", f"{target}:Lenient", "-k", "wrong-rank")
+    code, out = run_here(pytester, *options)
+    assert (code, "1 xfailed" in out) == (0, True), out
+    code, out = run_here(pytester, *options, "--attention-strict")
+    assert (code, "1 failed" in out) == (1, True), out
