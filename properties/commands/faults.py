@@ -25,7 +25,7 @@ from properties.errors import INTERRUPTED, QuestionError
 if TYPE_CHECKING:
     from properties.matrix import Row
 
-WRITERS = {".svg": "matrix_picture", ".html": "matrix_page", ".json": "matrix_document"}
+WRITERS = {".svg": "matrix_pictures", ".html": "matrix_page", ".json": "matrix_document"}
 """Endings of --matrix, with the module of `properties.report` whose `write` fills the file."""
 
 
@@ -48,7 +48,8 @@ def register(commands: Any) -> None:
         "--matrix",
         type=Path,
         metavar="FILE",
-        help="write clauses x faults to FILE.svg, FILE.html or FILE.json; implies --full",
+        help="write clauses x faults to FILE.svg (a summary, and FILE-in-full.svg), FILE.html or "
+        "FILE.json; implies --full",
     )
     command.set_defaults(command=run)
 

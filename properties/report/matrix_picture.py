@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
-from pathlib import Path
 from statistics import median
 
 from properties.matrix import Matrix, Row
@@ -34,11 +33,6 @@ text { font: 8px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-se
 .line { stroke: var(--line); stroke-width: 0.6 }
 .over { fill: transparent } .over:hover { fill: var(--faint); fill-opacity: 0.25 }
 """
-
-
-def write(matrix: Matrix, path: Path) -> None:
-    """The picture as a file."""
-    path.write_text(svg(matrix), encoding="utf-8")
 
 
 def svg(matrix: Matrix, hover: bool = False) -> str:

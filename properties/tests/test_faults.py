@@ -15,7 +15,7 @@ from properties.cli import main
 from properties.faults import Fault, faults
 from properties.faults.plain import PlainSimplified
 from properties.matrix import First, Matrix, Row, Size
-from properties.report import matrix_page, matrix_picture
+from properties.report import matrix_page, matrix_picture, matrix_summary
 from properties.spec import clauses
 
 SCALED = "scale-in-simplified-attention"
@@ -90,14 +90,28 @@ def test_the_matrix_as_json_names_every_kill(
     assert "none survives" in out
 
 
-def test_the_matrix_as_a_picture_says_what_it_shows(tmp_path: Path) -> None:
-    """Well-formed SVG with the claim as its title, every clause that has to kill, and cells."""
+def test_the_matrix_as_pictures_says_what_it_shows(tmp_path: Path) -> None:
+    """A summary, and beside it every clause that has to kill; well-formed, the claim as title."""
     path = tmp_path / "matrix.svg"
     assert main(["faults", SCALED, "--matrix", str(path)]) == 0
-    root = ElementTree.parse(path).getroot()
-    assert root.findtext(f"{SVG}title") == "1 fault, 1 clause: none survives"
-    assert ODDS in {"".join(text.itertext()) for text in root.iter(f"{SVG}text")}
-    assert root.find(f"{SVG}path[@class='kill']").get("d")
+    summary, whole = (
+        ElementTree.parse(file).getroot() for file in (path, tmp_path / "matrix-in-full.svg")
+    )
+    for root in (summary, whole):
+        assert root.findtext(f"{SVG}title") == "1 fault, 1 clause: none survives"
+    assert ODDS in {"".join(text.itertext()) for text in whole.iter(f"{SVG}text")}
+    assert whole.find(f"{SVG}path[@class='kill']").get("d")
+
+
+def test_the_summary_counts_faults_by_kind_and_area_in_letters_that_can_be_read() -> None:
+    """Two of three faults of a file are seen by an area; 830 units wide, at least 11 high."""
+    other = "shape/output-shape"
+    rows = [row("a", ODDS, names=(ODDS, other)), row("b", ODDS, other), row("c", other)]
+    root = ElementTree.fromstring(matrix_summary.svg(hand_made(*rows)))
+    said = [text.text for text in root.iter(f"{SVG}text")]
+    assert said[2:] == ["scale", "2", "2", "3", "weights", "shape", "faults"]
+    assert root.get("viewBox").startswith("0 0 830 ")
+    assert "font-size: 11.5px" in root.findtext(f"{SVG}style")
 
 
 def test_the_matrix_as_a_page_needs_nothing_else(tmp_path: Path) -> None:
