@@ -163,8 +163,8 @@ class Folded:
 
     @property
     def passed(self) -> bool:
-        """Whether every clause passed."""
-        return self.area.hold == len(self.rows)
+        """Whether every clause passed, those that merely may hold as well."""
+        return all(row.result.status is Status.PASS for row in self.rows)
 
     @property
     def margin(self) -> str:
@@ -264,7 +264,7 @@ class View:
         for area in tables.areas(self.report):
             if area.name == name:
                 others = f" ({area.others})" if area.others else ""
-                return f"{area.hold}/{len(area.results)}{others}"
+                return f"{area.hold}{others}"
         return ""
 
     @property

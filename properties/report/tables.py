@@ -30,9 +30,14 @@ class Area:
     results: list[Result]
 
     @property
-    def hold(self) -> int:
-        """How many of its laws hold."""
-        return sum(result.status is Status.PASS for result in self.results)
+    def laws(self) -> list[Result]:
+        """Those that must or should hold; what merely may is listed and not counted."""
+        return [result for result in self.results if result.level != "MAY"]
+
+    @property
+    def hold(self) -> str:
+        """How many of its laws hold: 7/8."""
+        return f"{sum(r.status is Status.PASS for r in self.laws)}/{len(self.laws)}"
 
     @property
     def worst(self) -> float | None:
@@ -42,7 +47,7 @@ class Area:
     @property
     def others(self) -> str:
         """What became of those that do not hold: 1 fail, 2 wait."""
-        number = Counter(word(r) for r in self.results if r.status is not Status.PASS)
+        number = Counter(word(r) for r in self.laws if r.status is not Status.PASS)
         return ", ".join(f"{count} {COUNTED.get(each, each)}" for each, count in number.items())
 
 
@@ -61,8 +66,7 @@ def area_lines(report: Report, width: int) -> list[str]:
     found = list(areas(report))
     names = max((len(area.name) for area in found), default=0)
     entries = [
-        f"{area.name:<{names}} {f'{area.hold}/{len(area.results)}':>5} {margin(area.worst):>5} "
-        f"{area.others}".rstrip()
+        f"{area.name:<{names}} {area.hold:>5} {margin(area.worst):>5} {area.others}".rstrip()
         for area in found
     ]
     half = -(-len(entries) // 2)

@@ -16,15 +16,20 @@ def explained(result: Result, report: Report, parts: str = "numbers, picture") -
     """The same lines as on a terminal, without colours."""
     lines = [f"{word(result).upper()} {result.clause}  {result.level}"]
     if result.status is Status.FAIL:
-        whole = holding(result, report)
-        if whole.name:
-            lines.append(whole.name)
-        if whole.clauses[0] != result.clause:
-            lines.append(f"one finding with {whole.clauses[0]}")
+        lines += belongs_to(result, report)
         lines += finding_lines(single(result), result, report, WIDTH, parts)
     else:
         lines += hanging(in_parts(clauses()[result.clause].requirement, result.message), WIDTH)
     return "\n".join(lines)
+
+
+def belongs_to(result: Result, report: Report) -> list[str]:
+    """The finding that a failure is a part of: its name where that explains the failure."""
+    whole = holding(result, report)
+    if result.clause in whole.likely:
+        return [f"likely the same as {whole.clauses[0]}"]
+    told = [f"{whole.name}; look for {whole.look}"] if whole.name and whole.look else []
+    return told + [f"one finding with {whole.clauses[0]}"] * (whole.clauses[0] != result.clause)
 
 
 def first_line(result: Result) -> str:

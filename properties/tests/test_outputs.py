@@ -13,7 +13,8 @@ import pytest
 
 from properties.report import annotations, badge, junit
 from properties.report.document import as_json
-from properties.result import Report, Result, Status, describe_case
+from properties.report.text import explained
+from properties.result import Finding, Report, Result, Status, describe_case
 from properties.source import source_of
 from properties.strategies import pinned_cases
 from properties.targets import find
@@ -241,3 +242,17 @@ def test_what_has_no_python_text_has_no_source() -> None:
     """Torch's own are told by torch's version."""
     assert find("torch.nn:MultiheadAttention")[0].source == {}
     assert source_of(len) == {}
+
+
+def test_a_failure_is_told_with_the_finding_that_it_is_a_part_of() -> None:
+    """The name stands beside what it explains, and nowhere else."""
+    ids = ("weights/rows-sum-to-one", "weights/non-negative", "state/deepcopy")
+    results = [Result(id, "MUST", Status.FAIL, message="expected 1; got 2") for id in ids]
+    whole = Finding("fault", "MUST", [*ids[:2]], [ids[2]], name="no softmax", look="the softmax")
+    lead, same, likely = (
+        explained(result, report(*results, findings=[whole])).splitlines() for result in results
+    )
+    assert lead[1] == "no softmax; look for the softmax"
+    assert same[1:3] == [lead[1], "one finding with weights/rows-sum-to-one"]
+    assert likely[1] == "likely the same as weights/rows-sum-to-one"
+    assert not any("softmax" in line for line in likely)

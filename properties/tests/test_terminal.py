@@ -198,6 +198,17 @@ def test_an_area_is_one_entry_with_its_worst_margin(passing: Report) -> None:
     assert re.search(r"state +\d+/\d+ +3.6% \d+ not met", text(replace(passing, results=missed)))
 
 
+def test_what_merely_may_hold_is_listed_and_not_counted(passing: Report) -> None:
+    """Who does not meet it has nothing to mend; -v says that it is not met."""
+    clause = "causality/nan-future-stays-out"
+    missed = [replace(r, status=Status.FAIL) if r.clause == clause else r for r in passing.results]
+    report = replace(passing, results=missed)
+    laws = sum(r.clause.startswith("causality/") and r.level != "MAY" for r in missed)
+    assert re.search(rf"causality +{laws}/{laws} +3.6%( |\n)", text(report))
+    assert "not met" not in text(report)
+    assert re.search(rf"not met +20/31 3.6% {clause}  MAY\n", text(report, verbose=True))
+
+
 def test_a_long_report_ends_with_the_verdict(passing: Report, failing: Report) -> None:
     """A terminal stands at the end when all is printed."""
     assert "right: " in text(passing, verbose=True).splitlines()[-1]
