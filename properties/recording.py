@@ -101,7 +101,7 @@ class Recorded(Subject):
         self.subject, self.tape = subject, tape
         self.name, self.family = subject.name, subject.family
         self.capabilities, self.dtypes = subject.capabilities, subject.dtypes
-        self.differentiable = subject.differentiable
+        self.differentiable, self.dropout_shared = subject.differentiable, subject.dropout_shared
         # The modules are kept, too, so that no other one gets the id of one that is gone.
         self.modules: dict[int, tuple[nn.Module, Build]] = {}
 

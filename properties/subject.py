@@ -40,6 +40,8 @@ CAPABILITIES = {
     "`handed_over(x)`, the queries, keys and values of x, and `attend(query, key, value)`",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
     "gradients": "the output has a gradient with respect to the input",
+    "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
+    "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
 }
@@ -120,7 +122,8 @@ class Subject(ABC):
     a capability is absent and what would provide it; `matched` says which of the
     implementation's names carries which of ours; `unasked` names each argument that attention gives
     a meaning and that keeps its default here, with that meaning: what it does is not judged, so a
-    verdict is one in part. All three are printed.
+    verdict is one in part. All three are printed. `dropout_shared` declares a convention of some
+    libraries, which is a fault where nobody declares it.
     """
 
     name: str = ""
@@ -128,6 +131,7 @@ class Subject(ABC):
     capabilities: frozenset[str] = frozenset()
     dtypes: tuple[str, ...] = ("float64", "float32")
     differentiable: bool = True
+    dropout_shared: tuple[str, ...] = ()  # "batch", "heads": what one draw serves by convention
     matched: Mapping[str, str] = {}
     lacking: Mapping[str, str] = {}
     unasked: Mapping[str, str] = {}
@@ -159,6 +163,8 @@ class Subject(ABC):
         """The capabilities, with those that follow from the formats it runs in and gradients."""
         followed = {
             "gradients": self.differentiable,
+            "dropout-shared-over-batch": "batch" in self.dropout_shared,
+            "dropout-shared-over-heads": "heads" in self.dropout_shared,
             "float64": "float64" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
         }

@@ -197,8 +197,19 @@ def checked(subject: Subject, family: str | None) -> Subject:
             f"Expected: some of {', '.join(CAPABILITIES)}.\n"
             "What to do: correct or remove what is not among them."
         )
+    unshared = set(subject.dropout_shared) - {"batch", "heads"}
+    if unshared:
+        raise QuestionError(
+            f"{name}.dropout_shared holds {messages.listed(sorted(unshared))}.\n"
+            'Expected: "batch", "heads", both or neither.\n'
+            "What to do: correct or remove what is not among them."
+        )
     subject.name = name
     require_modules(subject)
+    if subject.dropout_shared:
+        shared = " and ".join(f"all {name}" for name in subject.dropout_shared)
+        note = f"declared by the adapter: one draw of dropout serves {shared}"
+        subject.notes = tuple(dict.fromkeys((*subject.notes, note)))
     return subject
 
 

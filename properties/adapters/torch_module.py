@@ -43,12 +43,15 @@ class ModuleSubject(Subject):
         self.notes = tuple(draft.notes)
         self.blueprint = blueprint
         self.scheme = draft.scheme
+        self.residual = draft.residual
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
         module = self.blueprint.construct(config, self.family)
         module.to(getattr(torch, config.dtype))  # weights are rounded once
+        for path in self.residual:
+            module.get_submodule(path).p = 0.0  # type: ignore[assignment]
         self.fill(module, config, weights)
         return module
 
@@ -97,6 +100,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     unasked: dict[str, str] = field(default_factory=dict)
     scheme: Scheme = field(default_factory=Scheme)
+    residual: tuple[str, ...] = ()
 
     def settle(self, capability: str, present: bool, reason: str) -> None:
         """Claim the capability, or say why it is absent."""
@@ -127,6 +131,7 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     offer_axes(draft, blueprint, module)
     if family != "plain":
         blueprint = offer_projections(draft, blueprint, module)
+        switch_off_residual(draft, blueprint, module)
     finished = ModuleSubject(blueprint, draft)
     offer_dtypes(finished)
     return finished
@@ -372,6 +377,38 @@ def each_head(path: str, count: int) -> str:
     if count == 1:
         return path
     return path.replace("[0]", "[*]", 1) if "[0]" in path else path.replace(".0", ".*", 1)
+
+
+def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
+    """Find the dropout of the output, which would be taken for one of the weights.
+
+    Those `nn.Dropout` modules that are called after the output projection and never before it. One
+    that drops weights and the output alike is no second one.
+    """
+    structure = projections.find(module, blueprint.owner)
+    layers = dict(module.named_modules())
+    last = None if structure is None or structure.out is None else structure.out.path
+    projection = layers.get((last or "").removesuffix(".weight"))
+    droppings = {layer: name for name, layer in layers.items() if isinstance(layer, nn.Dropout)}
+    if projection is None or not droppings:
+        return
+    called: list[nn.Module] = []
+
+    def note(layer: nn.Module, *arguments: Any) -> None:
+        called.append(layer)
+
+    hooks = [layer.register_forward_hook(note) for layer in (projection, *droppings)]
+    sizes = trial_config(blueprint, draft.family).sizes
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    trials.call(module.train(), x)
+    for hook in hooks:
+        hook.remove()
+    at = called.index(projection) if projection in called else len(called)
+    after = [layer for layer in droppings if layer in called[at:] and layer not in called[:at]]
+    draft.residual = tuple(droppings[layer] for layer in after)
+    if draft.residual:
+        names = messages.listed(draft.residual)
+        draft.notes.append(f"switched off: {names}, which drops numbers of the output, not weights")
 
 
 def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Blueprint:

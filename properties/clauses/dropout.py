@@ -98,6 +98,21 @@ class Draws(Training):
     """The same with equal scores and equal items: bits, one for each weight, (C, B, H, T, T)."""
 
     @cached_property
+    def drawn(self) -> Array:
+        """The same without what the subject declares to share its draws."""
+        return apart(self.probe, super().drawn, batch=1, heads=2)
+
+    @cached_property
+    def undropped(self) -> Array:
+        """The same without these."""
+        return apart(self.probe, super().undropped, batch=0, heads=1)
+
+    @cached_property
+    def allowed(self) -> Array:
+        """The same without these."""
+        return apart(self.probe, super().allowed, batch=0, heads=1)
+
+    @cached_property
     def seen(self) -> Bits:
         """The weights that are not hidden: at least half an even share."""
         there = self.undropped[..., 0, :] > 0.5 / self.probe.sizes.tokens
@@ -111,8 +126,16 @@ class Draws(Training):
     def bits_of(self, drawn: Array) -> Bits:
         """The same for other calls with these scores."""
         left = 0.5 * (1.0 - self.dropout) * self.undropped
+        drawn = apart(self.probe, drawn, batch=1, heads=2)
         lost: Bits = (np.abs(drawn) < left)[..., 0, :]
         return lost
+
+
+def apart(case: Case, array: Array, **axes: int) -> Array:
+    """An array with one entry alone along the axes whose entries share their draws by convention."""
+    for name in case.subject.dropout_shared:
+        array = array.take([0], axis=axes[name])
+    return array
 
 
 def read(probe: Case, output: Array, readings: int) -> Array:
@@ -221,21 +244,39 @@ def ask(case: Case, batch: int, tokens: int, dropout: float, count: int, sample:
 
 def draws(case: Case, sample: int = 0) -> Draws:
     """Many calls with equal scores at the example's own sizes."""
-    return ask(case, case.sizes.batch, case.sizes.tokens, case.dropout, CALLS, sample)
+    return ask(case, case.sizes.batch, sample_tokens(case), case.dropout, CALLS, sample)
 
 
 def crowd(case: Case, dropout: float, sample: int = 0) -> Draws:
     """One call with equal scores and enough weights to see a small error of the probability."""
     shown = CROWD_TOKENS * (CROWD_TOKENS + 1) // 2 if case.causal else CROWD_TOKENS**2
-    batch = -(-chance.DRAWS // (case.sizes.heads * shown))
-    return ask(case, batch, CROWD_TOKENS, dropout, 1, sample)
+    _, heads = drawn_apart(case)
+    number = -(-chance.DRAWS // (heads * shown))
+    batch, calls_made = (1, number) if "batch" in case.subject.dropout_shared else (number, 1)
+    return ask(case, batch, CROWD_TOKENS, dropout, calls_made, sample)
+
+
+def drawn_apart(case: Case) -> tuple[int, int]:
+    """How many batch items and heads have draws of their own: all, or by convention one."""
+    shared = case.subject.dropout_shared
+    return (
+        1 if "batch" in shared else case.sizes.batch,
+        1 if "heads" in shared else case.sizes.heads,
+    )
+
+
+def sample_tokens(case: Case) -> int:
+    """The tokens of a sample: the example's, and more where items or heads share their draws."""
+    s = case.sizes
+    times = s.batch * s.heads // math.prod(drawn_apart(case))
+    return s.tokens if times == 1 else min(CROWD_TOKENS, s.tokens * times)
 
 
 def draws_in_a_call(case: Case) -> int:
-    """How many weights are not hidden."""
-    s = case.sizes
-    shown = s.tokens * (s.tokens + 1) // 2 if case.causal else s.tokens**2
-    return s.batch * s.heads * shown
+    """How many weights of a sample are not hidden."""
+    tokens = sample_tokens(case)
+    shown = tokens * (tokens + 1) // 2 if case.causal else tokens**2
+    return math.prod(drawn_apart(case)) * shown
 
 
 def sharing_shows(axis: str) -> Condition:
@@ -243,10 +284,10 @@ def sharing_shows(axis: str) -> Condition:
 
     def holds(case: Case) -> bool:
         s = case.sizes
-        size = {"batch": s.batch, "head": s.heads}.get(axis, s.tokens)
+        size = {"batch": s.batch, "head": s.heads}.get(axis, sample_tokens(case))
         each = draws_in_a_call(case) // size
         if axis in ("query", "key"):
-            each = s.batch * s.heads * (s.tokens - 1)
+            each = math.prod(drawn_apart(case)) * (size - 1)
         comparisons = math.comb(size, 2) + size
         return size > 1 and chance.tells_sharing(each, case.dropout, CALLS, comparisons)
 
@@ -536,6 +577,7 @@ def unbiased(case: Case) -> float:
     needs={"projections", "dropout", "batched"},
     counts=sharing_shows("batch"),
     after=TRAINS,
+    unless={"dropout-shared-over-batch"},
 )
 def independent_over_batch(case: Case) -> float:
     """One pattern for the whole batch makes its noise common to all items, and no average over the
@@ -553,6 +595,7 @@ def independent_over_batch(case: Case) -> float:
     needs={"projections", "dropout"},
     counts=sharing_shows("head"),
     after=TRAINS,
+    unless={"dropout-shared-over-heads"},
 )
 def independent_over_heads(case: Case) -> float:
     """A pattern that is broadcast over the heads, or a generator that is set back for each of them,
@@ -677,7 +720,7 @@ def gradient_follows_the_draw(case: Case) -> float:
     the last query's output, in one head, shows that head's last row of weights.
     """
     d = draws(case)
-    s, head = d.probe.sizes, case.seed % case.sizes.heads
+    s, head = d.probe.sizes, case.seed % d.undropped.shape[1]
     columns = slice(head * s.head_dim, head * s.head_dim + s.tokens)
     upstream = np.zeros((s.tokens, s.width))
     upstream[-1, columns] = 1.0

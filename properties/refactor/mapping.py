@@ -95,6 +95,7 @@ class Moved(Subject):
         ) - ({"always-biased"} if subject.has("qkv-bias") else set())
         self.matched, self.notes = subject.matched, subject.notes
         self.differentiable, self.unasked = subject.differentiable, subject.unasked
+        self.dropout_shared = subject.dropout_shared
         self.lacking = {k: v for k, v in subject.lacking.items() if k not in self.capabilities}
         self.source = subject.source  # where it is defined
         self.subject, self.donor, self.mapping = subject, donor, mapping

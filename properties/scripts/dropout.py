@@ -17,7 +17,7 @@ from properties import bounds, chance
 from properties.assertions import Violation
 from properties.case import Case
 from properties.clauses import dropout as clauses
-from properties.clauses.dropout import AXES, CALLS, RARE, SEEDED, SEEDS, Training
+from properties.clauses.dropout import AXES, RARE, SEEDED, SEEDS, Training
 from properties.dtypes import Array
 from properties.recording import Tape, built
 from properties.scripts import text
@@ -153,7 +153,7 @@ def weights_only(case: Case, tape: Tape) -> Iterator[Script]:
 def not_renormalised(case: Case, tape: Tape) -> Iterator[Script]:
     """With equal scores a surviving weight is one number."""
     run = clauses.draws(case)
-    script = drawn(run, case.seed, CALLS)
+    script = drawn(run, case.seed, len(run.outputs))
     known(script, run)
     steady(script, run)
     yield script
@@ -186,7 +186,7 @@ def no_weight_is_exempt(case: Case, tape: Tape) -> Iterator[Script]:
                     continue
                 where = dict(zip(group, place, strict=True))
                 index = ", ".join(str(where.get(axis, ":")) for axis in AXES)
-                script = drawn(d, case.seed + sample * SEEDS, CALLS)
+                script = drawn(d, case.seed + sample * SEEDS, len(d.outputs))
                 marked(script)
                 counted(script, f"lost[{index}]", f"seen[{index}]", low, high)
                 yield script
@@ -276,7 +276,7 @@ def independent(case: Case, tape: Tape) -> Iterator[Script]:
             try:
                 chance.independent("", bits, seen)
             except Violation:
-                script = drawn(d, case.seed + sample * SEEDS, CALLS)
+                script = drawn(d, case.seed + sample * SEEDS, len(d.outputs))
                 marked(script)
                 size = len(bits)
                 limit = most_matches(size * (size - 1) // 2 + size)
@@ -285,7 +285,7 @@ def independent(case: Case, tape: Tape) -> Iterator[Script]:
                     "found = matches(*(part.movedim(axis, 0).flatten(2) for part in (lost, seen)))",
                     f"assert found <= {limit}, (",
                     f"    f'expected what is dropped for one {axis} to say nothing about another; "
-                    f"in {{found}} of {CALLS} calls it does, {limit} might be chance'",
+                    f"in {{found}} of {len(d.outputs)} calls it does, {limit} might be chance'",
                     ")",
                 )
                 yield script
@@ -305,14 +305,14 @@ def over_calls(case: Case, tape: Tape) -> Iterator[Script]:
     for sample in range(2):
         d = clauses.draws(case, sample)
         different = len({(b & s).tobytes() for b, s in zip(d.bits, d.seen, strict=True)})
-        if different == CALLS:
+        if different == len(d.outputs):
             continue
-        script = drawn(d, case.seed + sample * SEEDS, CALLS)
+        script = drawn(d, case.seed + sample * SEEDS, len(d.outputs))
         marked(script)
         script.add(
             "patterns = {tuple(call.flatten().tolist()) for call in lost}",
             f"assert len(patterns) > {different}, (",
-            f"    f'expected other weights dropped in each of {CALLS} calls, '",
+            f"    f'expected other weights dropped in each of {len(d.outputs)} calls, '",
             "    f'got {len(patterns)} different patterns'",
             ")",
         )
@@ -377,7 +377,7 @@ def no_reseeding(case: Case, tape: Tape) -> Iterator[Script]:
 def gradient_follows(case: Case, tape: Tape) -> Iterator[Script]:
     """The gradient of a value is the weight that was drawn for it."""
     d = clauses.draws(case)
-    s, head = d.probe.sizes, case.seed % case.sizes.heads
+    s, head = d.probe.sizes, case.seed % d.undropped.shape[1]
     start = head * s.head_dim
     batched = d.probe.subject.has("batched")
     script = Script(case.subject)

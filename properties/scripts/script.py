@@ -65,7 +65,9 @@ class Script:
         name = f"module_{len(self.modules) + 1}"
         self.modules[id(build)] = name
         made = construct(build.subject, build.config, name, build.weights)
-        self.add(*made, *self.fill(build, name))
+        off = getattr(build.subject, "residual", ())
+        quiet = [f"{name}.get_submodule({path!r}).p = 0.0" for path in off]
+        self.add(*made, *quiet, *self.fill(build, name))
         return name
 
     def fill(self, build: Build, name: str) -> list[str]:

@@ -1,0 +1,85 @@
+"""Dropout of the output is told from dropout of the weights, and a shared draw is declared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from properties.errors import QuestionError
+from properties.faults import faults
+from properties.strategies import pinned_sizes
+from properties.subject import Config
+from properties.targets import find
+from properties.tests.rights.dropouts import (
+    FusedResidualAttention,
+    ResidualDropoutAttention,
+    SharedDropout,
+    SharedDropoutAttention,
+)
+from properties.tests.test_rights import accusations
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [(ResidualDropoutAttention, "resid_dropout"), (FusedResidualAttention, "last")],
+)
+def test_a_dropout_of_the_output_is_switched_off_whatever_its_name(target: Any, name: str) -> None:
+    """By what is called after the output projection; the dropout of the weights is judged."""
+    [subject] = find(target)
+    assert f"switched off: {name}, which drops numbers of the output, not weights" in subject.notes
+    config = replace(Config(pinned_sizes(subject)[0]), dropout=0.5)
+    assert subject.build(config, None).get_submodule(name).p == 0.0
+
+
+class OnlyTheOutput(ResidualDropoutAttention):
+    """Forgets the weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, self.dropout = self.dropout, nn.Identity()
+        try:
+            return super().forward(x)
+        finally:
+            self.dropout = weights
+
+
+def test_who_drops_nothing_but_the_output_is_accused() -> None:
+    """Switched off, nothing is dropped any more."""
+    [subject] = find(OnlyTheOutput)
+    assert "argument/dropout-has-effect" in accusations(subject)
+
+
+def test_one_dropout_for_weights_and_output_alike_is_no_second_one() -> None:
+    """It cannot be switched off, and stays a finding."""
+    [subject] = find(faults()["dropout-on-output-as-well"].module)
+    assert not any("switched off" in note for note in subject.notes)
+    assert "dropout/acts-on-weights-only" in accusations(subject)
+
+
+class HalfShared(SharedDropout):
+    """Declares less than it shares."""
+
+    dropout_shared = ("batch",)
+
+
+class Misdeclared(SharedDropout):
+    dropout_shared = ("batch", "queries")
+
+
+def test_a_draw_that_is_shared_is_a_finding_unless_it_is_declared() -> None:
+    """For each axis by itself."""
+    undeclared = accusations(find(SharedDropoutAttention)[0])
+    assert {"dropout/independent-over-batch", "dropout/independent-over-heads"} <= set(undeclared)
+    half = accusations(find(HalfShared)[0])
+    assert "dropout/independent-over-heads" in half
+    assert "dropout/independent-over-batch" not in half
+    note = "declared by the adapter: one draw of dropout serves all batch and all heads"
+    assert note in find(SharedDropout)[0].notes
+
+
+def test_a_declaration_of_anything_else_is_refused() -> None:
+    """It would silently excuse nothing."""
+    with pytest.raises(QuestionError, match="dropout_shared holds queries"):
+        find(Misdeclared)
