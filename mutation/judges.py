@@ -29,6 +29,7 @@ TESTS_OF_AREA = {
     "conditions": (PROBES,),
     "gradient": (
         f"{PROBES}::test_a_gradient_that_leaves_the_range_by_its_own_size_accuses_nobody",
+        "properties/tests/test_gradients.py",
     ),
     "causality": (
         f"{MARGINS}a_renormalised_mask_uses_a_visible_share_of_what_may_be_left_of_a_gradient",
