@@ -38,7 +38,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -402,7 +402,8 @@ def one_run(case: Case) -> Array:
     which may round worse: with a large future mixed in, or with scores that are not scaled. Then half
     of the format's digits, measured on the largest output, are allowed besides; what is wrong is told
     by the laws that hold the output against the truth, and what else goes wrong, such as a leak from
-    item to item, is of order one. Where no weights can be set there is no truth to be right by.
+    item to item, is of order one. Where no weights can be set there is no truth to be right by, and
+    half of the digits are allowed as far as rounding leaves them.
     """
     output = case.output
     if case.known:
@@ -412,7 +413,28 @@ def one_run(case: Case) -> Array:
         ):
             return allowed
         return allowed + half_the_digits(case)
-    return half_the_digits(case) / 2.0
+    allowed = half_the_digits(case) / 2.0
+    return allowed if digits_are_left(case) else np.full_like(allowed, np.inf)
+
+
+@lru_cache(maxsize=16)
+def digits_are_left(case: Case) -> bool:
+    """Whether rounding leaves half of the digits of an output whose weights are the module's own.
+
+    A weight moves as its exponent does: by the rounding of queries, keys and their product, by a
+    relative error of gamma(2 d_in + D + 20) of the score, and by step 3. With no parameter larger
+    than p, no row of the input larger than r in the sum of its magnitudes, a query is at most
+    p (r + 1), and so is a key; a score is at most D times its square, were it not scaled either. Of
+    large input nothing is left in a short format: two layouts may then give two outputs.
+    """
+    fmt, s = FORMATS[case.dtype], case.sizes
+    parameters = case.build().module.parameters()
+    largest = max((float(p.detach().abs().max()) for p in parameters if p.numel()), default=0.0)
+    row = max(float(np.abs(x).sum(axis=-1).max(initial=0.0)) for x in (case.x, case.other))
+    score = s.head_dim * (largest * (row + 1.0)) ** 2
+    moved = gamma(2 * s.d_in + s.head_dim + 20, fmt) * score
+    moved += 6.0 * fmt.unit_roundoff * (2.0 * score + 1.0)
+    return bool(moved <= np.sqrt(fmt.unit_roundoff))
 
 
 def half_the_digits(case: Case) -> Array:
