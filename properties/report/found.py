@@ -60,3 +60,9 @@ def called(finding: Finding) -> str:
 def errors(report: Report) -> Iterator[Result]:
     """Clauses of any level that have no verdict."""
     return (result for result in report.results if result.status is Status.ERROR)
+
+
+def listed(names: list[str], most: int | None) -> str:
+    """The names, or the first of them and how many more there are."""
+    more = len(names) - (most or len(names))
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

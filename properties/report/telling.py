@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from properties.report import characters
+from properties.report.found import listed
 from properties.report.lines import (
     LABEL,
     arrays,
@@ -36,12 +37,6 @@ def told(finding: Finding) -> list[tuple[str, str]]:
     if finding.likely:
         said.append(("likely", f"the same: {listed(finding.likely, FEW)}"))
     return said
-
-
-def listed(names: list[str], most: int | None) -> str:
-    """The names, or the first of them and how many more there are."""
-    more = len(names) - (most or len(names))
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def probe_told(result: Result) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from properties.report import characters
-from properties.report.found import called, errors, lead, main
+from properties.report.found import called, errors, lead, listed, main
 from properties.report.lesser import lesser
 from properties.report.lines import INDENT, hanging, in_parts, printable, wrapped
 from properties.report.tables import (
@@ -21,7 +21,7 @@ from properties.report.tables import (
     area_lines,
     clause_rows,
 )
-from properties.report.telling import FEW, explain, finding_lines, listed
+from properties.report.telling import FEW, explain, finding_lines
 from properties.report.verdict import verdict, word
 from properties.result import Finding, Report, Result
 from properties.spec import clauses
@@ -119,14 +119,18 @@ def lesser_lines(report: Report, width: int) -> Iterator[Text]:
 
 
 def unsupported_lines(report: Report, most: int | None = None) -> list[str]:
-    """What could not be asked: a line for each argument, then one for each reason of a clause.
+    """What could not be asked: a line for each meaning of arguments, then one for each reason of
+    clauses.
 
     most: the number of clauses that are named before the rest is counted; None: all.
     """
     reasons: dict[str, list[str]] = {}
     for result in report.unsupported:
         reasons.setdefault(result.message, []).append(result.clause)
-    lines = [f"not asked: {argument}, {why}" for argument, why in report.unasked.items()]
+    meanings: dict[str, list[str]] = {}
+    for argument, why in report.unasked.items():
+        meanings.setdefault(why, []).append(argument)
+    lines = [f"not asked: {', '.join(names)}, {why}" for why, names in meanings.items()]
     return lines + [f"not asked: {listed(ids, most)}; {why}" for why, ids in reasons.items()]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from properties.report.found import called, main
+from properties.report.found import called, listed, main
 from properties.result import Report, Result, Status
 from properties.spec import clauses
 
-NAMED = 3  # findings that the first line names
+NAMED = 3  # findings, or arguments, that the first line names
 WORDS = {Status.UNSUPPORTED: "not asked", Status.BLOCKED: "waits"}
 """Statuses that a reader has another word for."""
 
@@ -48,7 +48,7 @@ def first_half(report: Report) -> tuple[str, str]:
     if report.in_part:
         words = f"right in part{with_waivers(report)}: "
         if report.unasked:
-            words += f"nothing was asked of {', '.join(report.unasked)}; "
+            words += f"nothing was asked of {listed(list(report.unasked), NAMED)}; "
         words += asked
         if counts[Status.UNSUPPORTED]:
             words += f", {counts[Status.UNSUPPORTED]} could not be asked"

@@ -233,6 +233,12 @@ def test_an_argument_that_was_not_asked_is_named_first(passing: Report) -> None:
     lines = text(replace(passing, unasked=kept)).splitlines()
     assert "right in part: nothing was asked of key_padding_mask; " in lines[0]
     assert lines[1].strip().startswith("not asked: key_padding_mask, which keys are padding")
+    several = dict.fromkeys(
+        ("a_mask", "b_mask", "c_mask", "d_mask", "e_mask"), "which keys are seen"
+    )
+    lines = text(replace(passing, unasked=several)).splitlines()
+    assert "nothing was asked of a_mask, b_mask, c_mask and 2 more; " in lines[0]
+    assert lines[1] == "  not asked: a_mask, b_mask, c_mask, d_mask, e_mask, which keys are seen"
 
 
 def test_blocked_clauses_are_counted_by_area(passing: Report) -> None:

@@ -1,0 +1,116 @@
+"""An argument that attention gives a meaning and that keeps its default is named: right in part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from properties.adapters.spellings import meaning
+from properties.faults.plain import PlainMultiHead
+from properties.report.verdict import verdict
+from properties.runner import run
+from properties.targets import find
+
+
+class Padded(PlainMultiHead):
+    """Its padding mask is wrong, and nobody asks."""
+
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        output = super().forward(x)
+        return output if key_padding_mask is None else 0.0 * output
+
+
+class Remembering(PlainMultiHead):
+    """A cache, a switch and something unknown."""
+
+    def forward(
+        self, x: Tensor, use_cache: bool = False, is_causal: bool = True, verbose: bool = False
+    ) -> Tensor:
+        return super().forward(x)
+
+
+class Windowed(PlainMultiHead):
+    """Its constructor takes more than is varied."""
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        context_length: int,
+        dropout: float,
+        num_heads: int,
+        qkv_bias: bool = False,
+        window_size: int | None = None,
+        softmax_scale: float | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(d_in, d_out, context_length, dropout, num_heads, qkv_bias)
+
+
+class Grouped(PlainMultiHead):
+    """Fewer heads of keys, if it were asked."""
+
+    def __init__(
+        self, d_in: int, d_out: int, context_length: int, num_heads: int, num_kv_heads: int
+    ):
+        super().__init__(d_in, d_out, context_length, 0.0, num_heads)
+
+
+@pytest.mark.parametrize(
+    ("target", "unasked", "note"),
+    [
+        (Padded, ["key_padding_mask"], ""),
+        (Remembering, ["use_cache", "is_causal"], "forward keeps its defaults for verbose"),
+        (Windowed, ["window_size", "softmax_scale"], "argument label has no known meaning"),
+        (Grouped, ["num_kv_heads"], ""),
+        (PlainMultiHead, [], ""),
+    ],
+)
+def test_arguments_with_a_meaning_are_named_and_others_noted(
+    target: type[nn.Module], unasked: list[str], note: str
+) -> None:
+    """Those of forward and those of a constructor."""
+    [subject] = find(target)
+    assert list(subject.unasked) == unasked
+    assert note in " ".join(subject.notes)
+
+
+def test_a_verdict_beside_an_argument_that_was_not_asked_is_one_in_part() -> None:
+    """The first line names it before it counts, and so does the report as data."""
+    [subject] = find(Padded)
+    report = run(subject, profile="quick", only=["shape/output-shape"])
+    words, _ = verdict(report)
+    assert words.startswith("right in part: nothing was asked of key_padding_mask; ")
+    assert report.in_part
+    data: dict[str, Any] = report.to_dict()
+    assert data["unasked"] == {"key_padding_mask": "which keys are padding: it keeps its default"}
+
+
+def test_torchs_own_module_is_right_in_part() -> None:
+    """What is handed to it, and what is not."""
+    [subject] = find("torch.nn:MultiheadAttention")
+    assert {"attn_mask", "key_padding_mask", "need_weights", "is_causal"} <= set(subject.unasked)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("attention_mask", "which keys a query sees"),
+        ("seq_lens", "which keys are padding"),
+        ("past_key_values", "keys and values of earlier tokens"),
+        ("encoder_hidden_states", "other tokens to attend to"),
+        ("output_attentions", "whether the weights are returned, too"),
+        ("temperature", "what the scores are multiplied by"),
+        ("freqs_cis", "positions"),
+        ("attn_implementation", "which kernel computes it"),
+        ("dtype", ""),
+        ("verbose", ""),
+        ("training", ""),
+        ("name", ""),
+    ],
+)
+def test_a_name_tells_the_meaning_of_an_argument(name: str, known: str) -> None:
+    """As public code spells it."""
+    assert meaning(name) == known
