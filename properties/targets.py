@@ -174,7 +174,7 @@ def instantiate(adapter: type[Subject]) -> Subject:
             f"{adapter.__name__}() raised {messages.described(error)}.",
             "a Subject class that is constructed without arguments and defines build",
             "see properties/subject.py:",
-            messages.ADAPTER.format(name="MyAttention"),
+            messages.adapter("MyAttention"),
         ) from error
 
 
@@ -232,7 +232,7 @@ def require_modules(subject: Subject) -> None:
         f"{subject.name} cannot be asked: {failures[0]}.",
         "an adapter whose build gives a torch.nn.Module that runs here",
         "correct its build, or run it where what it needs is there; one looks so:",
-        messages.ADAPTER.format(name="MyAttention"),
+        messages.adapter("MyAttention"),
     )
 
 
@@ -245,7 +245,7 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
             f"{name} is {described(target)}.",
             "a class, a function that makes one (a factory), or a Subject",
             "name the class of it, or a factory function:",
-            messages.FACTORY.format(name="MyAttention"),
+            messages.factory("MyAttention"),
         )
     if not inspect.isclass(target) or issubclass(target, Subject) or family is not None:
         return
@@ -254,7 +254,7 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
             f"{name} is not attention: neither its name nor those of its layers say so.",
             "a name with attention or head in it, or layers like W_query, W_key, W_value",
             "if it is attention, say which by --family, or name an adapter:",
-            messages.ADAPTER.format(name=target.__name__),
+            messages.adapter(target.__name__, target),
         )
 
 

@@ -83,7 +83,7 @@ def read(target: Callable[..., Any], owner: str) -> Arguments:
     notes: list[str] = []
     unasked: dict[str, str] = {}
     for name, parameter in parameters.items():
-        role, note = role_of(parameter, owner)
+        role, note = role_of(parameter, owner, target)
         if role:
             candidates.setdefault(role, []).append(name)
         elif meaning(name):
@@ -92,7 +92,7 @@ def read(target: Callable[..., Any], owner: str) -> Arguments:
             unasked[name] = "fewer heads of keys than of queries: there are always as many"
         if note:
             notes.append(note)
-    roles = {role: only(names, role, owner) for role, names in candidates.items()}
+    roles = {role: only(names, role, owner, target) for role, names in candidates.items()}
     required = frozenset(n for n, p in parameters.items() if p.default is Parameter.empty)
     return understand_widths(Arguments(owner, roles, required, tuple(notes), unasked))
 
@@ -121,7 +121,7 @@ def named_parameters(signature: Signature) -> dict[str, Parameter]:
     return {n: p for n, p in signature.parameters.items() if p.kind not in open_ended}
 
 
-def role_of(parameter: Parameter, owner: str) -> tuple[str | None, str]:
+def role_of(parameter: Parameter, owner: str, target: Any) -> tuple[str | None, str]:
     """The role of one parameter and a remark; QuestionError if it is needed and not understood."""
     name, optional = parameter.name, parameter.default is not Parameter.empty
     role = argument_role(name)
@@ -141,7 +141,7 @@ def role_of(parameter: Parameter, owner: str) -> tuple[str | None, str]:
         f"{owner} requires the argument {name!r}, which has no known meaning.",
         f"arguments named like those of the sources: {known()}",
         f"name a factory function that fills in {name!r}, or an adapter, in place of {owner}:",
-        messages.way_out(owner),
+        messages.way_out(owner, target),
     )
 
 
@@ -156,20 +156,20 @@ def spellings(role: str) -> str:
     return " / ".join(ARGUMENTS[role].split()[:4])
 
 
-def only(names: list[str], role: str, owner: str) -> str:
+def only(names: list[str], role: str, owner: str, target: Any) -> str:
     """The single argument for a role; QuestionError if there are two."""
     if len(names) == 1:
         return names[0]
-    raise ambiguous(owner, role, names)
+    raise ambiguous(owner, role, names, target)
 
 
-def ambiguous(owner: str, role: str, names: list[str]) -> QuestionError:
+def ambiguous(owner: str, role: str, names: list[str], target: Any = None) -> QuestionError:
     """The refusal that shows the candidates."""
     return messages.refusal(
         f"{owner}: {' and '.join(names)} could each be {role}.",
         "one argument for each role",
         "name a factory function that says which is which, or an adapter:",
-        messages.way_out(owner),
+        messages.way_out(owner, target),
     )
 
 

@@ -78,7 +78,7 @@ class Blueprint:
             wrong + dropped_name(self.target, wrong),
             "a torch.nn.Module, built from valid sizes alone",
             "name a factory function that builds it, or an adapter:",
-            messages.way_out(self.owner),
+            messages.way_out(self.owner, self.target),
         )
 
     def sizes(self, heads: int) -> Sizes:

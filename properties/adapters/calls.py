@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from properties.adapters import messages
-from properties.adapters.spellings import MASK, meaning
+from properties.adapters.spellings import LETTER, MASK, meaning, parameter_role
 from properties.errors import QuestionError
 
 
@@ -42,13 +42,16 @@ def signature(function: Callable[..., Any]) -> Call | None:
     )
 
 
-def forward_of(module: nn.Module, owner: str) -> Call:
-    """How the module's forward is called; QuestionError if one input is not enough."""
+def forward_of(module: nn.Module, owner: str, target: Any = None) -> Call:
+    """How the module's forward is called; QuestionError if one input is not enough.
+
+    target: the class or factory called `owner`, for the way out.
+    """
     call = signature(module.forward)
     if call is None:
         return Call((), ())
     if len(call.required) > 1:
-        raise needs_more(owner, call)
+        raise needs_more(owner, call, target)
     return call
 
 
@@ -58,23 +61,36 @@ def unasked(names: Iterable[str]) -> dict[str, str]:
     return {name: f"{text}: it keeps its default" for name, text in known.items() if text}
 
 
-def needs_more(owner: str, call: Call) -> QuestionError:
+# The causal mask, as a module of one's own would make it.
+FUTURE = "torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)"
+
+
+def needs_more(owner: str, call: Call, target: Any) -> QuestionError:
     """The refusal of a forward that wants more than x."""
-    given = ", ".join(["x", *("..." for _ in call.required[1:])])
+    given = ["x", *(made_of_x(name) for name in call.required[1:])]
+    blank = [name for name, value in zip(call.required, given, strict=True) if value == "..."]
+    remark = f"  # fill in {messages.listed(blank)}" if blank else ""
     return messages.refusal(
         f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).",
         "forward(x) with x (B, T, d_in); everything else made inside",
         "name a module or an adapter that makes the others from x:",
-        messages.SHELL.format(name=owner, call=given),
+        messages.shell(owner, target, ", ".join(given)) + remark,
     )
 
 
-def needs_mask(owner: str, masks: tuple[str, ...]) -> QuestionError:
+def made_of_x(name: str) -> str:
+    """What an input of forward is in attention of a sequence to itself."""
+    if MASK.search(name):
+        return FUTURE
+    return "x" if parameter_role(name) in LETTER else "..."
+
+
+def needs_mask(owner: str, masks: tuple[str, ...], target: Any) -> QuestionError:
     """The refusal of a forward that hides the future only if it is handed a mask."""
     return messages.refusal(
         f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
         "called with x alone, it does not.",
         "forward(x) that hides the future itself (--family self asks for none of that)",
-        f"name a module or an adapter that passes {masks[0]}:",
-        messages.SHELL.format(name=owner, call=f"x, {masks[0]}=..."),
+        f"name a module that passes {masks[0]}, here true for what is hidden:",
+        messages.shell(owner, target, f"x, {masks[0]}={FUTURE}"),
     )

@@ -86,6 +86,6 @@ def plain(target: Callable[..., Any], name: str, family: str | None) -> Subject:
             f"{name} takes x alone and has no parameters, which is the family plain, not {family}.",
             "a class or a factory of modules for the other families",
             "leave --family out, or name a factory function:",
-            messages.FACTORY.format(name=name),
+            messages.factory("MyAttention"),
         )
     return PlainSubject(target, name)

@@ -193,7 +193,7 @@ def only(found: dict[str, tuple[Cell, ...]], role: str, owner: str) -> tuple[Cel
         f"{owner}: {' and '.join(found)} could each be the {role} projection.",
         "one layer or matrix for each of query, key, value and output",
         "rename one of them, or name an adapter:",
-        messages.ADAPTER.format(name=owner),
+        messages.adapter(owner),
     )
 
 

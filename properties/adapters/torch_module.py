@@ -118,7 +118,7 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     """
     families.validate(family)
     blueprint, module = first_build(target)
-    call = calls.forward_of(module, blueprint.owner)
+    call = calls.forward_of(module, blueprint.owner, blueprint.target)
     structure = projections.find(module, blueprint.owner)
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
@@ -237,7 +237,7 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
             f"{blueprint.owner} gives no output for {tried}: forward {failures[0]}.",
             "a tensor for an input (B, T, d_in) or (T, d_in)",
             "run it where what it needs is there" if elsewhere else "name a module or an adapter:",
-            "" if elsewhere else messages.way_out(blueprint.owner),
+            "" if elsewhere else messages.way_out(blueprint.owner, blueprint.target),
         )
 
 
@@ -251,7 +251,7 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     size = families.mask_size(module)
     future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
     if call.masks and size is None and future == "all":
-        raise calls.needs_mask(blueprint.owner, call.masks)
+        raise calls.needs_mask(blueprint.owner, call.masks, blueprint.target)
     if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
         raise families.no_place(
             blueprint, "context_length", f"the size of its mask, which is always {size} x {size}"
@@ -338,7 +338,7 @@ def lack_projections(
     draft.capabilities.discard("out-projection")
     draft.lacking["projections"] = (
         f"{reason}. Parameters seen: {projections.parameter_shapes(module)}. "
-        f"What to do: name an adapter:{messages.ADAPTER.format(name=blueprint.owner)}"
+        f"What to do: name an adapter:{messages.adapter(blueprint.owner, blueprint.target)}"
     )
     draft.lacking["out-projection"] = "the projections cannot be set"
     return blueprint

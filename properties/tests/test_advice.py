@@ -1,0 +1,193 @@
+"""Every piece of advice that a refusal prints runs, on a class of the kind that it is printed for."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties.errors import QuestionError
+from properties.faults.plain import PlainMultiHead
+from properties.runner import run
+from properties.targets import find
+from properties.tests.rights.common import SplitHeads, attend
+
+ASKED = ["shape/output-shape", "oracle/output-within-bound", "heads/split-equals-per-head-matmul"]
+
+
+class Settings:
+    """What the class below is configured by."""
+
+    def __init__(self, d_in: int, d_out: int, num_heads: int, context_length: int = 64) -> None:
+        self.d_in, self.d_out = d_in, d_out
+        self.num_heads, self.context_length = num_heads, context_length
+
+
+class Configured(SplitHeads):
+    """Takes one object."""
+
+    def __init__(self, settings: Settings) -> None:
+        s = settings
+        super().__init__(s.d_in, s.d_out, s.context_length, 0.0, s.num_heads)
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return attend(queries, keys, values, self.dropout)
+
+
+class Labelled(Configured):
+    """One width, and an argument that nobody knows."""
+
+    def __init__(self, d_model: int, n_heads: int, flavour: str) -> None:
+        super().__init__(Settings(d_model, d_model, n_heads))
+
+
+class Twice(Configured):
+    """Two arguments for one role."""
+
+    def __init__(self, d_in: int, d_out: int, num_heads: int, n_head: int) -> None:
+        super().__init__(Settings(d_in, d_out, num_heads))
+
+
+class Unnamed(Configured):
+    """Layers whose names say nothing."""
+
+    def __init__(self, d_in: int, d_out: int, num_heads: int) -> None:
+        super().__init__(Settings(d_in, d_out, num_heads))
+        self.fc1, self.fc2, self.fc3 = self.W_query, self.W_key, self.W_value
+        self.fc4 = self.out_proj
+        del self.W_query, self.W_key, self.W_value, self.out_proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:2], self.num_heads, self.head_dim)
+        parts = (layer(x).view(shape).transpose(1, 2) for layer in (self.fc1, self.fc2, self.fc3))
+        context: Tensor = attend(*parts, self.dropout)
+        return self.fc4(context.transpose(1, 2).reshape(*x.shape[:2], self.d_out))
+
+
+class Crossed(PlainMultiHead):
+    """Wants queries, keys and values, one as the other."""
+
+    def __init__(self, d_in: int, d_out: int, context_length: int, num_heads: int) -> None:
+        super().__init__(d_in, d_out, context_length, 0.0, num_heads)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
+        assert query is key is value
+        return super().forward(query)
+
+
+class Masked(Unnamed):
+    """Hides what it is told to."""
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        shape = (*x.shape[:2], self.num_heads, self.head_dim)
+        q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.fc1, self.fc2, self.fc3))
+        scores = q @ k.mT / self.head_dim**0.5
+        if attn_mask is not None:
+            scores = scores.masked_fill(attn_mask, -torch.inf)
+        context = scores.softmax(-1) @ v
+        return self.fc4(context.transpose(1, 2).reshape(*x.shape[:2], self.d_out))
+
+
+def arrays(q: Any, k: Any, v: Any) -> Any:
+    """NumPy's, and nothing else."""
+    if isinstance(q, Tensor):
+        raise TypeError("no array")
+    scores = np.einsum("bhqd,bhkd->bhqk", q, k) / q.shape[-1] ** 0.5
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ v
+
+
+def array_of_x(x: Any) -> Any:
+    """NumPy's, of x alone."""
+    if isinstance(x, Tensor):
+        raise TypeError("no array")
+    scores = x @ x.swapaxes(-1, -2)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ x
+
+
+LAYERS = {"QUERY": "fc1", "KEY": "fc2", "VALUE": "fc3", "OUT": "fc4"}
+OWN = {"QUERY": "W_query", "KEY": "W_key", "VALUE": "W_value", "OUT": "out_proj"}
+SETTINGS = {"settings=...": "settings=Settings(d_in, d_out, num_heads)"}
+SIZES = {"settings=...": "settings=Settings(sizes.d_in, config.width, sizes.heads)"}
+
+
+def advice(target: Callable[..., Any]) -> list[str]:
+    """The pieces of code in what is printed for a target, the examples of a message apart."""
+    try:
+        [found] = find(target)
+    except QuestionError as refused:
+        message = str(refused)
+    else:
+        message = found.lacking["projections"]
+    code = message.partition("What to do: ")[2].partition("\n")[2]
+    return [part for part in textwrap.dedent(code).split("# or an adapter:") if part.strip()]
+
+
+def outcome(code: str, target: Callable[..., Any], filled: dict[str, str]) -> Callable[..., Any]:
+    """What the code defines, once its blanks are filled in."""
+    for blank, text in filled.items():
+        code = code.replace(blank, text)
+    assert "..." not in code
+    names: dict[str, Any] = {"Settings": Settings, target.__name__: target}
+    exec(compile(code, "<advice>", "exec"), names)
+    made = [value for name, value in names.items() if name in ("make", "Mine", "MyAttention", "f")]
+    assert len(made) == 1
+    return made[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("target", "piece", "filled"),
+    [
+        (Configured, 0, SETTINGS | {", context_length, dropout,": ","}),
+        (Configured, 1, SIZES | OWN),
+        (Labelled, 0, {"flavour=...": "flavour='sweet'"}),
+        (Labelled, 1, {"flavour=...": "flavour='sweet'"} | OWN),
+        (Twice, 0, {}),
+        (Twice, 1, OWN),
+        (Unnamed, 0, LAYERS),
+        (Crossed, 0, {}),
+        (arrays, 0, {}),
+        (array_of_x, 0, {}),
+    ],
+)
+def test_advice_runs_and_what_comes_of_it_is_right(
+    target: Callable[..., Any], piece: int, filled: dict[str, str]
+) -> None:
+    """As printed, but for the blanks that it says are to be filled in."""
+    made = outcome(advice(target)[piece], target, filled)
+    [subject] = find(made)
+    report = run(subject, profile="quick", only=ASKED)
+    assert [(r.clause, r.message) for r in report.results if r.status == "fail"] == []
+    assert report.right
+
+
+def test_a_module_that_passes_a_mask_runs_as_printed() -> None:
+    """The future is hidden then, as the family asks."""
+    with pytest.raises(QuestionError, match="hides the future only if") as refused:
+        find(Masked)
+    code = textwrap.dedent(str(refused.value).partition("What to do: ")[2].partition("\n")[2])
+    [subject] = find(outcome(code, Masked, {}))
+    report = run(subject, profile="quick", only=["causality/future-does-not-change-past"])
+    assert report.failed == []
+
+
+@pytest.mark.parametrize("target", [Configured, Labelled, Twice, Unnamed, Crossed])
+def test_a_blank_is_named_where_it_stands(target: Callable[..., Any]) -> None:
+    """Nobody has to guess what three dots stand for."""
+    for code in advice(target):
+        for line in code.splitlines():
+            blanks = re.findall(r"(\w+)=\.\.\.", line)
+            assert all(blank in line.partition("# fill in")[2] for blank in blanks)
+
+
+def test_what_is_no_module_is_told_so_with_a_factory() -> None:
+    """An instance and a number have no signature to read."""
+    with pytest.raises(QuestionError, match="fill in its arguments"):
+        find(nn.Identity())
