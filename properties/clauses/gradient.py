@@ -146,34 +146,44 @@ def second_derivative(case: Case) -> None:
     curvature take two.
     """
     small = few_tokens(case)
-    output, leaves = differentiable(small)
+    instance = small.build()
+    x = instance.tensor(small.x if instance.batched else small.x[0]).requires_grad_()
+    # Its own parameters: what is computed again on the way back reads no others.
+    leaves = [x, *(p for p in instance.module.parameters() if p.requires_grad)]
     rng = np.random.default_rng(small.seed)
     along, step = ([torch.tensor(rng.normal(size=leaf.shape)) for leaf in leaves] for _ in range(2))
 
-    def gradient(at: list[torch.Tensor], twice: bool = False) -> torch.Tensor:
+    def gradient(twice: bool = False) -> torch.Tensor:
         """The gradient of the output's sum of squares along the first direction."""
-        found = torch.autograd.grad(
-            output(*at).square().sum(), at, create_graph=twice, allow_unused=True
-        )
-        return torch.stack(
-            [(g * d).sum() for g, d in zip(found, along, strict=True) if g is not None]
-        ).sum()
+        total = instance.forward(x).square().sum()
+        found = torch.autograd.grad(total, leaves, create_graph=twice, allow_unused=True)
+        parts = [(g * d).sum() for g, d in zip(found, along, strict=True) if g is not None]
+        return torch.stack(parts).sum()
 
+    instance.module.eval()
     try:
-        total = gradient(leaves, twice=True)
+        total = gradient(twice=True)
         if total.requires_grad:
             total.backward()
     except Exception:  # it refuses, or no kernel has a second derivative: that is said aloud
         return
     parts = [(leaf.grad, d) for leaf, d in zip(leaves, step, strict=True) if leaf.grad is not None]
     found = sum(float((part * d).sum()) for part, d in parts)
-    ends = [
-        float(gradient([(leaf + sign * STEP * d).detach().requires_grad_() for leaf, d in pairs]))
-        for sign, pairs in ((s, zip(leaves, step, strict=True)) for s in (1.0, -1.0))
-    ]
-    slope = (ends[0] - ends[1]) / (2.0 * STEP)
+    slope = central_difference(gradient, leaves, step)
     near = abs(found - slope) <= ABSOLUTE + RELATIVE * abs(slope)
     require(near, f"a second derivative along a direction of {slope:.6g}", f"{found:.6g}")
+
+
+def central_difference(
+    function: Callable[[], torch.Tensor], leaves: list[torch.Tensor], step: list[torch.Tensor]
+) -> float:
+    """The slope of a number along a direction of all leaves, which are left moved."""
+    start, ends = [leaf.detach().clone() for leaf in leaves], []
+    for sign in (1.0, -1.0):
+        for leaf, before, direction in zip(leaves, start, step, strict=True):
+            leaf.data.copy_(before + sign * STEP * direction)
+        ends.append(float(function()))
+    return (ends[0] - ends[1]) / (2.0 * STEP)
 
 
 @clause(
