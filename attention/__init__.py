@@ -15,6 +15,8 @@ from attention.modules import (
     SimplifiedSelfAttention,
 )
 
+DISTRIBUTION = "attention-properties"  # which of the packages of this name it is
+
 __all__ = [
     "CausalAttention",
     "FusedMultiHeadAttention",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from properties.result import Report
     from properties.subject import Subject as Subject
 
+DISTRIBUTION = "attention-properties"  # which of the packages of this name it is
+
 __all__ = [
     "Comparison",
     "Config",

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from properties import commands, version
+import properties.commands as commands  # as it is, whatever a foreign __init__.py calls so
 from properties.errors import CANNOT_ASK, INTERRUPTED, QuestionError
+from properties.ownership import require_own
 from properties.streams import Patient, patient
+from properties.version import described
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def answered(options: argparse.Namespace) -> int:
     """The command's exit code; what is wrong is said in one message, without a traceback."""
     try:
+        require_own()
         code: int = options.command(options)
         return code
     except QuestionError as error:
@@ -52,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="attention-properties", description="Is this attention right? Ask in seconds."
     )
-    top.add_argument("--version", action="version", version=version.described())
+    top.add_argument("--version", action="version", version=described())
     known = top.add_subparsers(required=True, metavar="COMMAND")
     for found in pkgutil.iter_modules(commands.__path__):
         module = import_module(f"properties.commands.{found.name}")

@@ -121,6 +121,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "attention_check" not in metafunc.fixturenames:
         return
     from properties.errors import QuestionError
+    from properties.ownership import require_own
     from properties.profiles import profile_named
     from properties.runner import asked
     from properties.testing import Asked, behind_a_wall, checks
@@ -132,6 +133,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     profile, waivers = option("--attention-profile"), option("--attention-waivers")
     chosen = []
     try:
+        require_own()
         profile_named(profile)
         if waivers is not None:
             read(Path(waivers))

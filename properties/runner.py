@@ -28,6 +28,7 @@ from properties.case import Case
 from properties.diagnosis import behaves_like
 from properties.diagnosis.standin import explains
 from properties.domain import Limitation, explore
+from properties.drawing import from_the_seed_alone
 from properties.errors import QuestionError
 from properties.evidence import evidence
 from properties.findings import Group, groups
@@ -353,7 +354,8 @@ def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:
     def collect(case: Case) -> None:
         drawn.append(case)
 
-    collect()
+    with from_the_seed_alone():
+        collect()
     return drawn
 
 

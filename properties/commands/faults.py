@@ -21,6 +21,7 @@ from rich.progress import (
 
 from properties.commands import files
 from properties.errors import INTERRUPTED, QuestionError
+from properties.ownership import require_reference
 
 if TYPE_CHECKING:
     from properties.matrix import Row
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what became of each fault and of each clause; 0 if all faults die and all clauses kill."""
     if options.matrix:
         usable(options.matrix)
+    require_reference()
     from properties import matrix
     from properties.report import matrix_text
 
