@@ -70,7 +70,10 @@ class WritingHeadsAttention(nn.Module):
         return torch.stack([column for head in columns for column in head], dim=-1)
 
 
-@right("heads-of-the-lecture-side-by-side")
+@right(
+    "heads-of-the-lecture-side-by-side",
+    unmet=("projection/there-is-an-output-projection",),  # it follows in the block
+)
 class MultiHead(nn.Module):
     """Heads of the lecture, concatenated, without the projection that follows there."""
 
