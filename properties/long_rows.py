@@ -33,6 +33,12 @@ STEP = {"float64": 800.0, "float32": 800.0, "bfloat16": 128.0, "float16": 128.0}
 """Between the scores of a steep row, at least: minus one step has an exponential of zero in the
 format, and rounding makes less of it than a step. More would leave the range of float16."""
 DEEP = 3.0  # steps below: no score of 2, 1 or 0 steps is then above minus one step
+LENGTHS = {
+    "quick": {33: 4, 65: 4, 130: 4},
+    "ci": {257: 4, 1025: 1},
+    "thorough": {4097: 1},
+}
+"""By the first profile that asks for them: keys in a row, and items of that length."""
 GOLDEN = (5.0**0.5 - 1.0) / 2.0  # multiples of it, modulo 1, are spread evenly
 
 
@@ -60,6 +66,13 @@ class Truth:
         """The error that the output (B, T, W) may have, the oracle's own share included."""
         own, oracle = (rows_error(self.rows, FORMATS[name]) for name in (dtype, "float64"))
         return own + oracle
+
+
+def lengths(profile: str) -> dict[int, int]:
+    """The keys in a row that a profile asks for, with the items of that length."""
+    order = list(LENGTHS)
+    asked = order[: order.index(profile) + 1]
+    return {tokens: items for name in asked for tokens, items in LENGTHS[name].items()}
 
 
 def long_rows(subject: Subject, tokens: int, items: int, dtype: str) -> tuple[Case, Truth]:

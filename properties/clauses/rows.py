@@ -7,20 +7,15 @@ are the same in every run: `long_rows.py` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from properties.assertions import near
 from properties.case import Case
 from properties.errors import OutsideError, SubjectError
-from properties.long_rows import long_rows
+from properties.long_rows import LENGTHS, long_rows
 from properties.spec import Level, clause
 from properties.subject import Subject
 
-SHORT = {33: 4, 65: 4, 130: 4}
-LONG = {257: 4, 1025: 1}
-LONGEST = {4097: 1}
-"""Keys in a row, and the items that are asked of that length."""
 FORMATS = 4  # examples: the first pinned ones have one format each
 
 
@@ -32,9 +27,9 @@ def share(subject: Subject, tokens: int, items: int, dtype: str) -> float:
     return near(what, case.output, truth.rows.output, truth.allowed(dtype), "batch token column")
 
 
-def largest_share(case: Case, lengths: Mapping[int, int]) -> float:
+def largest_share(case: Case, profile: str) -> float:
     """Of the lengths taken. What has no context_length may refuse more tokens than it was made for."""
-    shares = []
+    shares, lengths = [], LENGTHS[profile]
     for tokens, items in lengths.items():
         one_item = case.subject.limits.one_item
         try:
@@ -64,7 +59,7 @@ def up_to_130_keys(case: Case) -> float:
     may be off by as much as itself; there the rows that one key dominates, and what is hidden,
     still tell.
     """
-    return largest_share(case, SHORT)
+    return largest_share(case, "quick")
 
 
 @clause(
@@ -78,7 +73,7 @@ def up_to_130_keys(case: Case) -> float:
 )
 def up_to_1025_keys(case: Case) -> float:
     """Masks of 256, 512 or 1024 keys, blocks of as many, and integers of eight bits end below."""
-    return largest_share(case, LONG)
+    return largest_share(case, "ci")
 
 
 @clause(
@@ -92,4 +87,4 @@ def up_to_1025_keys(case: Case) -> float:
 )
 def up_to_4097_keys(case: Case) -> float:
     """Masks of 2048 or 4096 keys end below, and a float16 that counts tokens."""
-    return largest_share(case, LONGEST)
+    return largest_share(case, "thorough")

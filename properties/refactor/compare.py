@@ -12,6 +12,7 @@ from typing import Any
 from properties.assertions import Violation
 from properties.case import Case
 from properties.errors import QuestionError
+from properties.long_rows import lengths
 from properties.profiles import Profile, profile_named
 from properties.reduction import reduce_case
 from properties.refactor.checkpoint import compare_checkpoints, misread
@@ -25,6 +26,7 @@ from properties.refactor.results import (
     Pair,
     both,
     compare_gradients,
+    compare_long_rows,
     compare_outputs,
 )
 from properties.refactor.verdicts import compare_interfaces, compare_verdicts
@@ -38,6 +40,7 @@ PATIENCE = 3  # lost processes after which no more clauses are asked
 REPEATED = 8  # examples on which the same seed is tried for the same dropped weights
 KINDS = {
     "outputs": "outputs",
+    "long rows": "outputs",
     "gradients": "gradients",
     "checkpoint": "checkpoint",
     "bad input": "refusal",
@@ -102,18 +105,34 @@ class Work:
         """Compare outputs or gradients until they differ; a difference is made small."""
         if self.is_lost(kind):
             return Agreement()
-        examples = identical = raised = 0
-        share = 0.0
+        found = Agreement()
         for number, case in enumerate(cases):
             self.listen(kind, number, len(cases))
             try:
-                found = judge(self.pair, case)
+                found += judge(self.pair, case)
             except Violation:
                 self.changes.append(self.smallest(kind, judge, case))
                 break
-            examples, identical = examples + found.examples, identical + found.identical
-            share, raised = max(share, found.share), raised + found.raised
-        return Agreement(examples, identical, share, raised)
+        return found
+
+    def long_rows(self, subject: Subject) -> Agreement:
+        """Compare the outputs of more tokens than are drawn, as many as the profile asks for."""
+        found = Agreement()
+        if self.is_lost("long rows") or not (
+            subject.family == "plain" or subject.has("projections")
+        ):
+            return found
+        asked = [(d, *n) for d in subject.dtypes for n in lengths(self.profile.name).items()]
+        for number, (dtype, tokens, items) in enumerate(asked):
+            self.listen("long rows", number, len(asked))
+            try:
+                found += compare_long_rows(self.pair, subject, tokens, items, dtype)
+            except Violation as violation:
+                what = f"rows of {tokens} tokens in {dtype}"
+                actual = str(violation).partition("; got ")[2]
+                self.changes.append(Change("outputs", what, violation.expected, actual))
+                break
+        return found
 
     def smallest(self, kind: str, judge: Judge, case: Case) -> Change:
         """The difference on the smallest example found."""
@@ -243,6 +262,8 @@ def complete(work: Work, common: Subject) -> Comparison:
     start = time.perf_counter()
     cases = pinned_cases(common) + draw(common, work.profile, work.seed)
     outputs = work.results("outputs", compare_outputs, cases)
+    if not work.changes:
+        outputs += work.long_rows(common)
     differ = bool(work.changes)
     if not (outputs.examples or differ):
         raise QuestionError(

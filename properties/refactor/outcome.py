@@ -41,14 +41,25 @@ class Change:
 @dataclass(frozen=True)
 class Agreement:
     """How near two sides were: examples compared, how many of them were the same to the last bit,
-    the largest share of both error budgets that a difference used, and on how many further examples
-    both sides raised, so that there was nothing to compare.
+    the largest share of both error budgets that a difference used, on how many further examples both
+    sides raised, so that there was nothing to compare, and the most tokens of an example compared.
     """
 
     examples: int = 0
     identical: int = 0
     share: float = 0.0
     raised: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Agreement) -> Agreement:
+        """Both, as one."""
+        return Agreement(
+            self.examples + other.examples,
+            self.identical + other.identical,
+            max(self.share, other.share),
+            self.raised + other.raised,
+            max(self.tokens, other.tokens),
+        )
 
     @property
     def unknown(self) -> bool:

@@ -15,6 +15,7 @@ from properties.assertions import Violation, near
 from properties.case import Case, parameters
 from properties.dtypes import Array
 from properties.errors import SubjectError
+from properties.long_rows import long_rows
 from properties.refactor.outcome import Agreement
 from properties.subject import Config, Subject, Weights
 
@@ -80,7 +81,18 @@ def compare_outputs(pair: Pair, case: Case) -> Agreement:
     found = both(lambda own: own.run(), pair, case)
     if found is None:
         return Agreement(raised=1)
-    return agree("the output", *found, 2.0 * case.budget.output, AXES)
+    return agree("the output", *found, 2.0 * case.budget.output, AXES, case.sizes.tokens)
+
+
+def compare_long_rows(
+    pair: Pair, subject: Subject, tokens: int, items: int, dtype: str
+) -> Agreement:
+    """The outputs of rows of so many tokens; subject: what examples are drawn for."""
+    case, truth = long_rows(subject, tokens, items, dtype)
+    found = both(lambda own: own.run(), pair, case)
+    if found is None:
+        return Agreement(raised=1)
+    return agree("the output", *found, 2.0 * truth.allowed(dtype), AXES, tokens)
 
 
 def compare_gradients(pair: Pair, case: Case) -> Agreement:
@@ -101,12 +113,14 @@ def compare_gradients(pair: Pair, case: Case) -> Agreement:
         what = f"the gradient of {name}"
         parts.append(agree(what, ours[name], theirs[name], 2.0 * allowed[name], axes))
     exact = all(part.identical for part in parts)
-    return Agreement(1, int(exact), max(part.share for part in parts))
+    return Agreement(1, int(exact), max(part.share for part in parts), tokens=case.sizes.tokens)
 
 
-def agree(what: str, old: Array, new: Array, allowed: Array, axes: str) -> Agreement:
+def agree(
+    what: str, old: Array, new: Array, allowed: Array, axes: str, tokens: int = 0
+) -> Agreement:
     """One example: how near two arrays are; Violation if their shapes or their numbers differ."""
     if old.shape != new.shape:
         raise Violation(f"{what} of shape {old.shape}", f"{new.shape}", {})
     identical = np.ascontiguousarray(old).tobytes() == np.ascontiguousarray(new).tobytes()
-    return Agreement(1, int(identical), near(what, new, old, allowed, axes))
+    return Agreement(1, int(identical), near(what, new, old, allowed, axes), tokens=tokens)

@@ -12,6 +12,7 @@ from rich.text import Text
 from properties.refactor.outcome import DIFFERENT, UNKNOWN, Agreement, Change, Comparison
 from properties.report.lines import INDENT, case_lines, hanging, in_parts, printable
 from properties.report.terminal import prose
+from properties.report.verdict import plural
 from properties.spec import clauses
 
 SCHEMA = "attention-properties/diff/1"
@@ -52,7 +53,8 @@ def headline(found: Comparison) -> str:
     """The verdict in a line: the results, and what else changed."""
     kinds = [name for kind, name in NAMES.items() if any(c.kind == kind for c in found.changes)]
     if found.same:
-        return f"{found.verdict}: nothing else has changed"
+        tokens = plural(found.outputs.tokens, "token")
+        return f"{found.verdict}: nothing else has changed, up to {tokens}"
     if found.results == UNKNOWN and not found.changes:
         unknown = [kind for kind in ("outputs", "gradients") if getattr(found, kind).unknown]
         return f"{' and '.join(unknown)} {UNKNOWN}: whether they have changed is not known"
@@ -110,7 +112,8 @@ def nearness(found: Comparison, kind: str) -> str:
         return (
             "not compared, since the outputs differ" if "outputs" in changed else "none to compare"
         )
-    exact = f"{agreement.identical} of {agreement.examples} examples bit-identical"
+    tokens = plural(agreement.tokens, "token")
+    exact = f"{agreement.identical} of {agreement.examples} examples, up to {tokens}, bit-identical"
     if agreement.raised:
         exact += f" ({agreement.raised} more {UNKNOWN})"
     if agreement.identical == agreement.examples:

@@ -19,6 +19,7 @@ from properties.cli import main
 from properties.errors import QuestionError
 from properties.faults import faults
 from properties.faults.plain import PlainMultiHead
+from properties.long_rows import lengths
 from properties.profiles import PROFILES
 from properties.refactor import compare
 from properties.refactor.cost import peak_memory
@@ -27,6 +28,7 @@ from properties.refactor.outcome import Comparison
 from properties.report import comparison as report
 
 SHAPE = ["shape/output-shape"]
+LONG = 4 * len(lengths("quick"))  # long rows, in four formats
 FEW = replace(PROFILES["quick"], drawn=4, reduction=60)
 CLASS = """
 import torch
@@ -132,7 +134,7 @@ def test_a_class_is_bit_identical_to_itself() -> None:
     """Nothing changed, exit code 0."""
     found = diff("attention:MultiHeadAttention", "attention:MultiHeadAttention")
     assert (found.verdict, found.exit_code, found.changes) == ("bit-identical", 0, [])
-    assert found.outputs.examples == found.outputs.identical == 15
+    assert found.outputs.examples == found.outputs.identical == 15 + LONG
 
 
 def test_the_fused_kernel_is_within_rounding_of_the_reference(
@@ -143,10 +145,11 @@ def test_the_fused_kernel_is_within_rounding_of_the_reference(
     pair = ("attention:MultiHeadAttention", "attention:FusedMultiHeadAttention")
     only = ("weights/rows-sum-to-one", "dropout/survivors-are-exactly-scaled")
     assert main(["diff", *pair, "--profile", "quick", "--json", str(path), "--only", *only]) == 0
-    assert "within rounding: nothing else has changed" in capsys.readouterr().out
+    assert "within rounding: nothing else has changed, up to 130 tokens" in capsys.readouterr().out
     document = json.loads(path.read_text())
     assert 0.0 < document["outputs"]["share"] < 1.0
-    assert document["outputs"]["identical"] < document["outputs"]["examples"] == 31
+    assert document["outputs"]["identical"] < document["outputs"]["examples"] == 31 + LONG
+    assert (document["outputs"]["tokens"], document["gradients"]["tokens"]) == (130, 6)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +184,33 @@ def test_other_outputs_come_with_the_smallest_case_first() -> None:
     outputs = next(change for change in found.changes if change.kind == "outputs")
     assert outputs.counterexample["sizes"]["heads"] == 2
     assert outputs.counterexample["sizes"]["tokens"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "profile", "tokens"),
+    [
+        ("mask-ends-at-40-keys", "quick", 65),
+        ("tail-tile-forgotten", "quick", 33),
+        ("mask-ends-at-512-keys", "ci", 1025),
+    ],
+)
+def test_what_changes_beyond_the_tokens_that_are_drawn_is_different(
+    fault: str, profile: str, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told with the number of tokens at which it begins to show, though no law was asked."""
+    monkeypatch.setitem(PROFILES, profile, replace(PROFILES[profile], drawn=1))
+    found = properties.diff(
+        PlainMultiHead, faults()[fault].module, profile=profile, only=["shape/output-shape"]
+    )
+    assert (found.verdict, found.exit_code) == ("different", 1)
+    assert f"CHANGED outputs: rows of {tokens} tokens in float64" in shown(found)
+
+
+def test_long_rows_are_compared_of_what_computes_another_formula() -> None:
+    """Two sides with the same fault are the same, up to as many tokens as are looked at."""
+    wrong = faults()["mask-ends-at-40-keys"].module
+    found = diff(wrong, wrong)
+    assert (found.verdict, found.outputs.tokens) == ("bit-identical", 130)
 
 
 def test_a_new_name_is_no_difference_in_results_but_a_change() -> None:
@@ -327,7 +357,7 @@ def test_a_side_that_does_not_return_is_different_not_a_hang(
     assert code == 1
     assert "comparing the gradients" in out
     assert "exit code 3" in out
-    assert "outputs: 31 of 31 examples bit-identical" in out
+    assert f"outputs: {31 + LONG} of {31 + LONG} examples, up to 130 tokens, bit-identical" in out
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from properties.case import Case
 from properties.clauses.dropout import ask
-from properties.clauses.rows import LONG, SHORT, up_to_130_keys
+from properties.clauses.rows import up_to_130_keys
 from properties.devices import with_queries_keys_values
 from properties.dtypes import FORMATS, Array
 from properties.faults import faults
 from properties.faults.plain import PlainMultiHead, PlainSelf
-from properties.long_rows import digits, long_rows
+from properties.long_rows import LENGTHS, digits, lengths, long_rows
 from properties.profiles import PROFILES
 from properties.runner import Run
 from properties.spec import clauses
@@ -99,17 +99,17 @@ def dominant(case: Case) -> Array:
 
 
 @pytest.mark.parametrize("subject", [REFERENCE, find(PlainSelf, "self")[0]], ids=["causal", "self"])
-@pytest.mark.parametrize("tokens", SHORT)
+@pytest.mark.parametrize("tokens", LENGTHS["quick"])
 def test_every_key_dominates_a_row(subject: Subject, tokens: int) -> None:
     """In some item each key is the dominant one of a query, and of a query that lies far from it."""
-    case, _ = long_rows(subject, tokens, SHORT[tokens], "float32")
+    case, _ = long_rows(subject, tokens, LENGTHS["quick"][tokens], "float32")
     found = dominant(case)
     assert set(range(tokens)) <= set(found.ravel())
     far = np.abs(found - np.arange(tokens))[found >= 0]
     assert (far > tokens / 2).any()
 
 
-@pytest.mark.parametrize("tokens", {**SHORT, **LONG})
+@pytest.mark.parametrize("tokens", lengths("thorough"))
 def test_a_code_belongs_to_one_token(tokens: int) -> None:
     """Two digits say which one it is."""
     codes = digits(tokens)
