@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from properties.report.lines import wrapped
+
 GAP = 3
 Grid = list[list[float | str]]
 Cells = set[tuple[int, int]]
@@ -26,7 +28,8 @@ def picture(evidence: dict[str, Any], width: int) -> list[str]:
         lines = [*expected, *actual]
     else:
         lines = marks(grids[1], off)
-    return [*caption(evidence), *(line.rstrip() for line in lines), *too_small_to_see(evidence)]
+    said = [part for line in caption(evidence) for part in wrapped(line, width, "", "  ")]
+    return [*said, *(line.rstrip() for line in lines), *too_small_to_see(evidence)]
 
 
 def caption(evidence: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from properties.report.text import explained, first_line
+from properties.report.verdict import word
 from properties.result import Report, Result, Status
 
 NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -74,7 +75,7 @@ def case(element: Element, result: Result, report: Report) -> None:
     if tag == "skipped":
         SubElement(found, tag, message=message)
     else:
-        problem = SubElement(found, tag, message=message, type=str(result.status))
+        problem = SubElement(found, tag, message=message, type=word(result))
         problem.text = clean(explained(result, report))
 
 

@@ -180,6 +180,11 @@ class View:
     id: str
 
     @property
+    def name(self) -> str:
+        """The subject without where it is, for a narrow column."""
+        return self.report.subject.rpartition(":")[2]
+
+    @property
     def verdict(self) -> tuple[str, str]:
         """The first half in two or three words, and the rest of its sentence."""
         words, _, rest = verdict.first_half(self.report)[0].partition(": ")

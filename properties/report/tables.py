@@ -12,13 +12,10 @@ from properties.result import Report, Result, Status
 from properties.spec import area_rank
 
 GAP = 4  # between two columns of areas
-AREAS_MEAN = (
-    "Laws that hold in each area, and the worst margin: the largest share of an error budget that was "
-    "used."
-)
+AREAS_MEAN = "Laws that hold in each area; margin: the largest share of an error budget used"
 CLAUSES_MEAN = (
-    "Each clause: examples that met its condition, of those that were checked, and its margin: the "
-    "largest share of the error budget that was used."
+    "Each clause: examples that met its condition, of those checked; margin: the largest share of the "
+    "error budget used"
 )
 
 

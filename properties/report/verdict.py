@@ -25,9 +25,10 @@ def word(result: Result) -> str:
 def verdict(report: Report) -> tuple[str, str]:
     """The verdict in words, and its style: first whether it is right, then what is not refused."""
     words, style = first_half(report)
+    said = [words, *rest(report)]
     if report.right and report.exit_code:
-        style = "bold red"
-    return "; ".join([words, *rest(report)]), style
+        said, style = [*said, "not enough for --strict"], "bold red"
+    return "; ".join(said), style
 
 
 def first_half(report: Report) -> tuple[str, str]:

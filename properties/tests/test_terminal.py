@@ -119,6 +119,18 @@ def test_what_does_not_make_it_wrong_takes_a_line_and_is_no_failure(passing: Rep
     assert "fail" not in "\n".join(lines)
 
 
+def test_what_decides_under_strict_alone_is_said_to(passing: Report) -> None:
+    """A right module whose exit code is 1 says why, also where there are no colours."""
+    taken = [
+        replace(r, status=Status.FAIL, half="guarded") if r.clause == "error/wrong-rank" else r
+        for r in passing.results
+    ]
+    report = replace(passing, results=taken)
+    assert "strict" not in text(report).splitlines()[0]
+    first = text(replace(report, strict=True)).splitlines()[0]
+    assert first.endswith("unguarded: 1 (wrong rank); not enough for --strict")
+
+
 def test_the_probe_that_was_asked_stands_beside_the_smallest_case(failing: Report) -> None:
     """A message that tells of 12 tokens is not left beside a case of one."""
     probe = {
@@ -192,7 +204,7 @@ def test_an_area_is_one_entry_with_its_worst_margin(passing: Report) -> None:
     said = text(replace(passing, results=worst))
     dropout = sum(r.clause.startswith("dropout/") for r in worst)
     assert f"dropout    {dropout}/{dropout}   50%" in said
-    meaning = said.index("Laws that hold in each area, and the worst margin")
+    meaning = said.index("Laws that hold in each area; margin: ")
     assert meaning < said.index("dropout  ")
     missed = [replace(r, status=Status.FAIL) if r.level != "MUST" else r for r in worst]
     assert re.search(r"state +\d+/\d+ +3.6% \d+ not met", text(replace(passing, results=missed)))
