@@ -227,7 +227,7 @@ class View:
     @property
     def not_asked(self) -> list[str]:
         """What could not be asked, a line for each reason."""
-        return terminal.unsupported_lines(self.report)
+        return terminal.unsupported_lines(self.report) if self.report.results else self.report.notes
 
     @property
     def findings(self) -> Iterator[Told]:

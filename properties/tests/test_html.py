@@ -179,6 +179,15 @@ def test_what_could_not_be_asked_and_what_was_lost_is_said(passing: Report) -> N
     assert "killed the process by SIGSEGV" in text
 
 
+def test_a_subject_that_could_not_be_asked_has_its_reason_and_no_clauses() -> None:
+    """Beside others it is no verdict, not a wrong one."""
+    text = as_html([Report.refused("b.py:B", "ci", 0, "B() raised ValueError: no.")])
+    Page(text)
+    assert '>no verdict</strong><br><span class="rest">it could not be asked<' in text
+    assert text.count("B() raised ValueError: no.") == 1
+    assert "Every clause" not in text
+
+
 def test_the_versions_the_names_and_the_false_alarm_probability_are_there(passing: Report) -> None:
     """What it takes to see the same again."""
     text = as_html([replace(passing, false_alarm=1e-9)])
