@@ -143,7 +143,7 @@ def test_a_process_that_ends_as_if_all_were_well_is_told(
     module: Path, tmp_path: Path, place: str
 ) -> None:
     """Exit code 0 of the subject is no verdict, and no badge."""
-    dies = "os._exit(0) if self.training else None; return super().forward(x)"
+    dies = "os._exit(0) if self.training and self.dropout.p else None; return super().forward(x)"
     body = f"def forward(self, x): {dies}" if place else "os._exit(0)"
     module.write_text(f"{HEAD}class Right(MultiHeadAttention):\n    pass\n\n\n{place}{body}\n")
     badge = tmp_path / "badge.json"
@@ -161,7 +161,7 @@ def test_a_subject_that_was_refused_is_told_after_another_ended_the_process(modu
         HEAD + "from attention import CausalAttention\n\n\n"
         "class Causal(CausalAttention):\n    pass\n\n\n"
         "class Wrong(MultiHeadAttention):\n    def forward(self, x):\n"
-        "        os._exit(5) if self.training else None\n"
+        "        os._exit(5) if self.training and self.dropout.p else None\n"
         "        return super().forward(x)\n"
     )
     module.with_name("w.toml").write_text(
@@ -194,7 +194,8 @@ def test_what_one_clause_does_to_the_process_leaves_the_others_their_verdict(
     module: Path, death: str, said: str
 ) -> None:
     """A module that dies in training alone is an error there; clauses of eval still pass."""
-    body = f"{death} if self.training and x.shape[1] > 3 else None; return super().forward(x)"
+    when = "self.training and self.dropout.p and x.shape[1] > 3"
+    body = f"{death} if {when} else None; return super().forward(x)"
     only = ("dropout/survivors-are-exactly-scaled", "weights/rows-sum-to-one")
     code, out, _ = check(
         overriding(module, body), "--profile", "quick", "--timeout", "15", "-v", "--only", *only

@@ -81,7 +81,7 @@ def test_what_ends_a_process_before_any_clause_is_told_with_its_place(
 @pytest.mark.parametrize("deed", ["os._exit(0)", "time.sleep(1000)", "os.fork()"])
 def test_what_ends_a_process_in_a_clause_is_told_with_it(told, tmp_path: Path, deed: str) -> None:
     """An error of that clause: exit code 2."""
-    target = hostile(tmp_path, "forward", f"{deed} if self.training else None")
+    target = hostile(tmp_path, "forward", f"{deed} if self.training and self.dropout.p else None")
     code, said = told("check", target, *ONLY, "dropout/keeps-the-shape", "--timeout", 3)
     assert code == 2
     assert "ERROR dropout/keeps-the-shape" in said

@@ -263,7 +263,9 @@ def test_a_subject_that_ends_its_process_does_not_end_the_session(
     pytester: pytest.Pytester, deed: str, told: str
 ) -> None:
     """The test of the clause fails with what happened and where; the others have their verdict."""
-    target = pytester.makepyfile(ends=ENDS.format(deed=f"{deed} if self.training else None"))
+    target = pytester.makepyfile(
+        ends=ENDS.format(deed=f"{deed} if self.training and self.dropout.p else None")
+    )
     options = ("--pyargs", "properties", "--attention", f"{target}:Ends", "--attention-timeout=4")
     code, out = run_here(pytester, *options, "-k", "keeps-the-shape or rows-sum")
     assert code == 1
