@@ -400,7 +400,7 @@ def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -
     hooks = [layer.register_forward_hook(note) for layer in (projection, *droppings)]
     sizes = trial_config(blueprint, draft.family).sizes
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    trials.call(module.train(), x)
+    trials.run(module, x)
     for hook in hooks:
         hook.remove()
     at = called.index(projection) if projection in called else len(called)
