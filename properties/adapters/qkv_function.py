@@ -305,7 +305,7 @@ def attempted(way: Function) -> Attempt:
     output = trial.output
     if output.shape != query.shape:
         return Attempt(way)
-    trained = trial.output
+    trained: Tensor | None = output
     if way.dropout:
         trained = trials.call(shell.train().attend, *parts).output
         shell.eval()
