@@ -51,6 +51,7 @@ TAILS = {
     "dropout/independent-over-rows",
     "dropout/independent-over-columns",
     "dropout/independent-over-calls",
+    "dropout/independent-across-lanes-and-tiles",
     "dropout/no-weight-is-exempt",
     "dropout/survival-rate",
     "dropout/unbiased",
