@@ -118,7 +118,16 @@ def sorted_by(
         answers = [answer(failure, name, explains) for name in names]
         unknown = None if None in answers else False
         parts[True if True in answers else unknown].append(failure)
+    if any(map(about_chance, parts[True])):
+        # What a stand-in does not break in one draw it may break in another.
+        parts[None] += filter(about_chance, parts[False])
+        parts[False] = [failure for failure in parts[False] if not about_chance(failure)]
     return parts
+
+
+def about_chance(failure: Failure) -> bool:
+    """Whether what is drawn may decide about the law."""
+    return "dropout" in failure.clause.needs
 
 
 def answer(failure: Failure, name: str, explains: Explains) -> bool | None:

@@ -44,9 +44,8 @@ def names(clause: str, case: Case) -> list[str]:
 
 def explains(name: str, clause: str, case: Case) -> bool | None:
     """Whether what the subject behaves like breaks this clause on this very case; None: unknown."""
-    answers = [breaks(e, clause, case) for e in explanations(clause, case) if str(e) == name]
-    # A law about chance that a stand-in does not break in one draw it may break in another.
-    answers += [breaks(h, clause, case) or None for h in habits(case) if str(h) == name]
+    found = (*explanations(clause, case), *habits(case))
+    answers = [breaks(e, clause, case) for e in found if str(e) == name]
     if not answers or None in answers:
         return None
     return True in answers

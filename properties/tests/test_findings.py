@@ -70,6 +70,15 @@ def test_what_nobody_can_tell_is_likely_the_same() -> None:
     assert found == [Group("fault", [SCALE], [LEAK], [NAME])]
 
 
+def test_a_law_about_chance_is_not_cleared_by_one_draw() -> None:
+    """A stand-in that drops as the subject does draws anew."""
+    laws = ("dropout/survival-rate", "dropout/no-weight-is-exempt")
+    found = groups(
+        [failed(law, NAME) for law in laws], lambda name, clause, case: clause == laws[0]
+    )
+    assert found == [Group("fault", [laws[0]], [laws[1]], [NAME])]
+
+
 def test_failures_that_the_same_line_raised_are_one_finding() -> None:
     """And those of another line another one."""
     first, second = (f"RuntimeError at file.py:{line}" for line in (3, 9))
