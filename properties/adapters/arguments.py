@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from inspect import Parameter, Signature
 from typing import Any
 
+from torch import nn
+
 from properties.adapters import calls, messages
 from properties.adapters.spellings import ARGUMENTS, argument_role, meaning, misspelt_role
 from properties.errors import QuestionError
@@ -22,7 +24,8 @@ class Arguments:
     """What a constructor can be told: the argument that carries each role it has a place for.
 
     roles: role (a key of `ARGUMENTS`) -> argument; required: the arguments without a default;
-    unasked: those that attention gives a meaning, and that no example varies.
+    unasked: those that attention gives a meaning, and that no example varies; dropped_by: whether
+    the one for dropout is a module, not a probability.
     """
 
     owner: str
@@ -30,6 +33,7 @@ class Arguments:
     required: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     unasked: Mapping[str, str] = field(default_factory=dict)
+    dropped_by: bool = False
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -58,7 +62,7 @@ class Arguments:
             "num_heads": sizes.heads,
             "kv_heads": sizes.heads,
             "context_length": sizes.context_length,
-            "dropout": config.dropout,
+            "dropout": nn.Dropout(config.dropout) if self.dropped_by else config.dropout,
             "qkv_bias": config.bias,
             **FIXED,
         }

@@ -156,7 +156,25 @@ def first_build(target: Callable[..., Any]) -> tuple[Blueprint, nn.Module]:
         blueprint = replace(blueprint, square=True)
         module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
     check_width_argument(blueprint, module)
-    return blueprint, module
+    return with_dropout(blueprint, module, heads)
+
+
+def with_dropout(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or with a module handed to an argument for dropout that is called in forward."""
+    told = blueprint.arguments
+    sizes = blueprint.sizes(heads)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    if (
+        not told.has("dropout")
+        or "'float' object is not callable" not in trials.run(module, x).failure
+    ):
+        return blueprint, module
+    note = f"{told.roles['dropout']} is given a torch.nn.Dropout"
+    told = replace(told, dropped_by=True, notes=(*told.notes, note))
+    blueprint = replace(blueprint, arguments=told)
+    return blueprint, blueprint.attempt(Config(sizes), None)
 
 
 def makes_squares(blueprint: Blueprint, heads: int) -> bool:

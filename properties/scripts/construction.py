@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from torch.nn import Module
+
 from properties import targets
 from properties.adapters import plain_function, qkv_function, torch_multihead
 from properties.adapters.torch_module import ModuleSubject
@@ -172,5 +174,6 @@ def arrays(weights: Weights) -> list[str]:
 
 def call(name: str, given: Mapping[str, object], *first: str) -> str:
     """A call as it would be typed."""
-    named = (f"{key}={value!r}" for key, value in given.items())
+    prefix = {key: "torch.nn." if isinstance(value, Module) else "" for key, value in given.items()}
+    named = (f"{key}={prefix[key]}{value!r}" for key, value in given.items())
     return f"{name}({', '.join((*first, *named))})"

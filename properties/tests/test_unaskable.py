@@ -128,6 +128,27 @@ def test_a_class_that_is_understood_and_always_raises_is_accused() -> None:
     assert run(subject, profile="quick", only=["shape/output-shape"]).failed
 
 
+class CalledDropout(SplitHeads):
+    """Its argument for dropout is what drops."""
+
+    def __init__(
+        self, d_in: int, d_out: int, context_length: int, dropout: Any, num_heads: int
+    ) -> None:
+        super().__init__(d_in, d_out, context_length, 0.0, num_heads)
+        self.drop = dropout
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return attend(queries, keys, values, self.drop)
+
+
+def test_a_dropout_that_is_called_is_given_a_module() -> None:
+    """A probability is what most classes ask for, not all."""
+    [subject] = find(CalledDropout)
+    assert "dropout is given a torch.nn.Dropout" in subject.notes
+    only = ["shape/output-shape", "argument/dropout-has-effect"]
+    assert run(subject, profile="quick", only=only).failed == []
+
+
 class BrokenAdapter(Subject):
     family = "multihead"
     capabilities = frozenset({"projections", "batched", "module"})
