@@ -198,3 +198,16 @@ def test_in_this_process_ctrl_c_is_the_users(tmp_path: Path, place: str) -> None
     target = hostile(tmp_path, place, f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(1)")
     with pytest.raises(KeyboardInterrupt):
         properties.check(target, profile="quick", only=["shape/output-shape"])
+
+
+@pytest.mark.parametrize("deed", ["os._exit(0)", "os.fork()", "raise Stop('no')"])
+def test_a_comparison_survives_what_a_side_does(told, tmp_path: Path, deed: str) -> None:
+    """It is told as what cannot be compared, or as what has changed."""
+    target = hostile(tmp_path, "forward", deed)
+    code, said = told("diff", "attention:MultiHeadAttention", target, *ONLY, "shape/output-shape")
+    if deed in DEEDS:
+        assert code == 2
+        assert f"{DEEDS[deed]} in a trial of forward; nothing was compared" in said
+    else:
+        assert code in (1, 2)
+        assert "Stop: no" in said
