@@ -74,6 +74,10 @@ class Run:
     inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
 
+    def __post_init__(self) -> None:
+        """Without a look at its limits a subject is asked everything."""
+        self.inside = self.subject
+
     def report(self) -> Report:
         """Check everything and report it."""
         start = time.perf_counter()

@@ -37,7 +37,7 @@ def must_raise(case: Case, tape: Tape) -> Iterator[Script]:
             yield script
 
 
-@recipe("error/too-many-tokens", "error/wrong-rank")
+@recipe("error/too-many-tokens", "error/context-of-one-token", "error/wrong-rank")
 def raise_or_be_right(case: Case, tape: Tape) -> Iterator[Script]:
     """An input that may be refused, or answered as one module made for it would."""
     for call in tape.calls:

@@ -38,6 +38,7 @@ SAMPLE = {
     "merge-without-transpose": "oracle/output-within-bound",
     "value-columns-shifted": "oracle/output-within-bound",
     "sum-for-the-mean": "context/constant-values-pass-through",
+    "context-length-of-one-broadcasts": "error/context-of-one-token",
     "output-in-float32": "shape/dtype-preserved",
     "single-item-changed-in-place": "state/input-untouched",
     "calls-are-counted": "state/forward-is-pure",
