@@ -101,3 +101,19 @@ def softmax(
         np.where(empty, nothing, np.where(seen, w, 0.0)),
         np.where(empty, rest, np.where(seen, error, 0.0)),
     )
+
+
+def normalised(part: Near, fmt: Format, *, centred: bool = False, epsilon: float = 0.0) -> Near:
+    """Each row less its mean, if wanted, over the root of its mean square.
+
+    The root of a mean square moves by no more than that of the row's errors.
+    """
+    value, error = part.value, part.error
+    if centred:
+        value = value - value.mean(axis=-1, keepdims=True)
+        error = error + error.mean(axis=-1, keepdims=True)
+    root = np.sqrt(np.square(value).mean(axis=-1, keepdims=True) + epsilon)
+    root = np.where(root == 0.0, 1.0, root)  # a row of zeros stays one
+    moves = np.sqrt(np.square(error).mean(axis=-1, keepdims=True))
+    row = Near(value, error + gamma(part.value.shape[-1] + SPARE, fmt) * part.grown)
+    return over(row, Near(root, moves + gamma(part.value.shape[-1] + FUNCTION, fmt) * root), fmt)

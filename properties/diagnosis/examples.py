@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from properties.case import Case
+from properties.clauses.numerics import with_scores
 from properties.diagnosis.formula import Desk, Formula
 from properties.dtypes import FORMATS, Array
 from properties.errors import SubjectError
 from properties.strategies import coincide, make_case
-from properties.subject import HEADED_FAMILIES, Sizes, Subject
+from properties.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Sizes, Subject
 
 GENERIC = (
     Sizes(batch=2, tokens=5, d_in=7, heads=3, head_dim=4, context_length=11),
@@ -33,6 +34,7 @@ FEW_TERMS = (  # so that rounding in low precision does not hide everything
     Sizes(batch=3, tokens=5, d_in=2, heads=2, head_dim=3, context_length=7),
     Sizes(batch=4, tokens=5, d_in=2, heads=3, head_dim=2, context_length=8),
 )
+FAR = Sizes(batch=2, tokens=16, d_in=5, heads=3, head_dim=2, context_length=18)
 COINCIDING: tuple[dict[str, int | str], ...] = (
     {"context_length": "tokens"},
     {"batch": "tokens"},
@@ -84,10 +86,11 @@ class Example:
         return formula.fits(self.case) and not bool(self.off(formula).any())
 
     def betrays(self, formula: type[Formula]) -> bool:
-        """Whether a number that is wrong is told by the formula, and not merely left open."""
-        value, allowed = predicted(formula, self.case)
-        definite = np.isfinite(allowed) | np.isnan(value)
-        return bool((self.wrong & definite).any())
+        """Whether a number that is wrong is told by the formula: it is not the right one, for sure."""
+        (value, allowed), (right, _) = predicted(formula, self.case), predicted(Formula, self.case)
+        with np.errstate(all="ignore"):
+            told = (np.abs(value - right) > allowed) | np.isnan(value)
+        return bool((self.wrong & told).any())
 
     def off(self, formula: type[Formula]) -> NDArray[np.bool_]:
         """Which numbers of the output, (B, T, W), are not the formula's."""
@@ -96,7 +99,7 @@ class Example:
         with np.errstate(all="ignore"):
             near = np.abs(output - value) <= allowed
         same = (output == value) | (np.isnan(value) & np.isnan(output))
-        open_ = np.isinf(allowed) | (np.isnan(allowed) & ~np.isnan(value))
+        open_ = ~np.isfinite(allowed) & np.isfinite(value)
         wrong: NDArray[np.bool_] = ~(near | same | open_)
         return wrong
 
@@ -106,11 +109,13 @@ def predicted(formula: type[Formula], case: Case) -> tuple[Array, Array]:
 
     The subject's error in its own format, and ours in float64.
     """
+    found = {}
     with np.errstate(all="ignore"):
-        theirs, ours = (
-            formula(case, FORMATS[name], desk(case, name) if short(case) else {}).output()
-            for name in (case.dtype, "float64")
-        )
+        for name in dict.fromkeys((case.dtype, "float64")):
+            found[name] = formula(
+                case, FORMATS[name], desk(case, name) if short(case) else {}
+            ).output()
+    theirs, ours = found[case.dtype], found["float64"]
     return theirs.value, ours.error + theirs.error
 
 
@@ -138,11 +143,23 @@ def battery(subject: Subject) -> list[Example]:
     for number, s in enumerate(FEW_TERMS):
         for dtype in subject.dtypes[1:]:
             examples.append(Example(made(subject, s, False, number, dtype=dtype)))
+    examples.append(Example(made(subject, FAR, False, 0)))
+    if subject.family in CAUSAL_FAMILIES and "float64" in subject.dtypes:
+        examples += map(Example, apart(made(subject, FAR, False, 0, dtype="float64")))
     for changes in COINCIDING:
         for number in (0, 1):
             s = replace(GENERIC[number], heads=1) if one_head else GENERIC[number]
             examples.append(Example(made(subject, coinciding(s, changes), bool(number), number)))
     return examples
+
+
+def apart(case: Case) -> Iterator[Case]:
+    """The case with scores that grow from key to key, and with some that rise from far below zero: a
+    finite number in place of what is hidden is seen in one of them.
+    """
+    powers = np.power(8.0, np.arange(float(case.sizes.tokens)))
+    yield with_scores(case, powers)
+    yield with_scores(case, -powers[::-1])
 
 
 def coinciding(s: Sizes, changes: Mapping[str, int | str]) -> Sizes:

@@ -73,7 +73,8 @@ class Formula:
     """Attention as it should be.
 
     called: what a wrong formula does; look: where to look for it; families: where it is wrong;
-    alone: whether it cannot be met with others, since what they work on has not its usual shape.
+    alone: whether it is not looked for with others: what they work on has not its usual shape, or it
+    is one of many that differ in a number; reaches: the keys up to which it is right.
     A wrong form of one step overrides that step alone, so two of different steps make a pair.
     """
 
@@ -81,6 +82,7 @@ class Formula:
     look: ClassVar[str] = ""
     families: ClassVar[frozenset[str]] = frozenset(FAMILIES)
     alone: ClassVar[bool] = False
+    reaches: ClassVar[int] = 0
     steps: ClassVar[frozenset[str]] = frozenset()  # that are exchanged
     forms: ClassVar[tuple[Entry, ...]] = ()  # the wrong forms that it is made of
 

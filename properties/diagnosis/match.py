@@ -23,6 +23,7 @@ from properties.subject import Subject
 
 FEW = 3  # names that nothing tells apart; a longer list would tell nobody where to look
 ALIVE = 64  # failing cases whose explanations are kept: those of a run
+LONG = 130  # tokens up to which all wrong forms are tried, and above those that are right so far
 ASKED = 6  # examples of a clause's own that are looked at
 SUPPORT = 2  # wrong examples with general numbers that a conditional name must explain
 
@@ -36,15 +37,21 @@ def explanations(clause: str, case: Case) -> tuple[Explanation, ...]:
     if not case.known:
         return ()
     general = examined(case.subject)
-    failing = tuple(filter(usable, map(Example, [case, *asked(clause, case)[:ASKED]])))
+    failing = (*filter(usable, [Example(case)]), *own(clause, case))
     if all(example.right for example in general):
         general = (*general, *filter(usable, neighbours(case)))
     if all(example.right for example in general):
-        general = (*general, *failing)
+        return best(single, (*general, *failing), ())
     found = best(single, general, failing)
     if any(explanation.rank < UNKNOWN for explanation in found):
         return found
     return best(double, general, failing) or found
+
+
+def own(clause: str, case: Case) -> list[Example]:
+    """Some of the examples that a clause asked for the sake of a case."""
+    examples = [Example(probe) for probe in asked(clause, case)[:ASKED]]
+    return [example for example in examples if example.output is not None]
 
 
 @lru_cache(maxsize=1)
@@ -74,10 +81,12 @@ def best(
 @lru_cache(maxsize=2)
 def single(general: tuple[Example, ...]) -> tuple[type[Formula], ...]:
     """The formulas that agree with all examples that are wrong, and commit themselves to one."""
-    wrong = [example for example in general if not example.right]
+    wrong = sorted((e for e in general if not e.right), key=lambda e: e.case.sizes.tokens)
+    reached = wrong[0].case.sizes.tokens > LONG
     return tuple(
         formula
         for formula in catalogue(wrong[0].case.subject.family)
+        if not reached or formula.reaches > LONG
         if all(example.agrees(formula) for example in wrong)
         and any(example.betrays(formula) for example in wrong)
     )

@@ -24,26 +24,35 @@ from properties.diagnosis.dropout import habits
 from properties.diagnosis.examples import Example
 from properties.diagnosis.explanation import RIGHT, Explanation
 from properties.diagnosis.match import explanations
+from properties.diagnosis.probes import probed
+from properties.spec import clauses
 
+NOT_A_FORMULA = frozenset({"error", "state", "transform"})
+"""Areas whose laws a module may break whatever its formula is."""
 DRAWN = ("numerics/deterministic-in-eval", "state/forward-is-pure")
 
 
-def names(clause: str, case: Case) -> list[str]:
+def behaves_like(clause: str, case: Case) -> list[str]:
     """What the subject behaves like, as far as that explains why it fails a clause on a case.
 
     Where that is unknown, a formula is told if the output of this very case is wrong, and so it.
     """
+    if clause not in clauses():
+        return []
     told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
-    if "dropout" not in clause:
+    if "dropout" not in clause and clause.partition("/")[0] not in NOT_A_FORMULA:
         for explanation in explanations(clause, case):
             answer = breaks(explanation, clause, case)
             if answer or (answer is None and not Example(case).right):
                 told.append(str(explanation))
+    told += map(str, probed(clause, case))
     return list(dict.fromkeys(told))
 
 
 def explains(name: str, clause: str, case: Case) -> bool | None:
     """Whether what the subject behaves like breaks this clause on this very case; None: unknown."""
+    if name in map(str, probed(clause, case)):
+        return True
     found = (*explanations(clause, case), *habits(case))
     answers = [breaks(e, clause, case) for e in found if str(e) == name]
     if not answers or None in answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from properties.diagnosis.formula import Formula
 from properties.diagnosis.habits import HABITS
 from properties.diagnosis.match import explanations
 from properties.diagnosis.pairs import composable
+from properties.diagnosis.probes import PROBES
 from properties.diagnosis.standin import explains
 from properties.errors import SubjectError
 from properties.faults import faults
@@ -48,16 +50,15 @@ UNREDUCED = replace(PROFILES["quick"], reduction=0)
 ONE_EACH = list({tuple(names): fault for fault, names in reversed(NAMES.items())}.values())
 """A fault for each name; `benchmarks/naming.py` asks for all of them."""
 UNRELATED = (
+    "wrapper-heads-are-one-module",
+    "keys-leak-into-the-next-item",
+    "weights-look-at-values",
+    "epsilon-added-to-keys",
+    "softmax-in-bfloat16",
+    "noise-in-eval",
+    "threshold-before-the-mask",
     "scale-off-by-a-millionth",
     "temperature-left-on",
-    "weights-smoothed",
-    "heads-talk",
-    "values-clipped",
-    "context-normalised",
-    "queries-normalised",
-    "rotary-positions-left-on",
-    "batch-statistics",
-    "keys-detached",
     "dropout-rate-off-by-two-percent",
 )
 RIGHT = {
@@ -319,12 +320,36 @@ def test_the_table_names_faults_that_exist() -> None:
     assert set(NAMES) - set(faults()) == set()
 
 
-def test_every_wrong_formula_is_recognised_somewhere() -> None:
-    """No entry of the catalogue is without a module that gets its name."""
-    told = {name for names in NAMES.values() for name in names} | set(OTHERS)
-    told.add("scale 1/sqrt(num_heads * d_out)")
-    entries = {formula.called for formula in catalogue()}
-    assert {entry for entry in entries if not any(t.startswith(entry) for t in told)} == set()
+def plainly(name: str) -> str:
+    """A name without its numbers: many entries differ in these alone."""
+    return re.sub(r"\d[\d.e+]*", "N", name)
+
+
+MET = {plainly(name) for names in NAMES.values() for name in names} | set(map(plainly, OTHERS))
+UNMET = {
+    plainly(entry.called): entry
+    for entry in reversed(catalogue())
+    if not any(name.startswith(plainly(entry.called)) for name in MET)
+}
+"""Of each kind of wrong formula that no module here shows the first one."""
+
+
+@pytest.mark.parametrize("entry", UNMET.values(), ids=UNMET)
+def test_a_wrong_formula_run_as_a_subject_is_called_by_its_name(entry: type[Formula]) -> None:
+    """No entry of the catalogue is without a subject that gets its name."""
+    family = "multihead" if "multihead" in entry.families else min(entry.families)
+    subject = StandIn(find(RIGHT[family], family)[0], Explanation(entry))
+    with quiet_and_repeatable():
+        told = formulas(pinned_cases(subject)[0])
+    assert any(name.startswith(entry.called) for name in told), told
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_right_module_answers_no_probe(family: str) -> None:
+    """What has nothing to do with a formula is not said of it either."""
+    case = pinned_cases(find(RIGHT[family], family)[0])[1]
+    with quiet_and_repeatable():
+        assert [probe.called for probe in PROBES if probe.holds(case)] == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -349,8 +374,8 @@ def test_what_the_family_means_is_no_wrong_formula() -> None:
         examples = [e for e in battery(subject) if e.case.dtype == "float64"]
         for formula in catalogue():
             if family in formula.families:
-                same = (e.right and e.agrees(formula) for e in examples if formula.fits(e.case))
-                assert not all(same), (family, formula.called)
+                same = [e.right and e.agrees(formula) for e in examples if formula.fits(e.case)]
+                assert not (same and all(same)) or formula.reaches, (family, formula.called)
 
 
 class _Raises(Subject):

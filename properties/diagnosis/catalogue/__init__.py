@@ -29,7 +29,7 @@ def wrong(
     alone: bool = False,
 ) -> Callable[[Wrong], Wrong]:
     """Enter the decorated formula: what it does, where to look for it, in which families, and whether
-    it cannot be met with others.
+    it is not looked for with others.
     """
     unknown = set(families) - set(FAMILIES)
     if unknown:

@@ -84,6 +84,16 @@ def heads_for_items(array: Array, s: Sizes) -> Array:
     return merge(array.transpose(1, 0, 2, 3).reshape(array.shape))
 
 
+def tokens_for_items(array: Array, s: Sizes) -> Array:
+    """Tokens lie first and are read as if batch items did."""
+    return array.transpose(2, 0, 1, 3).reshape(s.batch, s.tokens, s.width)
+
+
+def columns_first(array: Array, s: Sizes) -> Array:
+    """(B, H, D, T) read as (B, T, W)."""
+    return array.swapaxes(-1, -2).reshape(s.batch, s.tokens, s.width)
+
+
 splitting("heads split by a view without transpose", viewed)
 merging("heads merged without transpose", unmerged)
 both("heads split and merged without transpose", viewed, unmerged)
@@ -92,6 +102,8 @@ splitting("heads interleaved by the split alone", every_hth)
 merging("heads interleaved by the merge", taking_turns, families=HEADED_FAMILIES)
 merging("heads in reverse order", lambda a, s: merge(a[:, ::-1]), JOIN, HEADED_FAMILIES)
 merging("heads and batch items mixed by the merge", heads_for_items)
+merging("tokens and batch items mixed by the merge", tokens_for_items)
+merging("columns and tokens mixed by the merge", columns_first)
 
 
 class First(Formula):
@@ -175,6 +187,26 @@ class LastOddHeadZero(Formula):
     def merge(self, context: Near) -> Near:
         kept = np.arange(self.sizes.heads) < self.sizes.heads // 2 * 2
         return super().merge(moved(context, lambda array: array * kept[:, None, None]))
+
+
+@wrong("last head is zero", "a loop over heads that ends early", HEADED_FAMILIES)
+class LastHeadZero(Formula):
+    """One head too few, unless there is one alone."""
+
+    def merge(self, context: Near) -> Near:
+        kept = np.arange(self.sizes.heads) < max(1, self.sizes.heads - 1)
+        return super().merge(moved(context, lambda array: array * kept[:, None, None]))
+
+
+@wrong("first key not seen in the last head", "an index of the heads", HEADED_FAMILIES, alone=True)
+class FirstKeyHiddenInTheLastHead(Formula):
+    """But by the first query, and unless there is one head alone."""
+
+    def seen(self) -> Seen:
+        s = self.sizes
+        head, query, key = (np.arange(n) for n in (s.heads, s.tokens, s.tokens))
+        last = (head == s.heads - 1) & (s.heads > 1)
+        return super().seen() & ~(last[:, None, None] & (query[:, None] > 0) & (key == 0))
 
 
 @wrong("keys reshaped where a transpose is meant", "the transpose of the keys", FAMILIES)

@@ -156,17 +156,52 @@ class FilledWith(Filled):
     number = 0.0
 
     def fill(self, hidden: Near) -> Near:
-        rounded = np.full_like(hidden.error, abs(self.number) * self.fmt.unit_roundoff)
-        return Near(np.full_like(hidden.value, self.number), rounded)
+        exact = self.fmt.round(np.asarray(self.number)) == self.number
+        off = 0.0 if exact else abs(self.number) * self.fmt.unit_roundoff
+        return Near(np.full_like(hidden.value, self.number), np.full_like(hidden.error, off))
 
 
 for number in (-1e-7, -1e-9, -1e-10, -1e-12, 1e-10, 1e-12):  # as they have been found
 
-    @wrong("hidden scores filled with a tiny number before the softmax", FILL, CAUSAL_FAMILIES)
+    @wrong(
+        "hidden scores filled with a tiny number before the softmax",
+        FILL,
+        CAUSAL_FAMILIES,
+        alone=True,
+    )
     class FilledWithATinyNumber(FilledWith):
         """The sign of the exponent is that of the number."""
 
     FilledWithATinyNumber.number = number
+
+
+for size in (1e2, 1e3, 1e4, 5e4, 65504.0, 1e5, 1e6, 1e8, 1e9, 1e10, 1e12):
+
+    @wrong(
+        f"hidden scores filled with -{size:g}, not minus infinity",
+        FILL,
+        CAUSAL_FAMILIES,
+        alone=True,
+    )
+    class FilledWithALargeNumber(FilledWith):
+        """Right until the scores that are seen are as far below zero."""
+
+        number = -size
+
+    @wrong(
+        f"{size:g} subtracted from hidden scores, not infinity",
+        FILL,
+        CAUSAL_FAMILIES,
+        alone=True,
+    )
+    class LessByALargeNumber(Filled):
+        """Right until a hidden score is as far above the others."""
+
+        step = size
+
+        def fill(self, hidden: Near) -> Near:
+            step = np.full_like(hidden.value, -self.step)
+            return plus(hidden, Near(step, np.zeros_like(step)), self.fmt)
 
 
 @wrong("one subtracted from hidden scores: the mask is used as a bias", FILL, CAUSAL_FAMILIES)
@@ -200,6 +235,25 @@ class MaskAfterSoftmax(Formula):
     def kept(self, weights: Near) -> Near:
         """Zero where a key is hidden."""
         return moved(weights, lambda array: np.where(self.seen(), array, 0.0))
+
+
+for epsilon in (1e-5, 1e-6, 1e-8, 1e-9, 1e-10, 1e-12):
+
+    @wrong(
+        "mask after the softmax, renormalised with an epsilon",
+        AFTER,
+        CAUSAL_FAMILIES,
+        alone=True,
+    )
+    class MaskAfterSoftmaxGuarded(MaskAfterSoftmax):
+        """Nearly nothing where the future takes all."""
+
+        epsilon = epsilon
+
+        def kept(self, weights: Near) -> Near:
+            kept = super().kept(weights)
+            sums = total(kept, -1, self.fmt)
+            return over(kept, Near(sums.value + self.epsilon, sums.error), self.fmt)
 
 
 @wrong("mask after the softmax, renormalised", AFTER, CAUSAL_FAMILIES)

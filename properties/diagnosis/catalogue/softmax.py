@@ -11,7 +11,7 @@ from properties.bounds import Near, gamma
 from properties.diagnosis.arithmetic import moved, over, plus, softmax, through, times, total
 from properties.diagnosis.catalogue import wrong
 from properties.diagnosis.formula import Formula, Masked, Seen
-from properties.subject import FAMILIES, HEADED_FAMILIES
+from properties.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES
 
 AXIS = "the dim of the softmax; it should be -1, the keys"
 FUNCTION = "the function between scores and weights"
@@ -96,6 +96,33 @@ each_by_itself("relu for softmax", rectified)
 each_by_itself("relu for the exponential of the softmax", rectified, normalised=True)
 each_by_itself("sigmoid for softmax", sigmoid)
 each_by_itself("exponentials not normalised", exponential)
+
+
+@wrong("softmax missing: scores are used as weights", FUNCTION, CAUSAL_FAMILIES)
+class ScoresWithInfinity(Formula):
+    """Hidden scores are minus infinity, and stay so."""
+
+    def normalise(self, masked: Masked) -> Near:
+        seen = np.broadcast_to(masked.seen, masked.scores.value.shape)
+        return Near(np.where(seen, masked.scores.value, -np.inf), masked.scores.error)
+
+
+for epsilon in (1e-3, 1e-5, 1e-6, 1e-8, 1e-9, 1e-10, 1e-12):
+
+    @wrong("a small number added to the sum of the exponentials", FUNCTION, FAMILIES, alone=True)
+    class Epsilon(Formula):
+        """Rows sum to a little less than one."""
+
+        epsilon = epsilon
+
+        def normalise(self, masked: Masked) -> Near:
+            weights, scores = super().normalise(masked), masked.scores
+            shown = np.where(masked.seen, scores.value, -np.inf)
+            largest = shown.max(axis=-1, keepdims=True)
+            sums = np.exp(shown - largest).sum(axis=-1, keepdims=True)
+            worst = np.where(masked.seen, scores.error, 0.0).max(axis=-1, keepdims=True)
+            off = np.expm1(2.0 * worst) + gamma(4 * self.sizes.tokens + 16, self.fmt)
+            return over(weights, Near(1.0 + self.epsilon / sums, off * self.epsilon), self.fmt)
 
 
 @wrong("logarithm of the softmax", FUNCTION, FAMILIES)
