@@ -12,6 +12,7 @@ import copy
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -93,9 +94,10 @@ def probe(called: str, look: str, clauses: frozenset[str]) -> Callable[[Question
     return enter
 
 
-def probed(clause: str, case: Case) -> Iterator[Probe]:
-    """The probes that explain why a case fails a clause."""
-    return (each for each in PROBES if clause in each.clauses and each.holds(case))
+@lru_cache(maxsize=64)
+def probed(clause: str, case: Case) -> tuple[str, ...]:
+    """The names, each with where to look, of the probes that explain why a case fails a clause."""
+    return tuple(str(each) for each in PROBES if clause in each.clauses and each.holds(case))
 
 
 def equal(a: Array, b: Array) -> bool:

@@ -24,7 +24,7 @@ from properties.diagnosis.dropout import habits
 from properties.diagnosis.examples import Example
 from properties.diagnosis.explanation import RIGHT, Explanation
 from properties.diagnosis.match import explanations
-from properties.diagnosis.probes import probed
+from properties.diagnosis.probes import PROBES, probed
 from properties.spec import clauses
 
 NOT_A_FORMULA = frozenset({"error", "state", "transform"})
@@ -45,14 +45,14 @@ def behaves_like(clause: str, case: Case) -> list[str]:
             answer = breaks(explanation, clause, case)
             if answer or (answer is None and not Example(case).right):
                 told.append(str(explanation))
-    told += map(str, probed(clause, case))
+    told += probed(clause, case)
     return list(dict.fromkeys(told))
 
 
 def explains(name: str, clause: str, case: Case) -> bool | None:
     """Whether what the subject behaves like breaks this clause on this very case; None: unknown."""
-    if name in map(str, probed(clause, case)):
-        return True
+    if name in map(str, PROBES):
+        return name in probed(clause, case)
     found = (*explanations(clause, case), *habits(case))
     answers = [breaks(e, clause, case) for e in found if str(e) == name]
     if not answers or None in answers:
