@@ -432,6 +432,7 @@ OF_NUMPY = (
     "gradient/every-parameter-receives-gradient",
     "gradient/gradcheck",
     "gradient/gradients-are-finite-for-large-scores",
+    "gradient/low-precision-within-bound",
     "heads/head-isolation-in-gradients",
     "oracle/gradient-within-bound",
     "transform/compile-equals-eager",

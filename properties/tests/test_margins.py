@@ -57,7 +57,12 @@ TAILS = {
     "dropout/unbiased",
 }
 """Laws whose budget is a probability, no error."""
-REFUSED = {"error/too-many-tokens", "error/wrong-rank", "error/dropout-out-of-range"}
+REFUSED = {
+    "error/context-of-one-token",
+    "error/dropout-out-of-range",
+    "error/too-many-tokens",
+    "error/wrong-rank",
+}
 """Laws that compare nothing where the subject refuses, as these modules do."""
 COMPILED = {"transform/export-equals-eager", "transform/compile-equals-eager"}
 """A compiler takes the jitter of one call for that of all."""
