@@ -169,7 +169,8 @@ def computed_in_float32(subject: Subject) -> Case | None:
     """An example in float64 whose attention weights are numbers of float32, right to its rounding.
 
     One-hot values pass weights on exactly, so a softmax that is always taken in float32 shows: every
-    weight is a float32. By chance that has a probability of 2**-29 for each.
+    weight is a float32. By chance that has a probability of 2**-29 for each. An output that comes
+    back in another format is another matter.
     """
     if not subject.has("projections") or not {"float32", "float64"} <= set(subject.dtypes):
         return None
@@ -177,9 +178,15 @@ def computed_in_float32(subject: Subject) -> Case | None:
     probe = visible(case)
     try:
         weights = read_weights(probe, probe.output)
+        instance = case.build()
+        output = instance.forward(instance.tensor(case.x if instance.batched else case.x[0]))
     except SubjectError:
         return None
-    if weights.shape != probe.trace.weights.shape or not np.isfinite(weights).all():
+    if (
+        output.dtype != instance.dtype
+        or weights.shape != probe.trace.weights.shape
+        or not np.isfinite(weights).all()
+    ):
         return None
     rounded = weights.astype(np.float32).astype(np.float64)
     off = np.abs(weights - probe.trace.weights)

@@ -50,9 +50,12 @@ def behaves_like(clause: str, case: Case) -> list[str]:
 
 
 def explains(name: str, clause: str, case: Case) -> bool | None:
-    """Whether what the subject behaves like breaks this clause on this very case; None: unknown."""
+    """Whether what the subject behaves like breaks this clause on this very case; None: unknown.
+
+    What a probe has found breaks the clauses that it lists; what else it breaks, nobody has computed.
+    """
     if name in map(str, PROBES):
-        return name in probed(clause, case)
+        return True if name in probed(clause, case) else None
     found = (*explanations(clause, case), *habits(case))
     answers = [breaks(e, clause, case) for e in found if str(e) == name]
     if not answers or None in answers:

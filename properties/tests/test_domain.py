@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from properties import check
 from properties.domain import explore
+from properties.faults import faults
 from properties.faults.plain import PlainCausal
 from properties.limits import Limits
 from properties.subject import Subject
@@ -139,6 +140,12 @@ def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:
     assert report.failed == ["numerics/no-quiet-downcast"]
     assert "float64" not in report.dtypes
     assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
+
+
+def test_an_output_that_comes_back_in_float32_is_no_softmax_in_float32() -> None:
+    """The one is another format than was asked for, the other another rounding."""
+    fault = faults()["output-in-float32"]
+    assert explore(find_one(fault.module, fault.family))[1] == []
 
 
 def subject(module: type[nn.Module]) -> Subject:
