@@ -14,6 +14,7 @@ from properties.case import Case
 from properties.faults import faults
 from properties.faults.plain import PlainMultiHead
 from properties.findings import Group, groups, origin
+from properties.matrix import causes
 from properties.result import Finding, Report
 from properties.runner import run
 from properties.spec import Clause, Level, clauses
@@ -137,6 +138,20 @@ class Twice(PlainMultiHead):
 def test_one_bug_is_one_finding(target: object, profile: str) -> None:
     """A discarded mask, a mask off by some, and dropout that is alive in eval."""
     assert len(decisive(check(target, "multihead", profile))) == 1
+
+
+def one_of_each_kind() -> list[str]:
+    """Of every second file of the zoo its first fault, and all that are said to be told apart."""
+    firsts = {f.module.__module__: name for name, f in reversed(faults().items())}
+    return [*sorted(firsts.values())[::2], *(name for name, f in faults().items() if f.apart)]
+
+
+@pytest.mark.parametrize("name", one_of_each_kind())
+def test_a_fault_of_the_zoo_is_one_finding_unless_it_says_why_not(name: str) -> None:
+    """`attention-properties faults --full` counts all of them."""
+    fault = faults()[name]
+    found = causes(check(fault.module, fault.family, "quick"))
+    assert (len(found) > 1) is bool(fault.apart), found
 
 
 def test_a_name_stands_beside_the_clauses_that_it_explains_and_no_others() -> None:
