@@ -20,7 +20,7 @@ from torch import nn
 
 from properties import bounds
 from properties.case import Case, parameters
-from properties.diagnosis.examples import Example
+from properties.diagnosis.examples import GENERIC, Example, made
 from properties.diagnosis.formula import Formula, Seen
 from properties.dtypes import Array
 from properties.errors import SubjectError
@@ -496,27 +496,29 @@ def matters(case: Case, tensors: Callable[[nn.Module], list[torch.Tensor]]) -> b
 
 @probe("the mask is a parameter: it is counted and trained", "register_buffer", OWNED)
 def mask_is_a_parameter(case: Case) -> bool:
-    """A square of context_length that holds two numbers."""
-    size = case.sizes.context_length
+    """A square of context_length that holds two numbers; in the failing case all sizes may be one."""
+    ordinary = made(case.subject, GENERIC[0], case.bias, 0)
+    size = ordinary.sizes.context_length
     return any(
         p.shape[-2:] == (size, size) and len(torch.unique(p.detach())) <= 2
-        for p in case.build().module.parameters()
+        for p in ordinary.build().module.parameters()
     )
 
 
 @probe("a parameter that takes no part", "a layer that is left over", OWNED)
 def left_over(case: Case) -> bool:
-    """Whatever it is, the output for ordinary numbers stays the same."""
-    if case.sizes.tokens < 2:
-        return False
-    before = case.run(case.other)
-    for name, _ in case.build().module.named_parameters():
-        instance = case.build()
+    """Whatever it is, the output for ordinary numbers stays the same.
+
+    The failing case has none any more: where its keys are zero, no query takes part.
+    """
+    ordinary = made(case.subject, GENERIC[0], case.bias, 0)
+    for name, _ in ordinary.build().module.named_parameters():
+        instance = ordinary.build()
         parameter = dict(instance.module.named_parameters())[name]
         if parameter.dim() > 1:
             with torch.no_grad():
                 parameter.add_(1.0)
-            if equal(instance.run(case.other), before):
+            if equal(instance.run(ordinary.x), ordinary.output):
                 return True
     return False
 
