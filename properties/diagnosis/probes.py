@@ -20,7 +20,7 @@ from torch import nn
 
 from properties import bounds
 from properties.case import Case, parameters
-from properties.diagnosis.examples import GENERIC, Example, made
+from properties.diagnosis.examples import GENERIC, Example, like, made
 from properties.diagnosis.formula import Formula, Seen
 from properties.dtypes import Array
 from properties.errors import SubjectError
@@ -96,8 +96,17 @@ def probe(called: str, look: str, clauses: frozenset[str]) -> Callable[[Question
 
 @lru_cache(maxsize=64)
 def probed(clause: str, case: Case) -> tuple[str, ...]:
-    """The names, each with where to look, of the probes that explain why a case fails a clause."""
-    return tuple(str(each) for each in PROBES if clause in each.clauses and each.holds(case))
+    """The names, each with where to look, of the probes that explain why a case fails a clause.
+
+    A case that was made small may have no numbers left but zeros, of which too much is true; so what
+    is told holds for ordinary numbers of its sizes as well.
+    """
+    ordinary = like(case, case.sizes, 0)
+    return tuple(
+        str(each)
+        for each in PROBES
+        if clause in each.clauses and each.holds(case) and each.holds(ordinary)
+    )
 
 
 def equal(a: Array, b: Array) -> bool:

@@ -27,7 +27,7 @@ from properties.diagnosis.formula import Formula
 from properties.diagnosis.habits import HABITS
 from properties.diagnosis.match import explanations
 from properties.diagnosis.pairs import composable
-from properties.diagnosis.probes import PROBES
+from properties.diagnosis.probes import PROBES, probed
 from properties.diagnosis.standin import explains
 from properties.errors import SubjectError
 from properties.faults import faults
@@ -501,6 +501,17 @@ def test_a_name_explains_the_laws_that_its_formula_breaks(
     with quiet_and_repeatable():
         (name,) = formulas(case) or map(str, habits(case))
         assert explains(name, clause, case) is expected
+
+
+def test_a_case_of_zeros_gets_no_name_that_ordinary_numbers_do_not_bear_out() -> None:
+    """Where all outputs are zero, what drops nothing might as well drop everything."""
+    fault = faults()["dropout-above-one-drops-nothing"]
+    case = pinned_cases(find(fault.module, fault.family)[0])[0]
+    zeros = case.map_arrays(lambda name, array: np.zeros_like(array))
+    with quiet_and_repeatable():
+        assert shown(probed("error/dropout-out-of-range", zeros)) == [
+            "a dropout above 1 drops nothing"
+        ]
 
 
 def test_of_a_law_that_a_probe_does_not_list_it_says_nothing() -> None:
