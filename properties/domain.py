@@ -107,7 +107,7 @@ def explore(subject: Subject) -> tuple[Subject, list[Limitation]]:
         Limitation(repair.words, "shape/output-shape", request(subject, repair.witness))
         for repair in repairs
     ]
-    if inside.limits:  # what one of them stood in the way of
+    if repairs:  # what one of them stood in the way of
         inside.dtypes = tuple(dtype for dtype in FORMATS if works(inside, BASE, dtype))
         stale = tuple(f"not asked in {dtype}" for dtype in inside.dtypes)
         inside.notes = tuple(note for note in inside.notes if not note.startswith(stale))
