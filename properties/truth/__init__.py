@@ -1,0 +1,1 @@
+"""What is right: the definition of attention and the truth of it, in two forms."""
