@@ -261,10 +261,8 @@ class Forward:
         return all(bool((m < self.fmt.largest / 2).all()) for m in magnitudes)
 
     def visible(self) -> NDArray[np.bool_]:
-        """(T, T): whether query i may see key j."""
-        tokens = self.trace.weights.shape[-1]
-        everything = np.ones((tokens, tokens))
-        return (np.tril(everything) if self.causal else everything) > 0
+        """(B, H, T, S): whether query i may see key j."""
+        return self.trace.attended.seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +291,7 @@ class Backward:
     def in_range(self, to_x: Array) -> bool:
         """Whether forward pass and gradients stay below the largest number of the format."""
         g, limit = self.gradients, self.fmt.largest / 2
-        magnitudes = (to_x, np.abs(g.weights), np.abs(g.context), np.abs(g.x) + to_x)
+        magnitudes = (to_x, np.abs(g.attended.weights), np.abs(g.context), np.abs(g.x) + to_x)
         return self.forward.in_range() and all(bool((m < limit).all()) for m in magnitudes)
 
     @cached_property
@@ -307,7 +305,7 @@ class Backward:
 
     def to_projected(self) -> tuple[Near, Near, Near]:
         """The gradients of queries, keys and values, each (B, H, T, D)."""
-        g, fmt = self.gradients, self.fmt
+        g, fmt = self.gradients.attended, self.fmt
         query, key, value = self.forward.projected
         weights, to_context = self.forward.weights, self.to_context
         to_weights = Near(g.weights, product_error(to_context, value.turned, fmt))

@@ -127,7 +127,7 @@ class Case:
     @cached_property
     def gradients(self) -> Gradients:
         """What the oracle says of the derivative of sum(upstream * output)."""
-        return oracle.gradients(self.x, self.weights, self.trace, self.upstream, scaled=self.scaled)
+        return oracle.gradients(self.x, self.weights, self.trace, self.upstream)
 
     @cached_property
     def gradient_budget(self) -> GradientBudget:

@@ -104,7 +104,7 @@ def confirm(first: Array, second: Array, allowed: Array) -> None:
     ),
 )
 def output_within_bound(case: Case) -> float:
-    """The truth is the formula in float64 NumPy, one query at a time, confirmed in sixty decimal
+    """The truth is the formula in float64 NumPy, hidden keys left out of it, confirmed in sixty decimal
     digits wherever the case is small, as a reduced counterexample is. The bound follows from the
     unit roundoff, the sizes and the magnitudes of this example.
     """

@@ -63,10 +63,9 @@ def test_a_wrong_oracle_is_disputed_and_never_blamed_on_the_subject(
     """With a second oracle that forgets the scale, the clause ends in an error, not a failure."""
     from properties.runner import run
 
-    right = second_oracle.mixture
-    monkeypatch.setattr(
-        second_oracle, "mixture", lambda scores, values, _: right(scores, values, Decimal(1))
-    )
+    right = second_oracle.logit
+    unscaled = lambda q, k, asked: right(q, k, replace(asked, scale=Decimal(1)))  # noqa: E731
+    monkeypatch.setattr(second_oracle, "logit", unscaled)
     report = run(SUBJECTS["multihead"], profile="quick", only=["oracle/output-within-bound"])
     verdict = {r.clause: r for r in report.results}["oracle/output-within-bound"]
     assert verdict.status == "error"

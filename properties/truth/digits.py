@@ -1,0 +1,52 @@
+"""Arithmetic on nested lists of decimals, which is all that the second oracle computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import Any
+
+import numpy as np
+
+from properties.dtypes import Array
+
+DIGITS = 60
+PRECISE = Context(prec=DIGITS, Emin=-999999, Emax=999999)
+NONE = Decimal("-Infinity")
+Vector = list[Decimal]
+Matrix = list[Vector]
+
+
+def dot(left: Sequence[Decimal], right: Sequence[Decimal]) -> Decimal:
+    """The sum of products, from the last to the first."""
+    total = Decimal(0)
+    for a, b in zip(reversed(left), reversed(right), strict=True):
+        total += a * b
+    return total
+
+
+def decimals(array: Any) -> Any:
+    """Every float64 as the decimal that it is exactly, in nested lists."""
+    if np.ndim(array) == 0:
+        return Decimal(float(array))
+    return [decimals(part) for part in array]
+
+
+def rounded(nested: Any) -> Array:
+    """Nested lists of decimals as an array."""
+    return np.array(nested).astype(np.float64)
+
+
+def moved(part: Any, direction: Any, step: Decimal) -> Any:
+    """Part + step * direction, in nested lists."""
+    if isinstance(part, Decimal):
+        return part if part == NONE else part + step * direction
+    return [moved(*pair, step) for pair in zip(part, direction, strict=True)]
+
+
+def weighted(part: Any, factors: Any) -> Decimal:
+    """The sum of part * factors over nested lists."""
+    if isinstance(part, Decimal):
+        return part * factors
+    pairs = zip(part, factors, strict=True)
+    return sum((weighted(*pair) for pair in pairs), Decimal(0))
