@@ -1,6 +1,6 @@
 """How often right attention is accused: `python benchmarks/false_alarms.py [NAME ...] --seeds 10`.
 
-Asks every right implementation of `properties/tests/rights` and the nine standard subjects all
+Asks every right implementation of `properties/zoo/rights` and the nine standard subjects all
 clauses, once for each seed, from a checkout. Prints, per subject, the runs, the laws on valid input that
 were decided in each, the alarms (one of them that failed, or an error), the SHOULD clauses that
 failed, the vacuous clauses, the largest share of an error budget used, and the seconds. Exit code 1
@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 
-from properties.dtypes import FORMATS
-from properties.errors import QuestionError
-from properties.profiles import PROFILES
-from properties.result import Report, Result, Status
-from properties.runner import run
-from properties.subject import Subject
-from properties.targets import find
-from properties.tests.rights import rights
+from properties.basics.dtypes import FORMATS
+from properties.basics.errors import QuestionError
+from properties.recognition.targets import find
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import run
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import Subject
+from properties.zoo.rights import rights
 
 STANDARD = (
     "attention:SimplifiedSelfAttention",

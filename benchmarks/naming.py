@@ -16,18 +16,18 @@ from itertools import islice
 from pathlib import Path
 from statistics import mean
 
-from properties.case import Case
-from properties.diagnosis import behaves_like
-from properties.errors import QuestionError
-from properties.faults import Fault, faults
-from properties.matrix import fault_named
-from properties.profiles import PROFILES
-from properties.result import Status
-from properties.runner import draw, quiet_and_repeatable
-from properties.spec import clauses
-from properties.strategies import pinned_cases
-from properties.tally import judge
-from properties.targets import find
+from properties.basics.errors import QuestionError
+from properties.cases.case import Case
+from properties.cases.strategies import pinned_cases
+from properties.findings.names import behaves_like
+from properties.recognition.targets import find
+from properties.runs.result import Status
+from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
+from properties.spec.profiles import PROFILES
+from properties.zoo.faults import Fault, faults
+from properties.zoo.matrix import fault_named
 
 TABLE = Path(__file__).parents[1] / "properties" / "tests" / "data" / "names.toml"
 VERDICTS = ("exactly", "with others", "otherwise", "not")

@@ -13,8 +13,8 @@ from functools import partial
 
 import torch
 
-from properties.runner import quiet_and_repeatable, run
-from properties.targets import find
+from properties.recognition.targets import find
+from properties.runs.runner import quiet_and_repeatable, run
 
 TARGETS = ("attention:MultiHeadAttention",)
 

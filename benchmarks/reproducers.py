@@ -15,14 +15,14 @@ from io import StringIO
 import torch
 from torch import nn
 
-from properties.faults import Fault, faults, plain
-from properties.profiles import PROFILES
-from properties.runner import Run, quiet_and_repeatable
-from properties.scripts import script
-from properties.scripts.script import Script
-from properties.spec import Clause, clauses
-from properties.subject import Subject
-from properties.targets import find
+from properties.findings.scripts import script
+from properties.findings.scripts.script import Script
+from properties.recognition.targets import find
+from properties.runs.runner import Run, quiet_and_repeatable
+from properties.spec.clause import Clause, clauses
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import Subject
+from properties.zoo.faults import Fault, faults, plain
 
 
 def main(names: list[str]) -> int:

@@ -1,7 +1,7 @@
 """What common practice sees of the same faults: `python benchmarks/usual_practice.py --jobs 2`.
 
-Every practice is asked about every wrong implementation of `properties/faults` and every right one
-of `properties/tests/rights`, from a checkout. Prints a Markdown table of kills, false alarms and
+Every practice is asked about every wrong implementation of `properties/zoo/faults` and every right one
+of `properties/zoo/rights`, from a checkout. Prints a Markdown table of kills, false alarms and
 seconds, then the faults that only a usual practice sees. A practice runs a module as any test of
 one's own would, with weights it chooses; a module that raises on valid input fails it. What fails
 on right attention is a false alarm, whatever the reason.
@@ -25,17 +25,18 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from properties.case import Case, parameters
-from properties.dtypes import Array
-from properties.errors import SubjectError
-from properties.faults import faults
-from properties.result import Status
-from properties.runner import quiet_and_repeatable, run
-from properties.strategies import coincide, make_case
-from properties.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Sizes, Subject
-from properties.targets import find
-from properties.tests.rights import rights
+from properties.basics.dtypes import Array
+from properties.basics.errors import SubjectError
+from properties.cases.case import Case, parameters
+from properties.cases.strategies import coincide, make_case
+from properties.recognition.targets import find
+from properties.runs.result import Status
+from properties.runs.runner import quiet_and_repeatable, run
+from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Subject
 from properties.tests.test_attention_tables import INPUTS
+from properties.truth.parameters import Sizes
+from properties.zoo.faults import faults
+from properties.zoo.rights import rights
 
 REFERENCE = {
     "plain": "attention:SimplifiedSelfAttention",

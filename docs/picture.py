@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
-from properties.report.terminal import show
-from properties.runner import run
-from properties.targets import find
+from properties.recognition.targets import find
+from properties.reports.terminal import show
+from properties.runs.runner import run
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "verdict.svg"

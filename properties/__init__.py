@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytest
 
-    from properties.refactor.outcome import Comparison
-    from properties.result import Report
-    from properties.subject import Subject as Subject
+    from properties.compare.outcome import Comparison
+    from properties.runs.result import Report
+    from properties.subjects.subject import Subject as Subject
 
 DISTRIBUTION = "attention-properties"  # which of the packages of this name it is
 
@@ -26,6 +26,7 @@ __all__ = [
     "Config",
     "QuestionError",
     "Report",
+    "Sizes",
     "Subject",
     "Weights",
     "check",
@@ -34,12 +35,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "properties.refactor.outcome",
-    "Config": "properties.subject",
-    "QuestionError": "properties.errors",
-    "Report": "properties.result",
-    "Subject": "properties.subject",
-    "Weights": "properties.subject",
+    "Comparison": "properties.compare.outcome",
+    "Config": "properties.subjects.subject",
+    "QuestionError": "properties.basics.errors",
+    "Report": "properties.runs.result",
+    "Sizes": "properties.truth.parameters",
+    "Subject": "properties.subjects.subject",
+    "Weights": "properties.truth.parameters",
 }
 
 
@@ -68,8 +70,8 @@ def check(
 
     Raises `QuestionError` where the question cannot be asked.
     """
-    from properties.runner import run
-    from properties.targets import find_one
+    from properties.recognition.targets import find_one
+    from properties.runs.runner import run
 
     return run(
         find_one(target, family),
@@ -123,8 +125,8 @@ def diff(
 
     Raises `QuestionError` where the two cannot be compared.
     """
-    from properties.interrupts import watched
-    from properties.refactor.compare import compare
+    from properties.basics.interrupts import watched
+    from properties.compare.compare import compare
 
     with watched():
         return compare(

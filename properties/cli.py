@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import properties.commands as commands  # as it is, whatever a foreign __init__.py calls so
-from properties.errors import CANNOT_ASK, INTERRUPTED, QuestionError
-from properties.ownership import require_own
-from properties.streams import Patient, patient
-from properties.version import described
+from properties.basics.errors import CANNOT_ASK, INTERRUPTED, QuestionError
+from properties.basics.ownership import require_own
+from properties.basics.streams import Patient, patient
+from properties.basics.version import described
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from properties.areas import AREAS
+from properties.spec.areas import AREAS
 
 if TYPE_CHECKING:
-    from properties.isolation import Isolated
+    from properties.runs.isolation import Isolated
 
 LEVELS = ("must", "should", "may")
 HALVES = ("right", "guarded", "edge")
@@ -71,7 +71,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     targets = config.getoption("--attention")
     if not targets:
         return []
-    from properties.runner import versions
+    from properties.runs.runner import versions
 
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
     profile = config.getoption("--attention-profile")
@@ -120,12 +120,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     if "attention_check" not in metafunc.fixturenames:
         return
-    from properties.errors import QuestionError
-    from properties.ownership import require_own
-    from properties.profiles import profile_named
-    from properties.runner import asked
+    from properties.basics.errors import QuestionError
+    from properties.basics.ownership import require_own
+    from properties.runs.runner import asked
+    from properties.runs.waivers import read
+    from properties.spec.profiles import profile_named
     from properties.testing import Asked, behind_a_wall, checks
-    from properties.waivers import read
 
     option = metafunc.config.getoption
     if not option("--attention"):
@@ -151,8 +151,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def walled(config: pytest.Config, name: str) -> Isolated:
     """The target with its subjects found, once in a session; QuestionError where one is refused."""
-    from properties.errors import QuestionError
-    from properties.isolation import Isolated
+    from properties.basics.errors import QuestionError
+    from properties.runs.isolation import Isolated
 
     known = config.stash.setdefault(WALLS, {})
     if name not in known:

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from properties.case import Case
-from properties.errors import QuestionError
-from properties.isolation import Isolated
-from properties.report.text import WIDTH, explained, first_line
-from properties.result import Report, Result, Status
-from properties.runner import asked, require_concern, run
-from properties.spec import Clause
-from properties.subject import Subject
+from properties.basics.errors import QuestionError
+from properties.cases.case import Case
+from properties.reports.text import WIDTH, explained, first_line
+from properties.runs.isolation import Isolated
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import asked, require_concern, run
+from properties.spec.clause import Clause
+from properties.subjects.subject import Subject
 
 Ask = Callable[[list[str], int], Report]  # of these clauses, with this seed
 
@@ -117,7 +117,7 @@ class Diff:
         """Fail with what changed."""
         __tracebackhide__ = True
         from properties import diff
-        from properties.report import comparison
+        from properties.reports import comparison
 
         try:
             found = diff(self.old, self.new, **self.options)
@@ -176,9 +176,9 @@ def parametrized(
     strict: bool,
 ) -> pytest.MarkDecorator:
     """See `properties.parametrize`."""
-    from properties.profiles import profile_named
-    from properties.targets import find_one
-    from properties.waivers import read
+    from properties.recognition.targets import find_one
+    from properties.runs.waivers import read
+    from properties.spec.profiles import profile_named
 
     only = None if only is None else list(only)
     try:

@@ -20,13 +20,13 @@ from io import StringIO
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from properties import doing, interrupts
-from properties.errors import QuestionError
-from properties.process import GRACE, PHRASE, end_group
+from properties.basics import doing, interrupts
+from properties.basics.errors import QuestionError
+from properties.runs.process import GRACE, PHRASE, end_group
 
 if TYPE_CHECKING:
-    from properties.case import Case
-    from properties.subject import Subject
+    from properties.cases.case import Case
+    from properties.subjects.subject import Subject
 
 QUIET_SECONDS = 0.05  # steps closer together than this are not worth a line each
 ALIVE_SECONDS = 1.0  # of work with the subject after which another sign of life is given
@@ -89,9 +89,9 @@ class Work:
         self, target: str, family: str | None, only: list[str] | None, lost: dict[str, str]
     ) -> None:
         """Find the subjects. lost: those that ended a process before, which are passed over."""
-        from properties.adapters import families
-        from properties.spec import clauses, select
-        from properties.targets import survey
+        from properties.recognition.adapters import families
+        from properties.recognition.targets import survey
+        from properties.spec.clause import clauses, select
 
         families.validate(family)
         select(only)
@@ -111,7 +111,7 @@ class Work:
 
     def run(self, name: str, lost: Mapping[str, str], options: dict[str, Any]) -> None:
         """Check one of the subjects; its examples are kept for the next time."""
-        from properties.runner import run
+        from properties.runs.runner import run
 
         drawn = self.examples.setdefault(
             json.dumps([name, options["profile"], options["seed"]]), []
@@ -123,7 +123,7 @@ class Work:
 
     def compare(self, **request: Any) -> None:
         """Compare two targets."""
-        from properties.refactor.compare import compare
+        from properties.compare.compare import compare
 
         self.wire.step("importing", 0, 0)
         try:

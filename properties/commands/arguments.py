@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from properties.errors import CANNOT_ASK
+from properties.basics.errors import CANNOT_ASK
 
 if TYPE_CHECKING:
-    from properties.result import Report
+    from properties.runs.result import Report
 
 
 def add_targets(command: argparse.ArgumentParser) -> None:

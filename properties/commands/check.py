@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from properties.basics.errors import INTERRUPTED, QuestionError
 from properties.commands import arguments, files, progress, waiving
-from properties.errors import INTERRUPTED, QuestionError
 
 if TYPE_CHECKING:
     from properties.commands.progress import Listener
-    from properties.result import Report
+    from properties.runs.result import Report
 
 WRITERS = {
     "json": ("document", "the report as JSON"),
@@ -27,7 +27,7 @@ WRITERS = {
     "badge": ("badge", "the verdict as a shields.io endpoint"),
     "statement": ("statement", "a conformance statement for `verify`"),
 }
-"""Options that name a file, with the module of `properties.report` whose `write` fills it."""
+"""Options that name a file, with the module of `properties.reports` whose `write` fills it."""
 
 
 def register(commands: Any) -> None:
@@ -84,8 +84,8 @@ class Found:
 
 def run(options: argparse.Namespace) -> int:
     """The verdict on every subject of the targets; the worst of them is the exit code."""
-    from properties.profiles import profile_named
-    from properties.result import Report
+    from properties.runs.result import Report
+    from properties.spec.profiles import profile_named
 
     waivers = waiving.file(options)
     profile_named(options.profile)
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
     """The files to write, by option; QuestionError where one of them, or the folder, cannot be."""
-    from properties.report import reproducer
+    from properties.reports import reproducer
 
     outputs = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
     sources = [Path(target.rpartition(":")[0] or target) for target in options.targets]
@@ -129,7 +129,7 @@ def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
 
 def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Listener) -> None:
     """Every target, one after the other. Ctrl-C ends it, and what is known by then is kept."""
-    from properties.isolation import Request, run_isolated
+    from properties.runs.isolation import Request, run_isolated
 
     asked = {
         "profile": options.profile,
@@ -162,7 +162,7 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
 
 def show(console: Console, verbose: bool, report: Report, number: int) -> None:
     """One report; from the second on there is a line above."""
-    from properties.report import annotations, terminal
+    from properties.reports import annotations, terminal
 
     if number > 1:
         console.rule()
@@ -174,11 +174,11 @@ def write(
     reports: list[Report], outputs: dict[str, Path], options: argparse.Namespace, console: Console
 ) -> bool:
     """Write whatever was asked for; whether all of it could be."""
-    from properties.report import reproducer
+    from properties.reports import reproducer
 
     complete = True
     for name, path in outputs.items():
-        writer = import_module(f"properties.report.{WRITERS[name][0]}")
+        writer = import_module(f"properties.reports.{WRITERS[name][0]}")
         complete &= files.written(name, path, partial(writer.write, reports, path))
     if options.repro is not None:
 
@@ -192,7 +192,7 @@ def write(
 
 def summarise(found: Found, console: Console) -> None:
     """One line for each of several subjects."""
-    from properties.report import terminal
+    from properties.reports import terminal
 
     if len(found.reports) + len(found.refused) + len(found.unfinished) > 1:
         console.rule("in short")

@@ -16,7 +16,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    from properties.report.specification import table
+    from properties.reports.specification import table
 
     Console(highlight=False).print(table())
     return 0

@@ -39,10 +39,10 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print and write."""
-    from properties.profiles import profile_named
-    from properties.refactor.isolated import compare_isolated
-    from properties.refactor.mapping import parse
-    from properties.report import comparison as report
+    from properties.compare.isolated import compare_isolated
+    from properties.compare.mapping import parse
+    from properties.reports import comparison as report
+    from properties.spec.profiles import profile_named
 
     profile_named(options.profile)
     if options.json:

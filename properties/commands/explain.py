@@ -15,7 +15,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the clause's section at once, and the picture when it is there."""
-    from properties.report.explanation import explain
+    from properties.reports.explanation import explain
 
     for line in explain(options.clause):
         print(line, flush=True)

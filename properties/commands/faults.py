@@ -19,15 +19,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from properties.basics.errors import INTERRUPTED, QuestionError
+from properties.basics.ownership import require_reference
 from properties.commands import files
-from properties.errors import INTERRUPTED, QuestionError
-from properties.ownership import require_reference
 
 if TYPE_CHECKING:
-    from properties.matrix import Row
+    from properties.zoo.matrix import Row
 
 WRITERS = {".svg": "matrix_pictures", ".html": "matrix_page", ".json": "matrix_document"}
-"""Endings of --matrix, with the module of `properties.report` whose `write` fills the file."""
+"""Endings of --matrix, with the module of `properties.reports` whose `write` fills the file."""
 
 
 def register(commands: Any) -> None:
@@ -67,8 +67,8 @@ def run(options: argparse.Namespace) -> int:
     if options.matrix:
         usable(options.matrix)
     require_reference()
-    from properties import matrix
-    from properties.report import matrix_text
+    from properties.reports import matrix_text
+    from properties.zoo import matrix
 
     full = options.full or options.matrix is not None
     found = matrix.prepare(options.names, options.profile, options.seed, full)
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     matrix_text.show_clauses(found, console)
     matrix_text.show_summary(found, console)
     if options.matrix:
-        writer = import_module(f"properties.report.{WRITERS[options.matrix.suffix]}")
+        writer = import_module(f"properties.reports.{WRITERS[options.matrix.suffix]}")
         if not files.written(
             "matrix", options.matrix, partial(writer.write, found, options.matrix)
         ):

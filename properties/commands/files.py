@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from properties.errors import CANNOT_ASK, QuestionError
+from properties.basics.errors import CANNOT_ASK, QuestionError
 
 
 def require(files: Mapping[str, Path], read: Iterable[Path] = ()) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from properties.basics.errors import QuestionError
 from properties.commands import arguments
-from properties.errors import QuestionError
 
 
 def register(commands: Any) -> None:
@@ -24,8 +24,8 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 all is as stated, 1 something differs."""
-    from properties.report import statement
-    from properties.version import SPEC
+    from properties.basics.version import SPEC
+    from properties.reports import statement
 
     stated = statement.read(options.statement)
     different = []
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
 def again(claim: Mapping[str, Any], timeout: float) -> Any:
     """The report on a claim's subject, asked as it was then."""
-    from properties import waivers
-    from properties.isolation import Request, run_isolated
+    from properties.runs import waivers
+    from properties.runs.isolation import Request, run_isolated
 
     with TemporaryDirectory() as folder:
         file = Path(folder) / "waivers.toml"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from properties.errors import QuestionError
+from properties.basics.errors import QuestionError
 
 if TYPE_CHECKING:
-    from properties.result import Report
+    from properties.runs.result import Report
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def accept(options: argparse.Namespace, reports: Sequence[Report]) -> None:
     """With --accept, add a waiver for each failed MUST clause, and say so."""
     if not options.accept:
         return
-    from properties import waivers
+    from properties.runs import waivers
 
     found = list(waivers.accepted(reports, options.reason.strip()))
     if not found:

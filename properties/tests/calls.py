@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from properties.dtypes import FORMATS, Array
+from properties.basics.dtypes import FORMATS, Array
 from properties.truth import visibility
 from properties.truth.request import EMPTY, Request
 

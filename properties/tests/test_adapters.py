@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from properties import Subject, oracle
-from properties.adapters import adapters, spellings
-from properties.case import Case
-from properties.errors import QuestionError, SubjectError
-from properties.strategies import make_case, pinned_sizes
-from properties.subject import CAPABILITIES, Config, Sizes
-from properties.targets import find
+from properties import Subject
+from properties.basics.errors import QuestionError, SubjectError
+from properties.cases.case import Case
+from properties.cases.strategies import make_case, pinned_sizes
+from properties.recognition.adapters import adapters, spellings
+from properties.recognition.targets import find
+from properties.subjects.subject import CAPABILITIES, Config
+from properties.truth import oracle
+from properties.truth.parameters import Sizes
 
 pytestmark = pytest.mark.filterwarnings("ignore:The use of `x.T`:UserWarning")
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from properties.errors import QuestionError
-from properties.faults.plain import PlainMultiHead
-from properties.runner import run
-from properties.targets import find
-from properties.tests.rights.common import SplitHeads, attend
+from properties.basics.errors import QuestionError
+from properties.recognition.targets import find
+from properties.runs.runner import run
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.rights.common import SplitHeads, attend
 
 ASKED = ["shape/output-shape", "oracle/output-within-bound", "heads/split-equals-per-head-matmul"]
 

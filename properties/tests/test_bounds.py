@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from properties.bounds import difference
-from properties.bounds_causality import hidden_gradient
-from properties.bounds_context import underflow
-from properties.case import parameters
-from properties.clauses.oracle import gradient_within_bound, output_within_bound
-from properties.dtypes import FORMATS
-from properties.faults.plain import PlainMultiHead
-from properties.profiles import PROFILES
-from properties.runner import Run
-from properties.spec import clauses
-from properties.strategies import cases, make_case
-from properties.subject import Sizes
-from properties.tally import judge
-from properties.targets import find
-from properties.tests.rights.unknown import UnrecognisedAttention
+from properties.basics.dtypes import FORMATS
+from properties.cases.budgets import difference
+from properties.cases.budgets.causality import hidden_gradient
+from properties.cases.budgets.context import underflow
+from properties.cases.case import parameters
+from properties.cases.strategies import cases, make_case
+from properties.recognition.targets import find
+from properties.runs.runner import Run
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
+from properties.spec.clauses.oracle import gradient_within_bound, output_within_bound
+from properties.spec.profiles import PROFILES
+from properties.truth.parameters import Sizes
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.rights.unknown import UnrecognisedAttention
 
 
 class ScaledQueries(PlainMultiHead):
@@ -325,7 +325,7 @@ def test_the_reference_stays_within_bounds_on_any_case(case: object, data: st.Da
 def test_a_scale_of_one_over_the_root_of_d_out_is_judged_by_one_clause_alone() -> None:
     """judge() on a single case gives a failure with expected, actual and place."""
     subject = find(scaled_by(2.0), "multihead")[0]
-    from properties.strategies import pinned_cases
+    from properties.cases.strategies import pinned_cases
 
     outcomes = [judge(clauses()["oracle/output-within-bound"], c) for c in pinned_cases(subject)]
     messages = [o.message for o in outcomes if o.status == "fail"]

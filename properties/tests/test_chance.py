@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from properties import chance
-from properties.assertions import Violation
-from properties.clauses import dropout
-from properties.faults.plain import PlainMultiHead, PlainSelf
-from properties.profiles import PROFILES
-from properties.runner import run
-from properties.spec import clauses
-from properties.strategies import PROBABILITIES, pinned_cases
-from properties.subject import Subject
-from properties.targets import find
+from properties.basics.assertions import Violation
+from properties.cases.strategies import PROBABILITIES, pinned_cases
+from properties.recognition.targets import find
+from properties.runs.runner import run
+from properties.spec.clause import clauses
+from properties.spec.clauses import dropout
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import Subject
+from properties.truth import chance
+from properties.zoo.faults.plain import PlainMultiHead, PlainSelf
 
 
 def plain() -> Subject:

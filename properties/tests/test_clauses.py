@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from properties.faults import Fault, faults
-from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
-from properties.matrix import asked_alone
-from properties.profiles import PROFILES
-from properties.report import specification
-from properties.runner import run
-from properties.spec import clauses
-from properties.subject import Subject
-from properties.targets import find
+from properties.recognition.targets import find
+from properties.reports import specification
+from properties.runs.runner import run
+from properties.spec.clause import clauses
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import Subject
+from properties.zoo.faults import Fault, faults
+from properties.zoo.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
+from properties.zoo.matrix import asked_alone
 
 RIGHT = {
     "plain": "attention:SimplifiedSelfAttention",

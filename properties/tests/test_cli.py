@@ -267,7 +267,7 @@ def test_clauses_lists_every_clause_and_is_readable_at_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each id whole beside its level, and below it the requirement in lines of ordinary length."""
-    from properties.spec import clauses
+    from properties.spec.clause import clauses
 
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["clauses"]) == 0

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from properties import oracle, second_oracle
-from properties.dtypes import Array
-from properties.subject import Weights
+from properties.basics.dtypes import Array
 from properties.tests.calls import Call, calls
-from properties.truth import visibility
+from properties.truth import oracle, second_oracle, visibility
 from properties.truth.attend import Attended, attend, attend_gradients
+from properties.truth.parameters import Weights
 from properties.truth.positions import Rotary
 from properties.truth.request import Request
 

@@ -15,31 +15,31 @@ import pytest
 import torch
 from torch import Tensor
 
-from properties.case import Case
-from properties.diagnosis import behaves_like
-from properties.diagnosis.catalogue import catalogue
-from properties.diagnosis.computed import StandIn, passes
-from properties.diagnosis.dropout import habits
-from properties.diagnosis.examples import battery, predicted
-from properties.diagnosis.explanation import RIGHT as RIGHT_FORMULA
-from properties.diagnosis.explanation import Explanation
-from properties.diagnosis.formula import Formula
-from properties.diagnosis.habits import HABITS
-from properties.diagnosis.match import explanations
-from properties.diagnosis.pairs import composable
-from properties.diagnosis.probes import PROBES, probed
-from properties.diagnosis.standin import explains
-from properties.errors import SubjectError
-from properties.faults import faults
-from properties.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
-from properties.profiles import PROFILES
-from properties.result import Status
-from properties.runner import Run, draw, quiet_and_repeatable
-from properties.spec import clauses
-from properties.strategies import pinned_cases
-from properties.subject import FAMILIES, Subject
-from properties.tally import judge
-from properties.targets import find
+from properties.basics.errors import SubjectError
+from properties.cases.case import Case
+from properties.cases.strategies import pinned_cases
+from properties.findings.names import behaves_like
+from properties.findings.names.catalogue import catalogue
+from properties.findings.names.computed import StandIn, passes
+from properties.findings.names.dropout import habits
+from properties.findings.names.examples import battery, predicted
+from properties.findings.names.explanation import RIGHT as RIGHT_FORMULA
+from properties.findings.names.explanation import Explanation
+from properties.findings.names.formula import Formula
+from properties.findings.names.habits import HABITS
+from properties.findings.names.match import explanations
+from properties.findings.names.pairs import composable
+from properties.findings.names.probes import PROBES, probed
+from properties.findings.names.standin import explains
+from properties.recognition.targets import find
+from properties.runs.result import Status
+from properties.runs.runner import Run, draw, quiet_and_repeatable
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import FAMILIES, Subject
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
 
 DATA = Path(__file__).parent / "data" / "names.toml"
 NAMES = {

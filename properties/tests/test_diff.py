@@ -15,17 +15,17 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import properties
+from properties.basics.errors import QuestionError
+from properties.cases.long_rows import lengths
 from properties.cli import main
-from properties.errors import QuestionError
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead
-from properties.long_rows import lengths
-from properties.profiles import PROFILES
-from properties.refactor import compare
-from properties.refactor.cost import peak_memory
-from properties.refactor.mapping import parse, renamed
-from properties.refactor.outcome import Comparison
-from properties.report import comparison as report
+from properties.compare import compare
+from properties.compare.cost import peak_memory
+from properties.compare.mapping import parse, renamed
+from properties.compare.outcome import Comparison
+from properties.reports import comparison as report
+from properties.spec.profiles import PROFILES
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead
 
 SHAPE = ["shape/output-shape"]
 LONG = 4 * len(lengths("quick"))  # long rows, in four formats

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from properties import check
-from properties.domain import explore
-from properties.faults import faults
-from properties.faults.plain import PlainCausal
-from properties.limits import Limits
-from properties.subject import Subject
-from properties.targets import find_one
+from properties.recognition.targets import find_one
+from properties.runs.domain import explore
+from properties.subjects.limits import Limits
+from properties.subjects.subject import Subject
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainCausal
 
 SCALE = "weights/log-odds-are-scaled-score-differences"
 SHAPE = "shape/output-shape"

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from properties.errors import QuestionError
-from properties.faults import faults
-from properties.strategies import pinned_sizes
-from properties.subject import Config
-from properties.targets import find
-from properties.tests.rights.dropouts import (
+from properties.basics.errors import QuestionError
+from properties.cases.strategies import pinned_sizes
+from properties.recognition.targets import find
+from properties.subjects.subject import Config
+from properties.tests.test_rights import accusations
+from properties.zoo.faults import faults
+from properties.zoo.rights.dropouts import (
     FusedResidualAttention,
     ResidualDropoutAttention,
     SharedDropout,
     SharedDropoutAttention,
 )
-from properties.tests.test_rights import accusations
 
 
 @pytest.mark.parametrize(

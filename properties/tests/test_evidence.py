@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from properties.case import Case
-from properties.errors import SubjectError
-from properties.evidence import VIEWS, evidence, first_off, typical, views
-from properties.faults import faults
-from properties.strategies import pinned_cases
-from properties.subject import FAMILIES
-from properties.targets import find
+from properties.basics.errors import SubjectError
+from properties.cases.case import Case
+from properties.cases.strategies import pinned_cases
+from properties.findings.evidence import VIEWS, evidence, first_off, typical, views
+from properties.recognition.targets import find
+from properties.subjects.subject import FAMILIES
+from properties.zoo.faults import faults
 
 REFERENCES = {
     "plain": "attention:SimplifiedSelfAttention",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from properties import Subject
-from properties.adapters.families import says_causal
-from properties.targets import find
+from properties.recognition.adapters.families import says_causal
+from properties.recognition.targets import find
 
 
 class Base(nn.Module):

@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from properties import matrix
 from properties.cli import main
-from properties.faults import Fault, faults
-from properties.faults.plain import PlainSimplified
-from properties.matrix import First, Matrix, Row, Size
-from properties.report import matrix_page, matrix_picture, matrix_summary
-from properties.spec import clauses
+from properties.reports import matrix_page, matrix_picture, matrix_summary
+from properties.spec.clause import clauses
+from properties.zoo import matrix
+from properties.zoo.faults import Fault, faults
+from properties.zoo.faults.plain import PlainSimplified
+from properties.zoo.matrix import First, Matrix, Row, Size
 
 SCALED = "scale-in-simplified-attention"
 UNEXPONENTIATED = "sum-without-exponential-of-simplified-attention"
@@ -69,7 +69,7 @@ def test_the_matrix_as_json_names_every_kill(
     path = tmp_path / "matrix.json"
     assert main(["faults", *FEW, "--matrix", str(path)]) == 0
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["schema"] == "attention-properties/faults/1"
+    assert found["schema"] == "attention-properties/zoo/faults/1"
     assert (found["holds"], found["full"], found["survivors"], found["idle"]) == (
         True,
         True,

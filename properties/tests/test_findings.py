@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from properties import check
-from properties.case import Case
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead
-from properties.findings import Group, groups, origin
-from properties.matrix import causes
-from properties.result import Finding, Report
-from properties.runner import run
-from properties.spec import Clause, Level, clauses
-from properties.strategies import pinned_cases
-from properties.targets import find_one
+from properties.cases.case import Case
+from properties.cases.strategies import pinned_cases
+from properties.findings.grouping import Group, groups, origin
+from properties.recognition.targets import find_one
+from properties.runs.result import Finding, Report
+from properties.runs.runner import run
+from properties.spec.clause import Clause, Level, clauses
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.matrix import causes
 
 LEAK, SCALE = (
     "causality/future-does-not-change-past",

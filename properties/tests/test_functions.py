@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from properties import Subject
-from properties.errors import QuestionError
-from properties.spec import clauses
-from properties.strategies import make_case, pinned_sizes
-from properties.targets import find
+from properties.basics.errors import QuestionError
+from properties.cases.strategies import make_case, pinned_sizes
+from properties.recognition.targets import find
+from properties.spec.clause import clauses
 from properties.tests.test_rights import accusations
 
 

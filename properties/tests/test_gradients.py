@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from properties import diff
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead
-from properties.profiles import PROFILES
-from properties.refactor import compare
-from properties.report import comparison
-from properties.runner import Run
-from properties.spec import clauses
-from properties.strategies import pinned_cases
-from properties.targets import find
-from properties.tests.rights.common import SplitHeads, attend
+from properties.cases.strategies import pinned_cases
+from properties.compare import compare
+from properties.recognition.targets import find
+from properties.reports import comparison
+from properties.runs.runner import Run
+from properties.spec.clause import clauses
+from properties.spec.profiles import PROFILES
 from properties.tests.test_rights import accusations
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.rights.common import SplitHeads, attend
 
 SHAPE = ["shape/output-shape"]
 NO_VMAP = {"transform/vmap-equals-loop"}  # SHOULD: a checkpoint with reentry cannot be mapped

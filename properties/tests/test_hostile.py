@@ -14,7 +14,7 @@ import pytest
 
 import properties
 from properties.cli import main
-from properties.result import Status
+from properties.runs.result import Status
 
 HEAD = """
 import ctypes, os, signal, subprocess, sys, time

@@ -16,7 +16,7 @@ import pytest
 
 from properties.cli import main
 from properties.commands import progress
-from properties.report import page
+from properties.reports import page
 
 RIGHT = "attention:CausalAttention"
 ASKED = ("--profile", "quick", "--only", "shape/output-shape")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from properties.faults import faults
-from properties.report.heatmap import DARK, pair
-from properties.report.page import as_html, in_a_frame, write
-from properties.result import Report, Result, Status
-from properties.runner import run
-from properties.spec import clauses
-from properties.targets import find
+from properties.recognition.targets import find
+from properties.reports.heatmap import DARK, pair
+from properties.reports.page import as_html, in_a_frame, write
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import run
+from properties.spec.clause import clauses
+from properties.zoo.faults import faults
 
 VOID = {"meta", "br", "path", "rect", "link", "img", "input", "hr"}
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\udc80"

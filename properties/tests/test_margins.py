@@ -14,18 +14,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from properties.clauses.causality import future_gradient_is_zero
-from properties.faults.errors import ContextLengthIgnored, OwnDropout
-from properties.faults.plain import PlainMultiHead, PlainSelf, PlainSimplified, PlainWrapper
-from properties.profiles import Profile
-from properties.result import Result
-from properties.runner import Run
-from properties.spec import clauses
-from properties.strategies import make_case
-from properties.subject import Sizes
-from properties.targets import find
-from properties.tests.rights.softmax import RowByRowAttention
+from properties.cases.strategies import make_case
+from properties.recognition.targets import find
+from properties.runs.result import Result
+from properties.runs.runner import Run
+from properties.spec.clause import clauses
+from properties.spec.clauses.causality import future_gradient_is_zero
+from properties.spec.profiles import Profile
 from properties.tests.test_bounds import RenormalisedMask
+from properties.truth.parameters import Sizes
+from properties.zoo.faults.errors import ContextLengthIgnored, OwnDropout
+from properties.zoo.faults.plain import PlainMultiHead, PlainSelf, PlainSimplified, PlainWrapper
+from properties.zoo.rights.softmax import RowByRowAttention
 
 VISIBLE = 1e-3  # a budget a thousand times as wide shows less
 FEW = Profile("few", drawn=5, counted=1, reduction=0, largest=5)

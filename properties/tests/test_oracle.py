@@ -14,17 +14,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from properties import bounds, oracle, second_oracle
-from properties.assertions import Violation
-from properties.case import Case, parameters
-from properties.clauses import oracle as oracle_clauses
-from properties.dtypes import Array
-from properties.errors import DisputeError
-from properties.faults.plain import PlainMultiHead
-from properties.oracle import Trace
-from properties.strategies import cases, make_case
-from properties.subject import Sizes, Weights
-from properties.targets import find
+from properties.basics.assertions import Violation
+from properties.basics.dtypes import Array
+from properties.basics.errors import DisputeError
+from properties.cases.case import Case, parameters
+from properties.cases.strategies import cases, make_case
+from properties.recognition.targets import find
+from properties.spec.clauses import oracle as oracle_clauses
+from properties.truth import bounds, oracle, second_oracle
+from properties.truth.oracle import Trace
+from properties.truth.parameters import Sizes, Weights
+from properties.zoo.faults.plain import PlainMultiHead
 
 SUBJECTS = {
     family: find(f"attention:{name}")[0]
@@ -61,7 +61,7 @@ def test_a_wrong_oracle_is_disputed_and_never_blamed_on_the_subject(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a second oracle that forgets the scale, the clause ends in an error, not a failure."""
-    from properties.runner import run
+    from properties.runs.runner import run
 
     right = second_oracle.logit
     unscaled = lambda q, k, asked: right(q, k, replace(asked, scale=Decimal(1)))  # noqa: E731

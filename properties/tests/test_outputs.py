@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from properties.report import annotations, badge, junit
-from properties.report.document import as_json
-from properties.report.text import explained
-from properties.result import Finding, Report, Result, Status, describe_case
-from properties.source import source_of
-from properties.strategies import pinned_cases
-from properties.targets import find
+from properties.cases.strategies import pinned_cases
+from properties.recognition.targets import find
+from properties.reports import annotations, badge, junit
+from properties.reports.document import as_json
+from properties.reports.text import explained
+from properties.runs.result import Finding, Report, Result, Status, describe_case
+from properties.subjects.source import source_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOUND = [

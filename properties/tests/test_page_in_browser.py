@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from properties.faults import faults
-from properties.report.page import as_html
-from properties.result import Report, Result, Status
-from properties.runner import run
-from properties.spec import clauses
-from properties.targets import find
+from properties.recognition.targets import find
+from properties.reports.page import as_html
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import run
+from properties.spec.clause import clauses
+from properties.zoo.faults import faults
 
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -14,14 +14,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-import properties.faults
-import properties.refactor.compare
-import properties.report.comparison
+import properties.compare.compare
+import properties.reports.comparison
 import properties.testing
-from properties.runner import run
-from properties.spec import clauses
-from properties.targets import find
-from properties.waivers import accepted, append
+import properties.zoo.faults
+from properties.recognition.targets import find
+from properties.runs.runner import run
+from properties.runs.waivers import accepted, append
+from properties.spec.clause import clauses
 
 pytest_plugins = ["pytester"]
 
@@ -50,7 +50,7 @@ def test_leaky(check):
 def everything_is_imported() -> None:
     """See above."""
     clauses()
-    properties.faults.faults()
+    properties.zoo.faults.faults()
     find("torch.nn:MultiheadAttention")
 
 
@@ -135,11 +135,11 @@ def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
     pytester: pytest.Pytester,
 ) -> None:
     """-m "attention_causality and attention_must", with waivers from a file."""
-    subject = find(properties.faults.faults()[LEAKY].module, "multihead")[0]
+    subject = find(properties.zoo.faults.faults()[LEAKY].module, "multihead")[0]
     failure = run(subject, profile="quick", only=[CLAUSE])
     append(pytester.path / "w.toml", [*accepted([failure], "known")])
     target = pytester.makepyfile(
-        target=f"from properties.faults import faults\nLeaky = faults()['{LEAKY}'].module"
+        target=f"from properties.zoo.faults import faults\nLeaky = faults()['{LEAKY}'].module"
     )
     waivers = (pytester.path / "w.toml").read_text(encoding="utf-8")
     (pytester.path / "w.toml").write_text(waivers.replace(subject.name, f"{target}:Leaky"))
@@ -233,7 +233,7 @@ def test_the_verdict_is_the_same_in_several_processes(pytester: pytest.Pytester)
 def test_the_areas_halves_and_levels_that_can_be_chosen_are_those_of_the_specification() -> None:
     """A mark for each, under a name that is ours alone."""
     from properties import plugin
-    from properties.spec import Half, Level
+    from properties.spec.clause import Half, Level
 
     assert set(plugin.HALVES) == set(map(str, Half))
     assert {level.upper() for level in plugin.LEVELS} == set(map(str, Level))

@@ -11,25 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from properties import bounds_causality, bounds_context, bounds_weights, oracle
-from properties.assertions import Violation
-from properties.case import Case, parameters
-from properties.clauses import conditions, context, heads, projection, symmetry
-from properties.clauses.error import indivisible
-from properties.clauses.gradient import (
+from properties.basics.assertions import Violation
+from properties.basics.dtypes import FORMATS
+from properties.cases.budgets import causality as bounds_causality
+from properties.cases.budgets import context as bounds_context
+from properties.cases.budgets import weights as bounds_weights
+from properties.cases.case import Case, parameters
+from properties.cases.devices import read_weights
+from properties.cases.strategies import cases, make_case, pinned_cases
+from properties.recognition.targets import find
+from properties.runs.runner import quiet_and_repeatable
+from properties.spec.clauses import conditions, context, heads, projection, symmetry
+from properties.spec.clauses.error import indivisible
+from properties.spec.clauses.gradient import (
     gradients_are_finite_for_large_scores,
     in_range,
     with_steep_scores,
 )
-from properties.clauses.state import dtype_move_takes_the_mask_along, neighbour
-from properties.devices import read_weights
-from properties.dtypes import FORMATS
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead, PlainSimplified
-from properties.runner import quiet_and_repeatable
-from properties.strategies import cases, make_case, pinned_cases
-from properties.subject import Sizes
-from properties.targets import find
+from properties.spec.clauses.state import dtype_move_takes_the_mask_along, neighbour
+from properties.truth import oracle
+from properties.truth.parameters import Sizes
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead, PlainSimplified
 
 MULTIHEAD = find(PlainMultiHead)[0]
 PLAIN = find(PlainSimplified, "plain")[0]

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from properties import Subject
-from properties.faults.plain import PlainMultiHead
-from properties.runner import run
-from properties.spec import clauses
-from properties.strategies import make_case, pinned_cases
-from properties.targets import find
-from properties.tests.rights.common import SplitHeads, attend
+from properties.cases.strategies import make_case, pinned_cases
+from properties.recognition.targets import find
+from properties.runs.runner import run
+from properties.spec.clause import clauses
 from properties.tests.test_rights import accusations
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.rights.common import SplitHeads, attend
 
 Change = Callable[[nn.Linear], nn.Module]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")

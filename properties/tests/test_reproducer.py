@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 import torch
 
+from properties.cases.strategies import pinned_cases
 from properties.cli import main
-from properties.faults import faults, plain
-from properties.profiles import PROFILES
-from properties.report import reproducer
-from properties.result import Report, Result, Status
-from properties.runner import Run, quiet_and_repeatable
-from properties.scripts import head, script
-from properties.scripts.script import Script
-from properties.spec import clauses
-from properties.strategies import pinned_cases
-from properties.targets import find
+from properties.findings.scripts import head, script
+from properties.findings.scripts.script import Script
+from properties.recognition.targets import find
+from properties.reports import reproducer
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import Run, quiet_and_repeatable
+from properties.spec.clause import clauses
+from properties.spec.profiles import PROFILES
+from properties.zoo.faults import faults, plain
 
 UNREDUCED = replace(PROFILES["quick"], reduction=0)
 SAMPLE = {
@@ -105,7 +105,7 @@ def test_a_script_imports_torch_and_the_class_and_nothing_else() -> None:
             [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
         )
     ]
-    assert set(imported) <= {"__future__", "sys", "torch", "properties.faults.scale"}
+    assert set(imported) <= {"__future__", "sys", "torch", "properties.zoo.faults.scale"}
 
 
 def executed(path: Path) -> tuple[int, str]:
@@ -174,7 +174,7 @@ def test_a_constructor_that_raises_on_valid_sizes_is_reproduced(tmp_path: Path) 
     """The script builds the module, and says that it could not be built."""
     model = tmp_path / "model.py"
     model.write_text(
-        "from properties.faults.plain import PlainCausal\n\n\n"
+        "from properties.zoo.faults.plain import PlainCausal\n\n\n"
         "class PickyAttention(PlainCausal):\n"
         "    def __init__(self, d_in, d_out, context_length, dropout):\n"
         "        if d_out != 4:\n"

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import pytest
 
-from properties.dtypes import FORMATS
-from properties.faults import faults
-from properties.profiles import PROFILES
-from properties.runner import Run
-from properties.spec import Clause, clauses
-from properties.subject import FAMILIES, Subject
-from properties.targets import find
-from properties.tests.rights import Right, rights
+from properties.basics.dtypes import FORMATS
+from properties.recognition.targets import find
+from properties.runs.runner import Run
+from properties.spec.clause import Clause, clauses
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import FAMILIES, Subject
+from properties.zoo.faults import faults
+from properties.zoo.rights import Right, rights
 
 BRIEF = replace(PROFILES["quick"], drawn=1, reduction=0)
 COSTLY = {"transform/export-equals-eager", "dropout/survival-rate", "rows/up-to-1025-keys"}

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from properties.case import Case
-from properties.clauses.dropout import ask
-from properties.clauses.rows import up_to_130_keys
-from properties.devices import with_queries_keys_values
-from properties.dtypes import FORMATS, Array
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead, PlainSelf
-from properties.long_rows import LENGTHS, digits, lengths, long_rows
-from properties.profiles import PROFILES
-from properties.runner import Run
-from properties.spec import clauses
-from properties.strategies import pinned_cases
-from properties.subject import Subject
-from properties.targets import find
+from properties.basics.dtypes import FORMATS, Array
+from properties.cases.case import Case
+from properties.cases.devices import with_queries_keys_values
+from properties.cases.long_rows import LENGTHS, digits, lengths, long_rows
+from properties.cases.strategies import pinned_cases
+from properties.recognition.targets import find
+from properties.runs.runner import Run
+from properties.spec.clause import clauses
+from properties.spec.clauses.dropout import ask
+from properties.spec.clauses.rows import up_to_130_keys
+from properties.spec.profiles import PROFILES
+from properties.subjects.subject import Subject
 from properties.tests.test_bounds import RIGHT
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead, PlainSelf
 
 REFERENCE = find("attention:MultiHeadAttention")[0]
 

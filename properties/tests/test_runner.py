@@ -11,23 +11,24 @@ import pytest
 import torch
 
 import properties
-from properties.assertions import Violation, near, require
-from properties.case import Case
-from properties.clauses.causality import long_sequence
-from properties.errors import QuestionError
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead
-from properties.profiles import PROFILES, Profile
-from properties.reduction import reduce_case
-from properties.report.document import as_json
-from properties.report.telling import command
-from properties.result import Report, Result, Status
-from properties.runner import Run, draw, run
-from properties.spec import Clause, Condition, Level, clauses
-from properties.strategies import make_case, pinned_cases
-from properties.subject import FAMILIES, Sizes
-from properties.tally import judge
-from properties.targets import find
+from properties.basics.assertions import Violation, near, require
+from properties.basics.errors import QuestionError
+from properties.cases.case import Case
+from properties.cases.reduction import reduce_case
+from properties.cases.strategies import make_case, pinned_cases
+from properties.recognition.targets import find
+from properties.reports.document import as_json
+from properties.reports.telling import command
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import Run, draw, run
+from properties.runs.tally import judge
+from properties.spec.clause import Clause, Condition, Level, clauses
+from properties.spec.clauses.causality import long_sequence
+from properties.spec.profiles import PROFILES, Profile
+from properties.subjects.subject import FAMILIES
+from properties.truth.parameters import Sizes
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead
 
 REFERENCE = find("attention:MultiHeadAttention")[0]
 QUICK = PROFILES["quick"]
@@ -142,7 +143,7 @@ def test_a_failure_stands_though_telling_it_ends_the_process(phase: str) -> None
 
 def test_a_failure_stands_though_telling_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """A note says what is missing and why."""
-    monkeypatch.setattr("properties.runner.evidence", lambda clause, case: 1 / 0)
+    monkeypatch.setattr("properties.runs.runner.evidence", lambda clause, case: 1 / 0)
     report = Run(REFERENCE, [clause_of(lambda case: require(False, "a", "b"))], QUICK, 0).report()
     assert report.exit_code == 1
     assert any("no picture: ZeroDivisionError" in note for note in report.notes)
@@ -298,7 +299,7 @@ def test_a_report_survives_its_json() -> None:
     subject = find(faults()["scale-absent"].module, "multihead")[0]
     report = run(subject, profile="quick", only=["oracle/output-within-bound"])
     document = json.loads(as_json([report]))
-    assert document["schema"] == "attention-properties/report/2"
+    assert document["schema"] == "attention-properties/reports/2"
     assert Report.from_dict(document["reports"][0]) == report
 
 

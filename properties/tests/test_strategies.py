@@ -8,11 +8,11 @@ from hypothesis import find as find_example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from properties.case import Case, parameters
-from properties.dtypes import FORMATS
-from properties.strategies import COINCIDENCES, KINDS, cases, pinned_cases, sizes, values
-from properties.subject import Sizes
-from properties.targets import find
+from properties.basics.dtypes import FORMATS
+from properties.cases.case import Case, parameters
+from properties.cases.strategies import COINCIDENCES, KINDS, cases, pinned_cases, sizes, values
+from properties.recognition.targets import find
+from properties.truth.parameters import Sizes
 
 REFERENCE = find("attention:MultiHeadAttention")[0]
 SQUARE = find("torch.nn:MultiheadAttention")[0]

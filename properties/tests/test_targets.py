@@ -11,12 +11,12 @@ import torch
 
 import attention
 from properties import Subject
-from properties.adapters import recognise
-from properties.case import Case
-from properties.errors import QuestionError, SubjectError
-from properties.strategies import make_case, pinned_sizes
-from properties.subject import Config
-from properties.targets import find, survey
+from properties.basics.errors import QuestionError, SubjectError
+from properties.cases.case import Case
+from properties.cases.strategies import make_case, pinned_sizes
+from properties.recognition.adapters import recognise
+from properties.recognition.targets import find, survey
+from properties.subjects.subject import Config
 
 DATA = Path(__file__).parent / "data"
 

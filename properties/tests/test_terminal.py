@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from properties.faults import faults
-from properties.report import characters
-from properties.report.tables import margin
-from properties.report.terminal import show
-from properties.result import Finding, Report, Result, Status
-from properties.runner import run
-from properties.spec import clauses
-from properties.targets import find
+from properties.recognition.targets import find
+from properties.reports import characters
+from properties.reports.tables import margin
+from properties.reports.terminal import show
+from properties.runs.result import Finding, Report, Result, Status
+from properties.runs.runner import run
+from properties.spec.clause import clauses
+from properties.zoo.faults import faults
 
 CLAUSE = "causality/future-does-not-change-past"
 NAME = "mask shows the next token: the diagonal is off by one"

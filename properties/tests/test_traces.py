@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis.internal.conjecture import providers
 
-from properties.ownership import HOME, require_own
-from properties.profiles import profile_named
-from properties.runner import draw
-from properties.targets import find_one
+from properties.basics.ownership import HOME, require_own
+from properties.recognition.targets import find_one
+from properties.runs.runner import draw
+from properties.spec.profiles import profile_named
 
 TARGET = "attention:CausalAttention"
 ASKED = ("--profile", "quick", "--only", "shape/output-shape")

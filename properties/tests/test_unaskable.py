@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from properties import Config, Subject, Weights
+from properties.basics.errors import QuestionError
 from properties.cli import main
-from properties.errors import QuestionError
-from properties.faults.plain import PlainMultiHead
-from properties.runner import run
-from properties.targets import find
-from properties.tests.rights.common import SplitHeads, attend, require
+from properties.recognition.targets import find
+from properties.runs.runner import run
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.rights.common import SplitHeads, attend, require
 
 
 class OneWidth(SplitHeads):

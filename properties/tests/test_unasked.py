@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from properties.adapters.spellings import meaning
-from properties.faults.plain import PlainMultiHead
-from properties.report.verdict import verdict
-from properties.runner import run
-from properties.targets import find
+from properties.recognition.adapters.spellings import meaning
+from properties.recognition.targets import find
+from properties.reports.verdict import verdict
+from properties.runs.runner import run
+from properties.zoo.faults.plain import PlainMultiHead
 
 
 class Padded(PlainMultiHead):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from properties import check
-from properties.report import terminal
-from properties.result import Report, Result, Status
-from properties.runner import run
-from properties.spec import Half, Level, clauses
-from properties.targets import find_one, survey
+from properties.recognition.targets import find_one, survey
+from properties.reports import terminal
+from properties.runs.result import Report, Result, Status
+from properties.runs.runner import run
+from properties.spec.clause import Half, Level, clauses
 
 RETYPINGS = f"{Path(__file__).parent}/data/retypings.py"
 NAMES = [subject.name.rpartition(":")[2] for subject in survey(RETYPINGS).subjects]
@@ -60,6 +60,8 @@ def test_each_half_decides_for_itself(half: str, code: int, strict: int) -> None
 
 def test_a_module_that_leaks_beyond_its_context_is_not_right() -> None:
     """More tokens than context_length have a right answer, so they belong to the first half."""
-    report = check("properties.faults.errors:MaskStartsOver", "multihead", "quick", only=["error"])
+    report = check(
+        "properties.zoo.faults.errors:MaskStartsOver", "multihead", "quick", only=["error"]
+    )
     assert report.failed == ["error/too-many-tokens"]
     assert "not right" in terminal.verdict(report)[0]

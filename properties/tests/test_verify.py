@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import properties
+from properties.basics.errors import QuestionError
 from properties.cli import main
-from properties.errors import QuestionError
-from properties.report import statement
-from properties.result import Report, Result, Status
-from properties.waivers import accepted, append
+from properties.reports import statement
+from properties.runs.result import Report, Result, Status
+from properties.runs.waivers import accepted, append
 
 LEAKY = (Path(__file__).parents[2] / "docs" / "leaky.py").read_text(encoding="utf-8")
 CLAUSE = "causality/future-does-not-change-past"
@@ -106,7 +106,7 @@ DOCUMENT = {"schema": statement.SCHEMA, "spec": "1.0", "claims": [CLAIM]}
         ("{", "not JSON"),
         ("[]", "expected 'attention-properties/statement/2'"),
         (json.dumps({**DOCUMENT, "schema": "attention-properties/statement/1"}), "write it again"),
-        (json.dumps({"schema": "attention-properties/report/2"}), "report/2"),
+        (json.dumps({"schema": "attention-properties/reports/2"}), "report/2"),
         (json.dumps({**DOCUMENT, "claims": []}), "damaged"),
         (json.dumps({**DOCUMENT, "spec": 1}), "damaged"),
         (json.dumps({**DOCUMENT, "claims": [7]}), "damaged"),

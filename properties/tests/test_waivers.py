@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from properties.basics.errors import QuestionError
 from properties.cli import main
-from properties.errors import QuestionError
-from properties.faults import faults
-from properties.faults.plain import PlainMultiHead
-from properties.profiles import PROFILES
-from properties.result import Report
-from properties.runner import Run, run
-from properties.spec import Condition, clauses
-from properties.targets import find
-from properties.waivers import Waiver, accepted, append, read
+from properties.recognition.targets import find
+from properties.runs.result import Report
+from properties.runs.runner import Run, run
+from properties.runs.waivers import Waiver, accepted, append, read
+from properties.spec.clause import Condition, clauses
+from properties.spec.profiles import PROFILES
+from properties.zoo.faults import faults
+from properties.zoo.faults.plain import PlainMultiHead
 
 CLAUSE = "causality/future-does-not-change-past"
 LEAKY = find(faults()["mask-result-discarded"].module, "multihead")[0]

@@ -10,19 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from attention import CausalAttention, MultiHeadAttention
-from properties.adapters.qkv_function import Function, Shell
-from properties.assertions import Violation
-from properties.clauses.gradient import second_derivative, two_tokens
-from properties.clauses.state import queries_keys_and_values_untouched
-from properties.dtypes import FORMATS
-from properties.faults import faults
-from properties.faults.functions import query_divided_in_place
-from properties.faults.plain import PlainMultiHead
-from properties.faults.state import MaskLostInDeferredConstruction
-from properties.strategies import pinned_cases
-from properties.subject import Config, Sizes
-from properties.targets import find
-from properties.tests.rights.kernels import causal_attention
+from properties.basics.assertions import Violation
+from properties.basics.dtypes import FORMATS
+from properties.cases.strategies import pinned_cases
+from properties.recognition.adapters.qkv_function import Function, Shell
+from properties.recognition.targets import find
+from properties.spec.clauses.gradient import second_derivative, two_tokens
+from properties.spec.clauses.state import queries_keys_and_values_untouched
+from properties.subjects.subject import Config
+from properties.truth.parameters import Sizes
+from properties.zoo.faults import faults
+from properties.zoo.faults.functions import query_divided_in_place
+from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.faults.state import MaskLostInDeferredConstruction
+from properties.zoo.rights.kernels import causal_attention
 
 SIZES = Sizes(batch=2, tokens=5, d_in=6, heads=2, head_dim=3, context_length=5)
 

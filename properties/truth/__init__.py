@@ -1,1 +1,1 @@
-"""What is right: the definition of attention and the truth of it, in two forms."""
+"""What is right: the two oracles, how near is near, how unlikely is unlikely."""

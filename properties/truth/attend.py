@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from properties.dtypes import Array
+from properties.basics.dtypes import Array
 from properties.truth.request import Request, Seen
 
 

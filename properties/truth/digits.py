@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from properties.dtypes import Array
+from properties.basics.dtypes import Array
 
 DIGITS = 60
 PRECISE = Context(prec=DIGITS, Emin=-999999, Emax=999999)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from properties.dtypes import Array
+from properties.basics.dtypes import Array
 
 Columns = NDArray[np.intp]
 Pairing = Literal["halves", "neighbours"]

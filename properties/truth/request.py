@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from properties.dtypes import Array
+from properties.basics.dtypes import Array
 
 Seen = NDArray[np.bool_]
 EMPTY = ("zeros", "nan", "uniform")

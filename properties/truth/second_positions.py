@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
-from properties.dtypes import Array
+from properties.basics.dtypes import Array
 from properties.truth.digits import Vector
 from properties.truth.positions import Rotary
 

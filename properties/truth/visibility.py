@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from properties.dtypes import Array
+from properties.basics.dtypes import Array
 from properties.truth.request import Seen
 
 Integers = NDArray[np.integer]

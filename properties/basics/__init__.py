@@ -1,0 +1,1 @@
+"""What every room stands on: formats, errors, versions, where the subject is just now."""

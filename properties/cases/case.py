@@ -1,0 +1,233 @@
+"""What a clause sees: one example of sizes, weights and input, and the subject to run on it.
+
+Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+
+from properties.basics import interrupts
+from properties.basics.doing import doing
+from properties.basics.dtypes import Array
+from properties.basics.errors import SubjectError
+from properties.cases import probing
+from properties.subjects.instance import Instance, describe
+from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
+from properties.truth import bounds, oracle
+from properties.truth.bounds import Budget, GradientBudget
+from properties.truth.oracle import Gradients, Trace
+from properties.truth.parameters import Sizes, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One example. Every number in it is exact in its dtype, so subject and oracle see the same.
+
+    x: (B, T, d_in); other: (B, T, d_in), a second input of the same shape for laws that compare two;
+    cut: a token; what comes after it is its future; dropout: a probability for laws about dropout;
+    bias: whether queries, keys and values have one; weights: None where none can be set.
+    """
+
+    subject: Subject
+    sizes: Sizes
+    dtype: str
+    x: Array
+    other: Array
+    weights: Weights | None
+    bias: bool
+    dropout: float
+    cut: int
+    seed: int
+    about: str = ""
+
+    @property
+    def causal(self) -> bool:
+        """Whether the future is hidden in the subject's family."""
+        return self.subject.family in CAUSAL_FAMILIES
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the scores are divided by sqrt(head_dim) in the subject's family."""
+        return self.subject.family != "plain"
+
+    @property
+    def known(self) -> bool:
+        """Whether the oracle can say what the output should be."""
+        return self.weights is not None or self.subject.family == "plain"
+
+    def config(self, *, dropout: float = 0.0) -> Config:
+        """What the constructor is asked for."""
+        sizes = self.sizes
+        if self.subject.limits.full_context:
+            sizes = replace(sizes, context_length=sizes.tokens)
+        return Config(sizes, self.bias, dropout, self.dtype, self.seed)
+
+    def build(self, *, dropout: float = 0.0) -> Instance:
+        """A new instance of the subject carrying the weights."""
+        probing.note(self.sizes, self.dtype)
+        config, batched = self.config(dropout=dropout), self.subject.has("batched")
+        self.subject.limits.require_head_dim(self.sizes.head_dim)
+        try:
+            with doing("in construction"):
+                module = self.subject.build(config, self.weights)
+        except SubjectError:
+            raise
+        except BaseException as error:  # whatever it is, it is the subject's
+            interrupts.subjects_own(error)
+            raise SubjectError(f"construction raised {describe(error)}") from error
+        module = self.subject.limits.attach(module, config.sizes.context_length, batched)
+        return Instance(module, self.dtype, batched=batched)
+
+    def run(
+        self,
+        x: Array | None = None,
+        *,
+        training: bool = False,
+        dropout: float = 0.0,
+        seed: int | None = None,
+    ) -> Array:
+        """The output (B, T, W) of a new instance, for this case's input unless another is given."""
+        x = self.x if x is None else x
+        case = self
+        if self.subject.limits.full_context:  # then a module is made for the tokens that come
+            case = replace(self, sizes=replace(self.sizes, tokens=x.shape[1]))
+        instance = case.build(dropout=dropout)
+        return instance.run(x, training=training, seed=self.seed if seed is None else seed)
+
+    @property
+    def output(self) -> Array:
+        """The output in eval mode without dropout, computed once for all clauses."""
+        probing.note(self.sizes, self.dtype)
+        return self._output
+
+    @cached_property
+    def _output(self) -> Array:
+        return self.run()
+
+    @cached_property
+    def trace(self) -> Trace:
+        """What the oracle says, every step of it."""
+        return oracle.attention(
+            self.x,
+            self.weights,
+            heads=self.sizes.heads,
+            causal=self.causal,
+            scaled=self.scaled,
+        )
+
+    @cached_property
+    def upstream(self) -> Array:
+        """(B, T, W), integers from 1 to 4: the factors of the outputs whose sum is differentiated."""
+        shape = (self.sizes.batch, self.sizes.tokens, self.sizes.width)
+        integers = np.random.default_rng(self.seed).integers(1, 5, size=shape)
+        return integers.astype(np.float64)
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """What the oracle says of the derivative of sum(upstream * output)."""
+        return oracle.gradients(self.x, self.weights, self.trace, self.upstream)
+
+    @cached_property
+    def gradient_budget(self) -> GradientBudget:
+        """The error a right implementation may make on these gradients."""
+        return bounds.gradient_budget(
+            self.x,
+            self.weights,
+            self.trace,
+            self.gradients,
+            self.upstream,
+            self.dtype,
+            causal=self.causal,
+            scaled=self.scaled,
+        )
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The error a right implementation may make on this example."""
+        return bounds.budget(
+            self.x, self.weights, self.trace, self.dtype, causal=self.causal, scaled=self.scaled
+        )
+
+    def take(
+        self,
+        *,
+        batch: Sequence[int] | None = None,
+        tokens: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        dims: Sequence[int] | None = None,
+        inputs: Sequence[int] | None = None,
+    ) -> Case:
+        """The smaller case with only these batch items, tokens, heads, head dimensions, input columns.
+
+        A subject whose d_in is its width loses as many input columns as it loses others.
+        """
+        s = self.sizes
+        batch, tokens, heads, dims = (
+            list(range(size)) if kept is None else list(kept)
+            for size, kept in (
+                (s.batch, batch),
+                (s.tokens, tokens),
+                (s.heads, heads),
+                (s.head_dim, dims),
+            )
+        )
+        plain = self.subject.family == "plain"
+        square = not plain and not self.subject.has("rectangular")
+        if square or inputs is None:
+            inputs = range(len(heads) * len(dims) if square else s.d_in)
+        columns = [head * s.head_dim + dim for head in heads for dim in dims]
+        rows = list(inputs)
+        sizes = Sizes(
+            batch=len(batch),
+            tokens=len(tokens),
+            d_in=len(rows),
+            heads=len(heads),
+            head_dim=len(rows) if plain else len(dims),
+            context_length=s.context_length - s.tokens + len(tokens),
+        )
+        pick = np.ix_(batch, tokens, rows)
+        return replace(
+            self,
+            sizes=sizes,
+            x=self.x[pick],
+            other=self.other[pick],
+            weights=take_weights(self.weights, rows, columns),
+            cut=sum(token <= self.cut for token in tokens[1:]),
+        )
+
+    def map_arrays(self, change: Callable[[str, Array], Array]) -> Case:
+        """The case with each array replaced by change(name, array)."""
+        weights = self.weights
+        if weights is not None:
+            weights = replace(weights, **{n: change(n, a) for n, a in parameters(weights).items()})
+        return replace(
+            self, x=change("x", self.x), other=change("other", self.other), weights=weights
+        )
+
+
+def parameters(weights: Weights | None) -> dict[str, Array]:
+    """The arrays that are there, by name."""
+    if weights is None:
+        return {}
+    named = {field.name: getattr(weights, field.name) for field in fields(weights)}
+    return {name: array for name, array in named.items() if array is not None}
+
+
+def take_weights(
+    weights: Weights | None, rows: Sequence[int], columns: Sequence[int]
+) -> Weights | None:
+    """The parameters of the chosen input rows and of the chosen columns of all heads."""
+    if weights is None:
+        return None
+    kept = {}
+    for name, array in parameters(weights).items():
+        if array.ndim == 1:
+            kept[name] = array[list(columns)]
+        else:
+            kept[name] = array[np.ix_(columns if name == "out" else rows, columns)]
+    return Weights(**kept)

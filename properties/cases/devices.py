@@ -1,0 +1,107 @@
+"""Two devices that open a black box: any queries, keys and values in, the attention weights out.
+
+**One-hot tokens.** With x_t = e_t, row t of a projection *is* the query, key or value of token t,
+exactly: products by 0 and 1 are exact, and so are sums with zeros. So every law about queries, keys
+and values applies to any module whose projections can be loaded. d_in must be at least B * T, which
+a module with d_in = H * D meets by a larger head_dim, its extra columns zero.
+
+**One-hot values.** With v_t = e_t in every head and the identity as output projection, the output is
+the weight matrix, head by head, in the first T columns of each head.
+
+The plain family has no projections, and q = k = v = x; there x = [a | identity] adds 1 to the score
+of a token with itself, and the last T columns of the output are the weights.
+
+Legend: B batch, T tokens, H heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from properties.basics.dtypes import FORMATS, Array
+from properties.cases.case import Case
+from properties.truth.parameters import Weights
+
+
+def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Array) -> Case:
+    """The case whose queries, keys and values are those given, each (B, H, T, D').
+
+    D' may be smaller than the new head_dim: the rest is filled with zeros.
+    """
+    batch, heads, tokens, dims = values.shape
+    head_dim = dims
+    if not case.subject.has("rectangular"):
+        head_dim = max(dims, -(-batch * tokens // heads))
+    head_dim = case.subject.limits.head_dim(head_dim)
+    width = heads * head_dim
+    d_in = batch * tokens if case.subject.has("rectangular") else width
+    x = np.eye(batch * tokens, d_in).reshape(batch, tokens, d_in)
+    query, key, value = (as_rows(part, d_in, head_dim) for part in (queries, keys, values))
+    zero = np.zeros(width)
+    biased = case.weights is not None and case.weights.query_bias is not None
+    projected = case.weights is not None and case.weights.out is not None
+    return replace(
+        case,
+        sizes=replace(
+            case.sizes,
+            batch=batch,
+            tokens=tokens,
+            heads=heads,
+            head_dim=head_dim,
+            d_in=d_in,
+            context_length=max(tokens, case.sizes.context_length),
+        ),
+        x=x,
+        other=x,
+        weights=Weights(
+            query=query,
+            key=key,
+            value=value,
+            query_bias=zero if biased else None,
+            key_bias=zero if biased else None,
+            value_bias=zero if biased else None,
+            out=np.eye(width) if projected else None,
+            out_bias=zero if projected and case.subject.has("out-bias") else None,
+        ),
+        cut=min(case.cut, tokens - 1),
+    )
+
+
+def as_rows(part: Array, d_in: int, head_dim: int) -> Array:
+    """(B, H, T, D') -> (d_in, H * head_dim): row b*T + t holds what token t of item b projects to."""
+    batch, heads, tokens, dims = part.shape
+    rows = np.zeros((d_in, heads, head_dim))
+    rows[: batch * tokens, :, :dims] = part.transpose(0, 2, 1, 3).reshape(-1, heads, dims)
+    return rows.reshape(d_in, heads * head_dim)
+
+
+def with_visible_weights(case: Case) -> Case:
+    """The case with the same queries and keys whose output holds the attention weights."""
+    batch, _, tokens, _ = case.trace.queries.shape
+    if case.subject.family == "plain":
+        one_hot = np.broadcast_to(np.eye(tokens), (batch, tokens, tokens))
+        x = np.concatenate([case.x, one_hot], axis=-1)
+        d_in = x.shape[-1]
+        sizes = replace(case.sizes, d_in=d_in, head_dim=d_in)
+        return replace(case, sizes=sizes, x=x, other=x)
+    fmt = FORMATS[case.dtype]
+    queries, keys = (pad(fmt.round(part), tokens) for part in (case.trace.queries, case.trace.keys))
+    one_hot = np.broadcast_to(pad(np.eye(tokens), queries.shape[-1]), queries.shape)
+    return with_queries_keys_values(case, queries, keys, one_hot)
+
+
+def pad(part: Array, dims: int) -> Array:
+    """(..., D) -> (..., max(D, dims)), filled up with zeros."""
+    missing = max(0, dims - part.shape[-1])
+    return np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, missing)])
+
+
+def read_weights(probe: Case, output: Array) -> Array:
+    """The attention weights (B, H, T, T) in an output of a case made by `with_visible_weights`."""
+    s = probe.sizes
+    if probe.subject.family == "plain":
+        return output[:, None, :, -s.tokens :]
+    by_head = output.reshape(s.batch, s.tokens, s.heads, s.head_dim)
+    return by_head[..., : s.tokens].transpose(0, 2, 1, 3)

@@ -1,0 +1,188 @@
+"""Hypothesis strategies for attention: sizes, values, weights, whole cases.
+
+Sizes are constructed, never filtered: heads and head_dim are drawn and the width follows. They are
+pairwise different unless a coincidence is drawn by name, because equal sizes let a swapped axis pass.
+Every number has at most eight significant bits, so it is exact in every format from float64 to
+bfloat16, and subject and oracle start from the same values.
+
+Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from properties.basics.dtypes import FORMATS, Array
+from properties.cases.case import Case
+from properties.subjects.subject import HEADED_FAMILIES, Subject
+from properties.truth.parameters import Sizes, Weights
+
+KINDS = ("ordinary", "constant", "one hot", "large", "tiny", "mixed magnitudes")
+COINCIDENCES: dict[str, dict[str, int | str]] = {
+    "all different": {},
+    "T = context_length": {"context_length": "tokens"},
+    "B = T": {"batch": "tokens"},
+    "H = T": {"heads": "tokens"},
+    "D = T": {"head_dim": "tokens"},
+    "d_in = W": {"d_in": "width"},
+    "B = 1": {"batch": 1},
+    "T = 1": {"tokens": 1},
+    "H = 1": {"heads": 1},
+    "D = 1": {"head_dim": 1},
+    "one of each": {"batch": 1, "tokens": 1, "heads": 1, "head_dim": 1, "context_length": 1},
+}
+PLAIN_SIZES = Sizes(batch=2, tokens=5, d_in=7, heads=3, head_dim=4, context_length=11)
+PROBABILITIES = (0.5, 0.25, 0.1, 0.75, 0.9)
+
+
+def sizes(subject: Subject, *, largest: int = 9) -> SearchStrategy[Sizes]:
+    """Sizes that the subject's constructor can take, each at most `largest`."""
+    if largest < 5:
+        raise ValueError(f"largest is {largest}; five different sizes need at least 5")
+    return st.builds(
+        lambda different, slack, name: coincide(different_sizes(different, slack), name, subject),
+        st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True),
+        st.integers(1, 4),
+        st.sampled_from(list(COINCIDENCES)),
+    )
+
+
+def different_sizes(different: list[int], slack: int) -> Sizes:
+    """Tokens, heads, head_dim, batch and d_in in this order: the first shrinks first."""
+    tokens, heads, head_dim, batch, d_in = different
+    return Sizes(batch, tokens, d_in, heads, head_dim, tokens + slack)
+
+
+def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
+    """`base` with the named coincidence, then made to fit the subject's family and constructor."""
+    if subject.family not in HEADED_FAMILIES:
+        base = replace(base, heads=1)
+    for field, source in COINCIDENCES[name].items():
+        value = source if isinstance(source, int) else getattr(base, source)
+        base = replace(base, **{field: value})
+    if subject.family not in HEADED_FAMILIES:
+        base = replace(base, heads=1)
+    limits = subject.limits
+    tokens, batch = limits.tokens(base.tokens), 1 if limits.one_item else base.batch
+    base = replace(base, tokens=tokens, batch=batch)
+    if subject.family == "plain":
+        return replace(base, head_dim=base.d_in)
+    base = replace(base, head_dim=limits.head_dim(base.head_dim))
+    if not subject.has("rectangular"):
+        base = replace(base, d_in=base.width)
+    longest = tokens if limits.full_context else max(base.context_length, tokens)
+    return replace(base, context_length=longest)
+
+
+def pinned_sizes(subject: Subject) -> list[Sizes]:
+    """Every coincidence once."""
+    return [coincide(PLAIN_SIZES, name, subject) for name in COINCIDENCES]
+
+
+def values(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Array:
+    """An array of one of the `KINDS`, every number exact in every format."""
+    ordinary = exact(rng.normal(size=shape))
+    if kind == "constant":
+        return np.full(shape, exact(rng.normal(size=1))[0])
+    if kind == "one hot":
+        return np.eye(shape[-1])[rng.integers(0, shape[-1], size=shape[:-1])]
+    if kind == "large":
+        return ordinary * 2.0**5
+    if kind == "tiny":
+        return ordinary * 2.0**-8
+    if kind == "mixed magnitudes":
+        return ordinary * np.exp2(rng.integers(-6, 6, size=(*shape[:-1], 1)))
+    return ordinary
+
+
+def exact(array: Array) -> Array:
+    """Rounded to eight significant bits, and to zero where float16 would lose some of them."""
+    rounded = FORMATS["bfloat16"].round(array)
+    return np.where(np.abs(rounded) < 2.0**-6, 0.0, rounded)
+
+
+def weights(subject: Subject, s: Sizes, bias: bool, rng: np.random.Generator) -> Weights | None:
+    """Parameters for the subject; None where it has none that can be set."""
+    if not subject.has("projections"):
+        return None
+
+    def matrix(rows: int) -> Array:
+        return exact(rng.normal(size=(rows, s.width)) / np.sqrt(rows))
+
+    def vector() -> Array:
+        return exact(rng.normal(size=s.width))
+
+    projected = subject.has("out-projection")
+    query, key, value = (matrix(s.d_in) for _ in range(3))
+    query_bias, key_bias, value_bias = (vector() if bias else None for _ in range(3))
+    return Weights(
+        query=query,
+        key=key,
+        value=value,
+        query_bias=query_bias,
+        key_bias=key_bias,
+        value_bias=value_bias,
+        out=matrix(s.width) if projected else None,
+        out_bias=vector() if projected and subject.has("out-bias") else None,
+    )
+
+
+def cases(subject: Subject, *, largest: int = 9) -> SearchStrategy[Case]:
+    """Whole examples for a subject, in the formats it claims."""
+    return st.builds(
+        lambda s, dtype, kind, bias, dropout, position, seed: make_case(
+            subject, s, dtype, kind, bias, dropout, position, seed
+        ),
+        sizes(subject, largest=largest),
+        st.sampled_from(subject.dtypes),
+        st.sampled_from(KINDS),
+        st.booleans(),
+        st.sampled_from(PROBABILITIES),
+        st.integers(0, largest - 1),
+        st.integers(0, 2**16 - 1),
+    )
+
+
+def pinned_cases(subject: Subject) -> list[Case]:
+    """Every coincidence of sizes, every kind of value, every format and both biases at least once."""
+    pinned = []
+    for number, s in enumerate(pinned_sizes(subject)):
+        dtype = subject.dtypes[number % len(subject.dtypes)]
+        kind = KINDS[number % len(KINDS)]
+        probability = PROBABILITIES[number % len(PROBABILITIES)]
+        bias = number % 4 in (1, 2)
+        pinned.append(make_case(subject, s, dtype, kind, bias, probability, number + 1, number))
+    return pinned
+
+
+def make_case(
+    subject: Subject,
+    s: Sizes,
+    dtype: str,
+    kind: str,
+    bias: bool,
+    dropout: float,
+    position: int,
+    seed: int,
+) -> Case:
+    """The example that these choices name; the numbers come from `seed`."""
+    rng = np.random.default_rng(seed)
+    bias = (bias and subject.has("qkv-bias")) or subject.has("always-biased")
+    shape = (s.batch, s.tokens, s.d_in)
+    return Case(
+        subject=subject,
+        sizes=s,
+        dtype=dtype,
+        weights=weights(subject, s, bias, rng),
+        x=values(shape, kind, rng),
+        other=values(shape, "ordinary", rng),
+        bias=bias,
+        dropout=dropout,
+        cut=position % s.tokens,
+        seed=seed,
+        about=kind,
+    )

@@ -1,0 +1,299 @@
+"""Two subjects -> Comparison: everything that a refactor may change, asked once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from typing import Any
+
+from properties.basics.assertions import Violation
+from properties.basics.errors import QuestionError
+from properties.cases.case import Case
+from properties.cases.long_rows import lengths
+from properties.cases.reduction import reduce_case
+from properties.cases.strategies import pinned_cases
+from properties.compare.checkpoint import compare_checkpoints, misread
+from properties.compare.cost import measure
+from properties.compare.load import load_pair
+from properties.compare.mapping import Names, carried, examples, require_known
+from properties.compare.outcome import Agreement, Change, Comparison
+from properties.compare.refusals import compare_refusals
+from properties.compare.results import (
+    Common,
+    Pair,
+    both,
+    compare_gradients,
+    compare_long_rows,
+    compare_outputs,
+)
+from properties.compare.verdicts import compare_interfaces, compare_verdicts
+from properties.runs.result import Report, Status, describe_case
+from properties.runs.runner import draw, quiet_and_repeatable, run, versions
+from properties.spec.profiles import Profile, profile_named
+from properties.subjects.subject import Subject
+
+Listener = Callable[[str, int, int], None]  # what is compared, examples done, in all
+PATIENCE = 3  # lost processes after which no more clauses are asked
+REPEATED = 8  # examples on which the same seed is tried for the same dropped weights
+KINDS = {
+    "outputs": "outputs",
+    "long rows": "outputs",
+    "gradients": "gradients",
+    "checkpoint": "checkpoint",
+    "bad input": "refusal",
+}
+Judge = Callable[[Pair, Case], Agreement]
+
+
+@dataclass
+class Work:
+    """One comparison while it is made.
+
+    lost: by the phase ("old shape/output-shape", "gradients"), how it took the process down.
+    """
+
+    pair: Pair
+    mapping: Names
+    profile: Profile
+    seed: int
+    only: list[str] | None
+    listen: Listener
+    lost: Mapping[str, str]
+    changes: list[Change] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def verdicts(self) -> int:
+        """Ask both sides the clauses; how many were asked of both."""
+        clauses_lost = {n: how for n, how in self.lost.items() if "/" in n}
+        if len(clauses_lost) >= PATIENCE:
+            self.notes.append("no clauses were asked: the process was lost too often")
+            for name, how in clauses_lost.items():
+                side, _, clause = name.partition(" ")
+                told = (how, "not asked") if side == "old" else ("not asked", how)
+                self.changes.append(Change("clause", clause, *told, clause))
+            return 0
+        old, new = (self.report(side) for side in ("old", "new"))
+        changes, notes = compare_verdicts(old, new)
+        self.changes += changes
+        self.notes += notes
+        asked = [
+            {r.clause for r in report.results if r.status is not Status.UNSUPPORTED}
+            for report in (old, new)
+        ]
+        return len(asked[0] & asked[1])
+
+    def report(self, side: str) -> Report:
+        """The suite's report on one side."""
+
+        def listen(phase: str, done: int, total: int) -> None:
+            self.listen(f"{side} {phase}", done, total)
+
+        prefix = f"{side} "
+        return run(
+            getattr(self.pair, side),
+            profile=self.profile.name,
+            seed=self.seed,
+            only=self.only,
+            listen=listen,
+            lost={n.removeprefix(prefix): h for n, h in self.lost.items() if n.startswith(prefix)},
+        )
+
+    def results(self, kind: str, judge: Judge, cases: list[Case]) -> Agreement:
+        """Compare outputs or gradients until they differ; a difference is made small."""
+        if self.is_lost(kind):
+            return Agreement()
+        found = Agreement()
+        for number, case in enumerate(cases):
+            self.listen(kind, number, len(cases))
+            try:
+                found += judge(self.pair, case)
+            except Violation:
+                self.changes.append(self.smallest(kind, judge, case))
+                break
+        return found
+
+    def long_rows(self, subject: Subject) -> Agreement:
+        """Compare the outputs of more tokens than are drawn, as many as the profile asks for."""
+        found = Agreement()
+        if self.is_lost("long rows") or not (
+            subject.family == "plain" or subject.has("projections")
+        ):
+            return found
+        asked = [(d, *n) for d in subject.dtypes for n in lengths(self.profile.name).items()]
+        for number, (dtype, tokens, items) in enumerate(asked):
+            self.listen("long rows", number, len(asked))
+            try:
+                found += compare_long_rows(self.pair, subject, tokens, items, dtype)
+            except Violation as violation:
+                what = f"rows of {tokens} tokens in {dtype}"
+                actual = str(violation).partition("; got ")[2]
+                self.changes.append(Change("outputs", what, violation.expected, actual))
+                break
+        return found
+
+    def smallest(self, kind: str, judge: Judge, case: Case) -> Change:
+        """The difference on the smallest example found."""
+
+        def differs(candidate: Case) -> Violation | None:
+            self.listen(kind, 0, 0)
+            try:
+                judge(self.pair, candidate)
+            except Violation as violation:
+                return violation
+            return None
+
+        small = reduce_case(case, lambda c: differs(c) is not None, self.profile.reduction)
+        violation = differs(small) or Violation("", "", {})
+        what = "eval mode" if kind == "outputs" else ""
+        actual = str(violation).partition("; got ")[2]
+        return Change(kind, what, violation.expected, actual, counterexample=describe_case(small))
+
+    def checkpoints(self, judged: bool) -> None:
+        """Compare what is saved, without and with biases."""
+        if self.pair.old.family == "plain" or self.is_lost("checkpoint"):
+            return
+        self.listen("checkpoint", 0, 0)
+        for case in reversed(examples(Common(self.pair))):  # with biases there is more to see
+            try:
+                changes, notes = compare_checkpoints(self.pair, case, self.mapping, judged)
+            except Violation as violation:
+                changes, notes = [misread(violation)], []
+            if changes or notes:
+                self.changes += changes
+                self.notes += notes
+                return
+
+    def refusals(self, case: Case) -> None:
+        """Compare what is refused."""
+        if self.is_lost("bad input"):
+            return
+        self.listen("bad input", 0, 0)
+        changes, notes = compare_refusals(self.pair, case)
+        self.changes += changes
+        self.notes += notes
+
+    def draws(self, cases: list[Case]) -> None:
+        """Note whether the same seed still drops the same weights."""
+        if not all(side.has("dropout") for side in self.pair.sides) or self.is_lost("dropout"):
+            return
+        self.listen("dropout", 0, 0)
+
+        def dropped(own: Case) -> bytes:
+            return own.run(training=True, dropout=own.dropout).tobytes()
+
+        try:
+            found = [both(dropped, self.pair, case) for case in cases[:REPEATED]]
+        except Violation:  # only one side can be trained: the clauses about dropout say so
+            return
+        same = all(pair is None or pair[0] == pair[1] for pair in found)
+        numbers = "the same numbers" if same else "other numbers"
+        self.notes.append(f"in training the same seed gives {numbers} (not judged)")
+
+    def cost(self, subject: Subject) -> dict[str, float]:
+        """Time and memory, new over old."""
+        if self.is_lost("cost"):
+            return {}
+        self.listen("cost", 0, 0)
+        return measure(self.pair, subject)
+
+    def is_lost(self, phase: str) -> bool:
+        """Whether this took the process down before; noted as a change where it is judged."""
+        if phase not in self.lost:
+            return False
+        if phase in KINDS:
+            what = f"comparing the {phase}" if phase != "bad input" else "asking for refusals"
+            self.changes.append(Change(KINDS[phase], what, "", self.lost[phase]))
+        else:
+            self.notes.append(f"{phase}: {self.lost[phase]}")
+        return True
+
+
+def compare(
+    old: Any,
+    new: Any,
+    *,
+    mapping: Names | None = None,
+    family: str | None = None,
+    profile: str = "ci",
+    seed: int = 0,
+    only: Iterable[str] | None = None,
+    listen: Listener = lambda phase, done, total: None,
+    lost: Mapping[str, str] | None = None,
+) -> Comparison:
+    """Compare two targets; see `properties.diff`."""
+    amount = profile_named(profile)
+    subjects = load_pair(old, new, family)
+    if mapping:
+        require_known(mapping, *subjects)
+    pair = Pair(*carried(*subjects, mapping))
+    common = Common(pair)
+    if not common.dtypes:
+        raise QuestionError(
+            f"{pair.old.name} runs in {', '.join(pair.old.dtypes)}, {pair.new.name} in "
+            f"{', '.join(pair.new.dtypes)}: there is no format to compare them in."
+        )
+    chosen = None if only is None else list(only)
+    work = Work(pair, mapping or {}, amount, seed, chosen, listen, lost or {})
+    with quiet_and_repeatable(), redirect_stdout(StringIO()):
+        return replace(complete(work, common), options=words(family, mapping, chosen))
+
+
+def words(family: str | None, mapping: Names | None, only: Sequence[str] | None) -> list[str]:
+    """The options of the command line that ask for this."""
+    given = {
+        "--family": [] if family is None else [family],
+        "--mapping": [f"{old}={new}" for old, new in (mapping or {}).items()],
+        "--only": list(only or ()),
+    }
+    return [word for option, values in given.items() if values for word in (option, *values)]
+
+
+def once(changes: list[Change]) -> list[Change]:
+    """The changes without the refusals that a broken clause tells of already."""
+    told = {change.clause for change in changes if change.kind == "clause"}
+    return [c for c in changes if c.kind != "refusal" or c.clause not in told]
+
+
+def complete(work: Work, common: Subject) -> Comparison:
+    """All of it, in the order in which one thing makes the next worth asking."""
+    start = time.perf_counter()
+    cases = pinned_cases(common) + draw(common, work.profile, work.seed)
+    outputs = work.results("outputs", compare_outputs, cases)
+    if not work.changes:
+        outputs += work.long_rows(common)
+    differ = bool(work.changes)
+    if not (outputs.examples or differ):
+        raise QuestionError(
+            f"Neither {work.pair.old.name} nor {work.pair.new.name} gives an output on any "
+            "example, so there is nothing to compare.\n"
+            "What to do: `attention-properties check` says what each of them raises."
+        )
+    # Other outputs have other gradients: that is no second finding.
+    gradients = Agreement()
+    if not common.has("gradients"):
+        work.notes.append("gradients: not compared, because not both sides have any")
+    elif not differ:
+        gradients = work.results("gradients", compare_gradients, cases)
+    work.checkpoints(judged=not differ)
+    work.refusals(cases[0])
+    asked = work.verdicts()
+    work.draws(cases)
+    work.changes += compare_interfaces(work.pair)
+    return Comparison(
+        old=work.pair.old.name,
+        new=work.pair.new.name,
+        family=work.pair.old.family,
+        profile=work.profile.name,
+        seed=work.seed,
+        outputs=outputs,
+        gradients=gradients,
+        changes=sorted(once(work.changes), key=lambda change: change.size),
+        asked=asked,
+        notes=work.notes,
+        cost=work.cost(common),
+        versions=versions(),
+        seconds=round(time.perf_counter() - start, 3),
+    )

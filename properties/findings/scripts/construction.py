@@ -1,0 +1,180 @@
+"""How a script of one's own imports a subject's class and builds a module of it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import keyword
+import linecache
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from torch.nn import Module
+
+from properties.cases.case import parameters
+from properties.findings.scripts import text
+from properties.recognition import targets
+from properties.recognition.adapters import plain_function, qkv_function, torch_multihead
+from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
+from properties.truth.parameters import Weights
+
+ALIAS = "Attention"  # what the class is called in a script, whatever its name
+
+
+def imports(subject: Subject) -> list[str]:
+    """The lines after which the class is called `Attention`."""
+    source, name = targets.split(subject.name)
+    first = name.partition(".")[0]
+    alias = [f"{ALIAS} = {name}"] if "." in name else []
+    if source.endswith(".ipynb"):
+        return [*definitions(targets.load(source), first), "", f"{ALIAS} = {name}"]
+    rename = "" if alias else f" as {ALIAS}"
+    if not source.endswith(".py"):
+        return [*folder(source), f"from {source} import {first}{rename}", *alias]
+    path = Path(source).resolve()
+    if importable(path.stem):
+        return [*on_path(path.parent), f"from {path.stem} import {first}{rename}", *alias]
+    return [
+        "import importlib.util",
+        f"spec = importlib.util.spec_from_file_location('subject', {str(path)!r})",
+        "source = importlib.util.module_from_spec(spec)",
+        "sys.modules['subject'] = source",
+        *on_path(path.parent),
+        "spec.loader.exec_module(source)",
+        f"{ALIAS} = source.{name}",
+    ]
+
+
+def bindings(subject: Subject) -> list[str]:
+    """Those of these lines that find the class; a notebook's definitions only name it."""
+    lines = imports(subject)
+    return lines[-1:] if ".ipynb:" in subject.name else [line for line in lines if line]
+
+
+def importable(name: str) -> bool:
+    """Whether an import statement can name it, and finds no other module by it."""
+    return (
+        name.isidentifier() and not keyword.iskeyword(name) and name not in sys.stdlib_module_names
+    )
+
+
+def on_path(folder: Path) -> list[str]:
+    """Make what lies in a folder importable."""
+    return [f"sys.path.insert(0, {str(folder)!r})"]
+
+
+def folder(source: str) -> list[str]:
+    """Make a module importable that is not installed."""
+    top = sys.modules.get(source.partition(".")[0])
+    file = getattr(top, "__file__", None)
+    if file is None or "site-packages" in file or "dist-packages" in file:
+        return []
+    path = Path(file).resolve()
+    root = path.parent.parent if hasattr(top, "__path__") else path.parent
+    return [] if root == Path(inspect.__file__).parent else on_path(root)
+
+
+def definitions(module: ModuleType, name: str) -> list[str]:
+    """The imports and definitions of a notebook that the class `name` needs, in order."""
+    source = "".join(linecache.getlines(str(module.__file__)))
+    nodes = [node for node in ast.parse(source).body if bound(node)]
+    needed, pending = {name}, [name]
+    while pending:
+        current = pending.pop()
+        for node in nodes:
+            if current in bound(node):
+                used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+                pending += used - needed
+                needed |= used
+    kept = [node for node in nodes if needed & set(bound(node))]
+    return [segment(source, node) for node in kept]
+
+
+def segment(source: str, node: ast.stmt) -> str:
+    """The lines of a definition, its decorators among them."""
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+
+
+def bound(node: ast.stmt) -> list[str]:
+    """The names that an import or a definition binds."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    return []
+
+
+def prelude(subject: Subject) -> list[str]:
+    """What the suite puts around the class or function, as source; nothing for most."""
+    if own(subject):
+        return ["from properties import Config, Sizes, Weights"]
+    kind = wrapper(subject)
+    if kind is None:
+        return []
+    lines = ["from typing import Any", "", "from torch import Tensor, nn"]
+    if kind is qkv_function.Shell:
+        lines.insert(0, "from types import SimpleNamespace")
+        lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
+    return [*lines, "", "", inspect.getsource(kind).rstrip()]
+
+
+def own(subject: Subject) -> bool:
+    """Whether the subject is an adapter of the user's own."""
+    ours = (ModuleSubject, torch_multihead.TorchMultihead, *WRAPPERS)
+    return not isinstance(subject, ours)
+
+
+WRAPPERS = {
+    torch_multihead.TorchMultihead: torch_multihead.CausalMultihead,
+    qkv_function.FunctionSubject: qkv_function.Shell,
+    plain_function.PlainSubject: plain_function.PlainShell,
+}
+
+
+def wrapper(subject: Subject) -> type | None:
+    """The class of ours that makes a module of what is no module of x by itself."""
+    return WRAPPERS.get(type(subject))
+
+
+def expression(subject: Subject, config: Config, weights: Weights | None = None) -> str:
+    """The call that makes a module for this request; only one's own adapter is given weights."""
+    match subject:
+        case ModuleSubject():
+            blueprint = subject.blueprint
+            config = replace(config, bias=config.bias or blueprint.biased)
+            return call(ALIAS, blueprint.arguments.values(config, subject.family))
+        case torch_multihead.TorchMultihead():
+            given = {"dropout": config.dropout, "bias": True, "batch_first": True}
+            first = str(config.width), str(config.sizes.heads)
+            return f"CausalMultihead({call(ALIAS, given, *first)})"
+        case plain_function.PlainSubject():
+            return f"PlainShell({ALIAS})"
+        case qkv_function.FunctionSubject(function=function):
+            fields = ("causal", "dropout", "layout", "dropped_by", "part")
+            named = {name: getattr(function, name) for name in fields}
+            sizes = call(
+                "SimpleNamespace", {"d_in": config.sizes.d_in, "heads": config.sizes.heads}
+            )
+            asked = {"width": config.width, "bias": config.bias, "dropout": config.dropout}
+            filled = call("SimpleNamespace", named, f"call={ALIAS}")
+            request = call("SimpleNamespace", asked, f"sizes={sizes}")
+            return f"Shell({filled}, {request}, {subject.family!r})"
+    carried = None if weights is None else call("Weights", {}, *arrays(weights))
+    return f"{ALIAS}().build({config!r}, {carried})"
+
+
+def arrays(weights: Weights) -> list[str]:
+    """The weights as arguments."""
+    return [f"{n}={text.tensor(array)}.numpy()" for n, array in parameters(weights).items()]
+
+
+def call(name: str, given: Mapping[str, object], *first: str) -> str:
+    """A call as it would be typed."""
+    prefix = {key: "torch.nn." if isinstance(value, Module) else "" for key, value in given.items()}
+    named = (f"{key}={prefix[key]}{value!r}" for key, value in given.items())
+    return f"{name}({', '.join((*first, *named))})"

@@ -1,0 +1,200 @@
+"""The text of a script: a head that says what is wrong, modules, calls, and an assertion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import torch
+
+from properties.findings.recording import Build, Call
+from properties.findings.scripts import construction, text
+from properties.recognition import targets
+from properties.subjects.subject import Config, Subject
+from properties.truth.parameters import Weights
+
+NUMBERED = ("module", "x", "output")
+
+HELPERS = {
+    "tensor": """
+def tensor(numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+""",
+    "near": '''
+def near(output, expected, allowed):
+    """Every number of the output is the expected one, up to what rounding may change."""
+    assert isinstance(output, torch.Tensor), f"expected a tensor, got {type(output).__name__}"
+    shapes = tuple(output.shape), tuple(expected.shape)
+    assert shapes[0] == shapes[1], f"expected an output of shape {shapes[1]}, got {shapes[0]}"
+    output = output.detach().to(torch.float64)
+    same = (output == expected) | (output.isnan() & expected.isnan())
+    off = torch.where(same, 0.0, (output - expected).abs())
+    allowed = torch.as_tensor(allowed, dtype=torch.float64).expand(expected.shape)
+    for at in (~(off <= allowed) & allowed.isfinite()).nonzero().tolist():
+        wanted, got, slack = (float(part[tuple(at)]) for part in (expected, output, allowed))
+        raise AssertionError(f"expected {wanted:.9g} within {slack:.2g}, got {got:.9g} at {at}")
+''',
+}
+"""Functions of a script, put in where they are used."""
+
+
+@dataclass
+class Script:
+    """A script as it is written, statement by statement.
+
+    outputs: the names of the outputs of the calls that were written; modules: of the modules;
+    strided: whether the inputs lie in memory as they did, or simply in order.
+    """
+
+    subject: Subject
+    strided: bool = False
+    lines: list[str] = field(default_factory=list)
+    modules: dict[int, str] = field(default_factory=dict)
+    outputs: dict[int, str] = field(default_factory=dict)
+
+    def add(self, *lines: str) -> None:
+        """Statements, after an empty line."""
+        self.lines += ["", *lines]
+
+    def build(self, build: Build) -> str:
+        """A module as it was built; the name it has in the script."""
+        name = f"module_{len(self.modules) + 1}"
+        self.modules[id(build)] = name
+        made = construct(build.subject, build.config, name, build.weights)
+        off = getattr(build.subject, "residual", ())
+        quiet = [f"{name}.get_submodule({path!r}).p = 0.0" for path in off]
+        self.add(*made, *quiet, *self.fill(build, name))
+        return name
+
+    def fill(self, build: Build, name: str) -> list[str]:
+        """The statements that give a module its numbers."""
+        if not build.tensors:
+            return []
+        return ["with torch.no_grad():"] + [
+            f"    {name}{build.places[path]}.copy_({text.tensor(array, 4)})"
+            for path, array in build.tensors.items()
+        ]
+
+    def module(self, build: Build) -> str:
+        """The name of a module, which is built if it has none."""
+        return self.modules.get(id(build)) or self.build(build)
+
+    def input(self, call: Call, name: str = "") -> str:
+        """The input of a call; its name."""
+        name = name or f"x_{len(self.outputs) + 1}"
+        dtype = call.build.config.dtype
+        laid = text.laid_out(call.x, call.layout, dtype) if self.strided else ""
+        self.add(f"{name} = {laid or text.typed(call.x, dtype)}")
+        return name
+
+    def call(self, call: Call, *, attempt: bool = False) -> str:
+        """A call as it was made; the name of its output. attempt: what it raises does not matter."""
+        module = self.module(call.build)
+        x = self.input(call)
+        name = self.outputs[id(call)] = f"output_{len(self.outputs) + 1}"
+        self.lines += [*mode(call, module)]
+        if attempt:
+            self.lines += ["with torch.no_grad(), suppress(Exception):", f"    {module}({x})"]
+        elif call.differentiable:
+            self.lines += [f"{name} = {module}({x}.requires_grad_())"]
+        else:
+            self.lines += ["with torch.no_grad():", f"    {name} = {module}({x})"]
+        return name
+
+    @property
+    def body(self) -> str:
+        """Everything after the import of the class."""
+        lines = "\n".join(self.lines).strip("\n")
+        for word in NUMBERED:
+            if f"{word}_2" not in lines:
+                lines = re.sub(rf"\b{word}_1\b", word, lines)
+        return lines + '\nprint("holds")\n'
+
+    def written(self, head: str) -> str:
+        """The whole file. The only line that names the class is the one that imports it."""
+        body, before = self.body, construction.prelude(self.subject)
+        helpers = [code.strip("\n") for name, code in HELPERS.items() if calls(body, name)]
+        wanted = construction.imports(self.subject)
+        modules = [name for name in ("copy", "pickle", "re") if f"{name}." in body]
+        modules += ["sys"] if any("sys." in line for line in wanted) else []
+        names = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", body)]
+        imports = [f"import {name}" for name in sorted(modules)]
+        imports += ["from contextlib import suppress"] if "suppress(" in body else []
+        imports += [f"from math import {', '.join(names)}"] if names else []
+        top = [
+            head,
+            "",
+            "from __future__ import annotations",
+            "",
+            *imports,
+            *([""] * bool(imports)),
+        ]
+        top += ["import torch", "", *wanted, *before]
+        return "\n".join(top) + "\n\n\n" + "\n\n\n".join([*helpers, body])
+
+    def run(self, target: Any = None) -> None:
+        """Execute it here, on the subject or on another class; raises what the script raises."""
+        if target is None:
+            source, name = targets.split(self.subject.name)
+            target = targets.lookup(targets.load(source), source, name)
+        lines = self.written("").splitlines()
+        named = construction.bindings(self.subject)
+        kept = [line for line in lines if line not in named]
+        space = {"__name__": "__main__", construction.ALIAS: target}
+        exec(compile("\n".join(kept), "<script>", "exec"), space)
+
+    def fails(self) -> bool:
+        """Whether the script's assertion is broken by the subject here and now."""
+        silent = redirect_stdout(StringIO()), redirect_stderr(StringIO())
+        with torch.random.fork_rng(devices=[]), silent[0], silent[1]:
+            try:
+                self.run()
+            except AssertionError:
+                return True
+            except (Exception, SystemExit):  # the subject's, where the script does not ask for it
+                return False
+        return False
+
+
+def calls(lines: str, name: str) -> bool:
+    """Whether the lines call a function of this name."""
+    return re.search(rf"\b{name}\(", lines) is not None
+
+
+def construct(
+    subject: Subject, config: Config, name: str = "module", weights: Weights | None = None
+) -> list[str]:
+    """The statements that make a module for a request."""
+    lines = [f"{name} = {construction.expression(subject, config, weights)}"]
+    return lines if config.dtype == "float32" else [*lines, f"{name}.to(torch.{config.dtype})"]
+
+
+def mode(call: Call, module: str) -> list[str]:
+    """The module's mode and, where chance plays a part, the seed."""
+    seeds = [f"torch.manual_seed({call.seed})"] if call.training and call.seed is not None else []
+    return [f"{module}.{'train' if call.training else 'eval'}()", *seeds]
+
+
+def merged(calls: Iterable[Call]) -> list[Call]:
+    """The calls, on one module as far as they are made on equal ones."""
+    kept: list[Build] = []
+    result = []
+    for call in calls:
+        twin = next((build for build in kept if equal(build, call.build)), call.build)
+        kept.append(twin)
+        result.append(replace(call, build=twin))
+    return result
+
+
+def equal(one: Build, other: Build) -> bool:
+    """Whether two modules were built alike."""
+    a, b = (build.config for build in (one, other))
+    sizes = replace(a.sizes, batch=b.sizes.batch, tokens=b.sizes.tokens)
+    if replace(a, sizes=sizes) != b or one.tensors.keys() != other.tensors.keys():
+        return False
+    return all(np.array_equal(array, other.tensors[name]) for name, array in one.tensors.items())

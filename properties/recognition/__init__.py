@@ -1,0 +1,1 @@
+"""How a TARGET becomes subjects: what is named is found, understood and tried out."""

@@ -1,0 +1,64 @@
+"""Adapters: how an implementation's parameters carry ours. One file for each ecosystem.
+
+A module in this package that has `SERVES`, the import paths of the objects it is for, and
+`subject(target, family)` is an adapter: it is found here, no list is edited. It must not import the
+foreign library to be found. What no adapter serves is understood by its names (`torch_module`,
+`qkv_function`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from properties.recognition.adapters import plain_function, qkv_function, torch_module
+from properties.subjects.subject import Subject
+
+
+@cache
+def adapters() -> tuple[ModuleType, ...]:
+    """The adapter modules of this package."""
+    modules = [
+        import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
+    ]
+    return tuple(module for module in modules if hasattr(module, "SERVES"))
+
+
+def adapter_for(target: object) -> ModuleType | None:
+    """The adapter that serves this very object, or None."""
+    for adapter in adapters():
+        if any(served is target for path in adapter.SERVES for served in loaded(path)):
+            return adapter
+    return None
+
+
+def loaded(path: str) -> Iterator[object]:
+    """The object at an import path, if its module is already loaded."""
+    module, _, name = path.rpartition(".")
+    if module in sys.modules and hasattr(sys.modules[module], name):
+        yield getattr(sys.modules[module], name)
+
+
+def subject_for(target: Callable[..., Any], family: str | None = None) -> Subject:
+    """The subject that a class, a factory or a function of tensors is.
+
+    Raises QuestionError where it cannot be asked; the message says why and what to do.
+    """
+    adapter = adapter_for(target)
+    if adapter is not None:
+        subject: Subject = adapter.subject(target, family)
+        return subject
+    if inspect.isclass(target):
+        return torch_module.subject(target, family)
+    name = getattr(target, "__name__", type(target).__name__)
+    if qkv_function.serves(target):
+        return qkv_function.subject(qkv_function.understand(target, name), family)
+    if plain_function.is_plain(target):
+        return plain_function.plain(target, name, family)
+    return torch_module.subject(target, family)

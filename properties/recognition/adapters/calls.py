@@ -1,0 +1,96 @@
+"""How a module or function is called: with one input, and perhaps with more than that."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any
+
+from torch import nn
+
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters import messages
+from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments that have to be given, and those that have a default."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The optional arguments that could hide the future."""
+        return tuple(name for name in self.optional if MASK.search(name))
+
+
+def signature(function: Callable[..., Any]) -> Call | None:
+    """How `function` is called; None where it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    open_ended = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    closed = [p for p in parameters if p.kind not in open_ended]
+    return Call(
+        tuple(p.name for p in closed if p.default is Parameter.empty),
+        tuple(p.name for p in closed if p.default is not Parameter.empty),
+    )
+
+
+def forward_of(module: nn.Module, owner: str, target: Any = None) -> Call:
+    """How the module's forward is called; QuestionError if one input is not enough.
+
+    target: the class or factory called `owner`, for the way out.
+    """
+    call = signature(module.forward)
+    if call is None:
+        return Call((), ())
+    if len(call.required) > 1:
+        raise needs_more(owner, call, target)
+    return call
+
+
+def unasked(names: Iterable[str]) -> dict[str, str]:
+    """The arguments with a meaning of those that keep their defaults, each with that meaning."""
+    known = {name: meaning(name) for name in names}
+    return {name: f"{text}: it keeps its default" for name, text in known.items() if text}
+
+
+# The causal mask, as a module of one's own would make it.
+FUTURE = "torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)"
+
+
+def needs_more(owner: str, call: Call, target: Any) -> QuestionError:
+    """The refusal of a forward that wants more than x."""
+    given = ["x", *(made_of_x(name) for name in call.required[1:])]
+    blank = [name for name, value in zip(call.required, given, strict=True) if value == "..."]
+    remark = f"  # fill in {messages.listed(blank)}" if blank else ""
+    return messages.refusal(
+        f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).",
+        "forward(x) with x (B, T, d_in); everything else made inside",
+        "name a module or an adapter that makes the others from x:",
+        messages.shell(owner, target, ", ".join(given)) + remark,
+    )
+
+
+def made_of_x(name: str) -> str:
+    """What an input of forward is in attention of a sequence to itself."""
+    if MASK.search(name):
+        return FUTURE
+    return "x" if parameter_role(name) in LETTER else "..."
+
+
+def needs_mask(owner: str, masks: tuple[str, ...], target: Any) -> QuestionError:
+    """The refusal of a forward that hides the future only if it is handed a mask."""
+    return messages.refusal(
+        f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
+        "called with x alone, it does not.",
+        "forward(x) that hides the future itself (--family self asks for none of that)",
+        f"name a module that passes {masks[0]}, here true for what is hidden:",
+        messages.shell(owner, target, f"x, {masks[0]}={FUTURE}"),
+    )

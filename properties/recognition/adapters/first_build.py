@@ -1,0 +1,84 @@
+"""The first module that is built of a class or factory, and what that tells of its arguments.
+
+Legend: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters import arguments, families, trials
+from properties.recognition.adapters.blueprint import Blueprint
+from properties.subjects.subject import Config
+
+
+def first_build(target: Callable[..., Any]) -> tuple[Blueprint, nn.Module]:
+    """The blueprint, square only where it has to be, and a module built from it."""
+    owner = getattr(target, "__name__", type(target).__name__)
+    blueprint = Blueprint(target, arguments.read(target, owner))
+    heads = 2 if blueprint.arguments.has("num_heads", "head_dim") else 1
+    square = not blueprint.arguments.has("d_in")
+    blueprint = replace(blueprint, square=square)
+    try:
+        module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
+    except QuestionError as refused:  # perhaps d_in has to be d_out
+        blueprint = replace(blueprint, square=True)
+        try:
+            module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
+        except QuestionError:
+            raise refused from refused.__cause__
+    if not inspect.isclass(target) and not blueprint.square and makes_squares(blueprint, heads):
+        blueprint = replace(blueprint, square=True)
+        module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
+    check_width_argument(blueprint, module)
+    return with_dropout(blueprint, module, heads)
+
+
+def with_dropout(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or with a module handed to an argument for dropout that is called in forward."""
+    told = blueprint.arguments
+    sizes = blueprint.sizes(heads)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    if (
+        not told.has("dropout")
+        or "'float' object is not callable" not in trials.run(module, x).failure
+    ):
+        return blueprint, module
+    note = f"{told.roles['dropout']} is given a torch.nn.Dropout"
+    told = replace(told, dropped_by=True, notes=(*told.notes, note))
+    blueprint = replace(blueprint, arguments=told)
+    return blueprint, blueprint.attempt(Config(sizes), None)
+
+
+def makes_squares(blueprint: Blueprint, heads: int) -> bool:
+    """Whether what a factory makes runs where d_in is d_out, and not where they differ."""
+    try:
+        return gives_width(replace(blueprint, square=True), heads) and not gives_width(
+            blueprint, heads
+        )
+    except QuestionError:
+        return False
+
+
+def gives_width(blueprint: Blueprint, heads: int) -> bool:
+    """Whether a module gives rows as wide as d_out, or where that is one head's, as all of them."""
+    sizes = blueprint.sizes(heads)
+    module = blueprint.attempt(Config(sizes), None)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    found = [trials.run(module, tensor).output for tensor in (x, x[0])]
+    widths = (sizes.width, sizes.width * heads)
+    return any(output is not None and output.shape[-1] in widths for output in found)
+
+
+def check_width_argument(blueprint: Blueprint, module: nn.Module) -> None:
+    """QuestionError if there are parameters but no argument for the width of the input."""
+    if families.has_parameters(module) and not blueprint.arguments.has("d_in", "embed"):
+        raise families.no_place(blueprint, "d_in", "the width of its input")

@@ -1,0 +1,195 @@
+"""The words of a refusal: what was wrong, what was expected, and the way out."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters.spellings import argument_role
+
+OURS = str(Path(__file__).resolve().parents[1])
+
+FACTORY = """
+def make({parameters}):{hint}
+    return {call}{blank}
+"""
+
+ADAPTER = """
+import properties, torch
+
+class Mine(properties.Subject):
+    family = "multihead"  # or plain, self, causal, wrapper
+    capabilities = frozenset({{"projections", "out-projection", "out-bias", "batched", "module"}})
+
+    def build(self, config, weights):
+        sizes = config.sizes  # d_in, heads, head_dim, context_length
+        module = {call}{blank}
+        module.to(getattr(torch, config.dtype))
+        # In place of QUERY, KEY, VALUE, OUT the names of its layers.
+        layers = {{"query": module.QUERY, "key": module.KEY, "value": module.VALUE, "out": module.OUT}}
+        with torch.no_grad():  # ours are (in, out) in NumPy; nn.Linear keeps (out, in)
+            for role, layer in layers.items() if weights else ():
+                layer.weight.copy_(torch.from_numpy(getattr(weights, role).T))
+                bias = getattr(weights, role + "_bias")
+                if layer.bias is not None:
+                    layer.bias.copy_(torch.from_numpy(bias) if bias is not None else layer.bias * 0)
+        return module  # called with x (B, T, d_in), it returns (B, T, config.width)
+"""
+
+ARRAYS = """
+import numpy, torch
+
+def f(query, key, value):  # torch tensors (B, H, T, D)
+    context = {name}(*(part.detach().numpy() for part in (query, key, value)))
+    return torch.from_numpy(numpy.array(context))
+"""
+
+ARRAY = """
+import numpy, torch
+
+def f(x):  # a torch tensor
+    return torch.from_numpy(numpy.array({name}(x.detach().numpy())))
+"""
+
+SHELL = """
+import torch
+
+class MyAttention(torch.nn.Module):
+    def __init__(self, {parameters}):{hint}
+        super().__init__()
+        self.inner = {call}{blank}
+
+    def forward(self, x):  # (B, T, d_in)
+        return self.inner({given})
+"""
+
+# What a factory calls an argument for a role, and what an adapter has for it.
+NAMES = {
+    "d_in": ("d_in", "sizes.d_in"),
+    "d_out": ("d_out", "config.width"),
+    "embed": ("d_model", "config.width"),
+    "head_dim": ("head_dim", "sizes.head_dim"),
+    "num_heads": ("num_heads", "sizes.heads"),
+    "kv_heads": ("num_heads", "sizes.heads"),
+    "context_length": ("context_length", "sizes.context_length"),
+    "dropout": ("dropout", "config.dropout"),
+    "qkv_bias": ("qkv_bias", "config.bias"),
+    "causal": ("True", "True"),
+    "output_dropout": ("0.0", "0.0"),
+    "device": ("'cpu'", "'cpu'"),
+    "batch_first": ("True", "True"),
+}
+
+
+def refusal(wrong: str, expected: str, way_out: str, example: str = "") -> QuestionError:
+    """The error to raise: three sentences and, where code says it better, an example."""
+    lines = [wrong, f"Expected: {expected}", f"What to do: {way_out}"]
+    if example:
+        lines.append(textwrap.indent(textwrap.dedent(example).strip("\n"), "    "))
+    return QuestionError("\n".join(lines))
+
+
+def way_out(name: str, target: Any = None) -> str:
+    """The two ways to make a class a subject, as code."""
+    return f"{factory(name, target)}\n# or an adapter:{adapter(name, target)}"
+
+
+def factory(name: str, target: Any = None) -> str:
+    """A factory that hands over what a class takes; what nobody knows is left to be filled in."""
+    return FACTORY.format(
+        parameters=parameters(target), hint=hint(target), **calling(name, target, 0)
+    )
+
+
+def adapter(name: str, target: Any = None) -> str:
+    """An adapter that does, and that loads the weights."""
+    return ADAPTER.format(**calling(name, target, 1))
+
+
+def shell(name: str, target: Any, given: str) -> str:
+    """A module that makes what forward wants besides x."""
+    made = {"parameters": parameters(target), "hint": hint(target), "given": given}
+    return SHELL.format(**made, **calling(name, target, 0))
+
+
+def roles(target: Any) -> dict[str, str]:
+    """The roles of the arguments that a class takes, "" for one that it requires and nobody knows."""
+    try:
+        named = inspect.signature(target).parameters.values() if callable(target) else ()
+    except (TypeError, ValueError):
+        return {}
+    closed = [p for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    found = {p.name: argument_role(p.name) or "" for p in closed}
+    found = {name: role if role in NAMES else "" for name, role in found.items()}
+    return {p.name: found[p.name] for p in closed if found[p.name] or p.default is p.empty}
+
+
+def parameters(target: Any) -> str:
+    """What a factory for a class takes; everything where nothing is known."""
+    names = dict.fromkeys(NAMES[role][0] for role in roles(target).values() if role)
+    known = [name for name in names if name.isidentifier() and name != "True"]
+    return ", ".join(known or ("d_in", "d_out", "context_length", "dropout", "num_heads"))
+
+
+def hint(target: Any) -> str:
+    """What to do with the arguments of a factory where nothing is known."""
+    known = any(roles(target).values())
+    return "" if known else "  # leave out what it has no place for"
+
+
+def calling(name: str, target: Any, column: int) -> dict[str, str]:
+    """The call that makes a module, and what is to be filled in."""
+    taken = roles(target)
+    given = {n: NAMES[role][column] if role else "..." for n, role in taken.items()}
+    blank = [n for n, value in given.items() if value == "..."] if given else ["its arguments"]
+    inside = ", ".join(f"{n}={value}" for n, value in given.items()) or "..."
+    return {
+        "call": f"{name}({inside})",
+        "blank": f"  # fill in {listed(blank)}" if blank else "",
+    }
+
+
+def described(error: BaseException) -> str:
+    """Type and text of an exception, and where in the user's own code it was raised."""
+    text = str(error.msg) if isinstance(error, SyntaxError) else str(error)
+    text = " ".join(text.split())[:300]
+    place = where(error)
+    return f"{type(error).__name__}{': ' + text if text else ''}{f' ({place})' if place else ''}"
+
+
+def where(error: BaseException) -> str:
+    """`file:line` of the last frame that is neither this suite's nor a library's, or ''."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [pair for pair in frames if not is_foreign(pair[0])]
+    return place(*own[-1]) if own else ""
+
+
+def is_foreign(frame: FrameType) -> bool:
+    """Whether the frame belongs to this suite, the standard library or an installed package."""
+    name = frame.f_code.co_filename
+    home = (f"{OURS}/adapters", f"{OURS}/targets", "<frozen", f"{sys.base_prefix}/lib")
+    return name.startswith(home) or "site-packages" in name or "dist-packages" in name
+
+
+def place(frame: FrameType, line: int) -> str:
+    """`file:line`, or for the cells of a notebook `file, cell n, line m`."""
+    cells: dict[int, int] = frame.f_globals.get("__cells__", {})
+    name = Path(frame.f_code.co_filename.strip("<>")).name
+    starts = [start for start in cells if start <= line]
+    if not starts:
+        return f"{name}:{line}"
+    return f"{name}, cell {cells[max(starts)]}, line {line - max(starts) + 1}"
+
+
+def listed(names: Iterable[str], none: str = "none") -> str:
+    """The names separated by commas, or a word for none."""
+    return ", ".join(names) or none

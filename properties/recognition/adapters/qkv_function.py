@@ -1,0 +1,362 @@
+"""Functions f(query, key, value), with projections, split and merge put around them.
+
+Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from properties.basics.dtypes import FORMATS, Array
+from properties.recognition.adapters import calls, differentiability, families, messages, trials
+from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
+from properties.subjects.instance import seed_generators
+from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
+from properties.truth.parameters import Sizes, Weights
+
+SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
+OURS = "the projections, the split, the merge and the output projection around it are this suite's"
+
+
+LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T D")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of queries, keys and values, its arguments for the rest, and how it is called.
+
+    layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
+    probability; part: where the context stands in the tuple that it returns, None if it is all;
+    unasked: the arguments that keep their defaults.
+    """
+
+    call: Callable[..., Any]
+    name: str
+    causal: str = ""
+    dropout: str = ""
+    layout: str = LAYOUTS[0]
+    dropped_by: bool = False
+    part: int | None = None
+    unasked: Mapping[str, str] = field(default_factory=dict)
+
+
+class Shell(nn.Module):
+    """What a function of queries, keys and values needs to be an attention module.
+
+    With family multihead there is an output projection; with self, nothing is hidden.
+    """
+
+    def __init__(self, function: Function, config: Config, family: str) -> None:
+        """Draw the projections; ValueError if the heads do not divide the width."""
+        super().__init__()
+        sizes = config.sizes
+        self.function, self.family, self.num_heads = function, family, sizes.heads
+        if config.width % sizes.heads:
+            raise ValueError(f"width {config.width} is not divisible by {sizes.heads} heads")
+        self.W_query = nn.Linear(sizes.d_in, config.width, bias=config.bias)
+        self.W_key = nn.Linear(sizes.d_in, config.width, bias=config.bias)
+        self.W_value = nn.Linear(sizes.d_in, config.width, bias=config.bias)
+        projected = family == "multihead"
+        self.out_proj = nn.Linear(config.width, config.width) if projected else nn.Identity()
+        self.dropout: Any = config.dropout
+        if function.dropped_by:
+            self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Any:
+        """Map (B, T, d_in) to (B, T, W); what is no (B, H, T, D) is returned as it is."""
+        context = self.attend(*self.handed_over(x))
+        if not isinstance(context, Tensor) or context.ndim != 4:
+            return context
+        return self.out_proj(context.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, W)
+
+    def handed_over(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries, keys and values (B, H, T, D) of x, views of what the projections give."""
+        layers = (self.W_query, self.W_key, self.W_value)
+        query, key, value = (self.split(layer(x)) for layer in layers)
+        return query, key, value
+
+    def attend(self, *parts: Tensor) -> Any:
+        """Three times (B, H, T, D) to the same, by the function in its own layout."""
+        function, shape = self.function, parts[0].shape[:2]
+        options: dict[str, Any] = {}
+        if function.causal:
+            options[function.causal] = self.family in CAUSAL_FAMILIES
+        if function.dropout:
+            live = function.dropped_by or self.training
+            options[function.dropout] = self.dropout if live else 0.0
+        if function.layout == "B T H D":
+            context = self.context(*(part.transpose(1, 2) for part in parts), **options)
+            return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
+        if function.layout == "B H T D":
+            return self.context(*parts, **options)
+        heads = [part.flatten(0, 1) for part in parts]
+        if function.layout == "T D":
+            items = [self.context(*item, **options) for item in zip(*heads, strict=True)]
+            return torch.stack(items).unflatten(0, shape)
+        context = self.context(*heads, **options)
+        return context.unflatten(0, shape) if isinstance(context, Tensor) else context
+
+    def context(self, *parts: Tensor, **options: Any) -> Any:
+        """What the function returns, or its part that is the context."""
+        returned = self.function.call(*parts, **options)
+        if self.function.part is None or not isinstance(returned, tuple):
+            return returned
+        return returned[self.function.part]
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, W) -> (B, H, T, D)."""
+        batch, tokens, width = x.shape
+        return x.reshape(batch, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
+
+
+class FunctionSubject(Subject):
+    """A function of queries, keys and values inside a `Shell`."""
+
+    def __init__(self, function: Function, family: str) -> None:
+        """Say what the shell offers in this family, and try out the formats."""
+        self.function, self.family, self.name = function, family, function.name
+        offered = {"projections", "qkv-bias", "rectangular", "batched", "module", "function"}
+        if family == "multihead":
+            offered |= {"out-projection", "out-bias"}
+        if function.dropout:
+            offered.add("dropout")
+        self.capabilities = frozenset(offered)
+        self.matched = {
+            role: name
+            for role, name in (("causal", function.causal), ("dropout", function.dropout))
+            if name
+        }
+        self.unasked = function.unasked
+        self.lacking = {"context-length": "a function takes any number of tokens"}
+        if not function.dropout:
+            self.lacking |= {"dropout": "no argument is called dropout_p / dropout or the like"}
+        x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
+        self.dtypes, remarks = trials.usable_dtypes(
+            lambda name: self.build(replace(trial_config(family), dtype=name), None),
+            x,
+            tuple(FORMATS),
+        )
+        self.notes = (OURS, *told(function), *remarks)
+        shell = shell_of(function, family).eval()
+        if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
+            self.differentiable, self.lacking = False, {**self.lacking, "gradients": reason}
+
+    def build(self, config: Config, weights: Weights | None) -> Shell:
+        """A shell of the config's dtype; weights None leaves the initial parameters."""
+        shell = shell_of(self.function, self.family, config).to(getattr(torch, config.dtype))
+        if weights is not None:
+            load(shell, weights)
+        return shell
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
+        """Arrays by the names of the shell's parameters, in our layout."""
+        query, key, value = (named[f"W_{role}.weight"].T for role in LETTER)
+        query_bias, key_bias, value_bias = (named.get(f"W_{role}.bias") for role in LETTER)
+        out = named.get("out_proj.weight")
+        return Weights(
+            query=query,
+            key=key,
+            value=value,
+            query_bias=query_bias,
+            key_bias=key_bias,
+            value_bias=value_bias,
+            out=None if out is None else out.T,
+            out_bias=named.get("out_proj.bias"),
+        )
+
+
+def shell_of(function: Function, family: str, config: Config | None = None) -> Shell:
+    """A new shell, for a trial if nothing else is asked for; torch's random state is left alone."""
+    config = config or trial_config(family)
+    with torch.random.fork_rng(devices=[]):
+        seed_generators(config.seed)
+        return Shell(function, config, family)
+
+
+def told(function: Function) -> list[str]:
+    """How the function is called, where that is not the usual way."""
+    found = []
+    if function.layout != LAYOUTS[0]:
+        found.append(
+            f"query, key and value are handed over as ({', '.join(function.layout.split())})"
+        )
+    if function.dropped_by:
+        found.append(f"{function.dropout} is given a torch.nn.Dropout")
+    if function.part is not None:
+        found.append(f"of the tuple returned, part {function.part} is judged: the context")
+    return found
+
+
+def axes(layout: str) -> str:
+    """(B, T, H, D)."""
+    return f"({', '.join(layout.split())})"
+
+
+def random_heads(seed: int) -> Tensor:
+    """(B, H, T, D) of moderate numbers, its sizes pairwise different."""
+    return trials.random_input(SIZES.batch, SIZES.heads, SIZES.tokens, SIZES.head_dim, seed=seed)
+
+
+def load(shell: Shell, weights: Weights) -> None:
+    """Copy all weights into the shell's own layers."""
+    with torch.no_grad():
+        for role in LETTER:
+            layer, bias = getattr(shell, f"W_{role}"), getattr(weights, f"{role}_bias")
+            copy(layer, getattr(weights, role), bias)
+        if isinstance(shell.out_proj, nn.Linear):
+            out = np.eye(shell.out_proj.in_features) if weights.out is None else weights.out
+            copy(shell.out_proj, out, weights.out_bias)
+
+
+def copy(layer: nn.Linear, matrix: Any, bias: Any) -> None:
+    """Copy a matrix (in, out) and a bias (out,), or zeros."""
+    layer.weight.copy_(torch.tensor(matrix.T))
+    if layer.bias is not None:
+        layer.bias.copy_(torch.zeros_like(layer.bias) if bias is None else torch.tensor(bias))
+
+
+def trial_config(family: str) -> Config:
+    """A request for a trial in this family."""
+    heads = SIZES.heads if family in HEADED_FAMILIES else 1
+    return Config(replace(SIZES, heads=heads))
+
+
+def subject(function: Function, family: str | None) -> Subject:
+    """The subject; the family is multihead, or self if the function cannot hide the future.
+
+    Raises QuestionError for the family plain, and where no way to call it gives an output.
+    """
+    families.validate(family)
+    if family == "plain":
+        raise messages.refusal(
+            f"{function.name} takes queries, keys and values; the family plain takes x alone.",
+            "--family multihead, wrapper, causal or self",
+            "leave --family out, or name a function of x",
+        )
+    function = convention(function)
+    found, remark = found_family(function)
+    subject = FunctionSubject(function, family or found)
+    if remark and family is None:
+        subject.notes = (*subject.notes, remark)
+    return subject
+
+
+def convention(function: Function) -> Function:
+    """The function with the way to call it that was found by trial.
+
+    With four axes before three and two: the first way in which the output has the shape of query,
+    also in training, and mixes tokens and not heads. Where no way gives that shape, the usual one,
+    so that it is seen. Raises QuestionError where every way raises or gives no tensor.
+    """
+    tried: list[Attempt] = []
+    for layouts in (LAYOUTS[:2], LAYOUTS[2:3], LAYOUTS[3:]):
+        for layout in layouts:
+            for dropped_by in (False, True) if function.dropout else (False,):
+                tried.append(attempted(replace(function, layout=layout, dropped_by=dropped_by)))
+        best = max(tried, key=lambda attempt: attempt.score)
+        if best.score[0]:
+            return best.way
+    given = [attempt.way for attempt in tried if not attempt.failure]
+    if given:
+        return given[0]
+    raise messages.refusal(
+        f"{function.name} gives no output for query, key and value: random float32 torch tensors "
+        f"(B, H, T, D) on the CPU: it {tried[0].failure}. Tried likewise: "
+        f"{messages.listed(map(axes, LAYOUTS[1:]))}.",
+        "a torch tensor of the shape of query",
+        "name a function that turns the tensors into what it takes and its result into a tensor:",
+        messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
+    )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A way to call a function: whether the shape is right, whether it is so in training, and
+    whether tokens are mixed and heads are not; in `failure` why there is no tensor.
+    """
+
+    way: Function
+    score: tuple[bool, bool, bool] = (False, False, False)
+    failure: str = ""
+
+
+def attempted(way: Function) -> Attempt:
+    """What comes of calling a function in this way."""
+    config = replace(trial_config("multihead"), dropout=0.5)
+    shell = shell_of(way, "multihead", config).eval()
+    query, key, value = parts = [random_heads(seed) for seed in range(3)]
+    trial = trials.call(shell.attend, *parts)
+    if trial.output is None:
+        count = 0 if way.part is not None else len(trial.returned)
+        parted = [attempted(replace(way, part=number)) for number in range(count)]
+        return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
+    output = trial.output
+    if output.shape != query.shape:
+        return Attempt(way)
+    trained: Tensor | None = output
+    if way.dropout:
+        trained = trials.call(shell.train().attend, *parts).output
+        shell.eval()
+    moved = []
+    for axis in (1, 2):
+        other = value.index_fill(axis, torch.tensor(0), 7.0)
+        changed = trials.call(shell.attend, query, key, other).output
+        rest = [
+            part.narrow(axis, 1, part.shape[axis] - 1)
+            for part in (output, changed)
+            if part is not None
+        ]
+        moved.append(len(rest) == 2 and not trials.same(*rest))
+    return Attempt(
+        way, (True, trained is not None and trained.shape == query.shape, moved == [False, True])
+    )
+
+
+def found_family(function: Function) -> tuple[str, str]:
+    """Multihead if the function is meant to hide the future or does, else self; and why, in doubt."""
+    if function.causal:
+        return "multihead", ""
+    meant = f"it is called {function.name}" if families.says_causal(function.name) else ""
+    meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
+    shell = shell_of(function, "wrapper")  # whose output is the context, whatever its format
+    x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
+    family, remark = families.reading(meant, trials.sees_future(shell, x))
+    return ("self" if family == "self" else "multihead"), remark
+
+
+def serves(target: Callable[..., Any]) -> bool:
+    """Whether the leading parameters of a function are queries, keys and values."""
+    call = calls.signature(target)
+    if call is None:
+        return False
+    return [parameter_role(name) for name in (call.required + call.optional)[:3]] == list(LETTER)
+
+
+def understand(target: Callable[..., Any], name: str) -> Function:
+    """The function with its arguments for the causal mask and dropout.
+
+    Raises QuestionError if it needs anything else.
+    """
+    call = calls.signature(target) or calls.Call((), ())
+    rest = (call.required + call.optional)[3:]
+    roles = {argument: argument_role(argument) for argument in rest}
+    causal, dropout = (
+        next((argument for argument in rest if roles[argument] == role), "")
+        for role in ("causal", "dropout")
+    )
+    unknown = [a for a in call.required[3:] if a not in (causal, dropout)]
+    if unknown:
+        raise messages.refusal(
+            f"{name} requires {messages.listed(unknown)} besides query, key and value.",
+            "f(query, key, value), and if need be is_causal and dropout_p",
+            "name a function that fills it in:",
+            f"def f(query, key, value, is_causal, dropout_p=0.0):\n    return {name}(...)",
+        )
+    unasked = calls.unasked(a for a in rest if a not in (causal, dropout))
+    return Function(target, name, causal, dropout, unasked=unasked)

@@ -1,0 +1,120 @@
+"""Which classes are attention: their name says so, or their code makes queries, keys and values.
+
+Nothing is built here; code is read. A block that contains an attention module is not one.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from typing import TypeGuard
+
+from torch import nn
+
+from properties.recognition.adapters.spellings import LETTER, fused_order, normalise, parameter_role
+
+NAME = re.compile(r"att(n|ention|end)|multi_?head|mha", re.IGNORECASE)
+CONTAINER = re.compile(
+    r"block|layer|transformer|encoder|decoder|model|gpt|network|pool|config|cache|mask",
+    re.IGNORECASE,
+)
+SOFTMAX = re.compile(r"softmax|scaled_dot_product_attention", re.IGNORECASE)
+HEADS = re.compile(r"(multi|attn|attention|self)*heads?(list|modules)?")
+
+
+def is_attention(candidate: type) -> bool:
+    """Whether a class is attention: by its name, or by the names of what it keeps."""
+    return says_attention(candidate) or makes_projections(candidate)
+
+
+def says_attention(candidate: type) -> bool:
+    """Whether the name says so, and not that it is something around attention.
+
+    An attention layer may be either: it is attention if it computes the weights itself.
+    """
+    name = candidate.__name__
+    if not can_be_called(candidate) or not NAME.search(name):
+        return False
+    return not CONTAINER.search(name) or bool(SOFTMAX.search(ast.unparse(parsed(candidate))))
+
+
+def can_be_called(candidate: type) -> bool:
+    """Whether its instances are modules."""
+    return issubclass(candidate, nn.Module)
+
+
+def has_forward(candidate: type) -> bool:
+    """Whether it is a module with a forward, not only a base that holds layers for others."""
+    return issubclass(candidate, nn.Module) and candidate.forward is not nn.Module.forward
+
+
+def makes_projections(candidate: type, depth: int = 0) -> bool:
+    """Whether it keeps a query, a key and a value projection, or a list of heads that do."""
+    if not has_forward(candidate) or depth > 3:
+        return False
+    kept = dict(attributes(candidate))
+    found = {parameter_role(name) or "" for name in kept}
+    found |= {
+        role for role, letter in LETTER.items() for n in kept if letter in fused_of(n, kept[n])
+    }
+    if set(LETTER) <= found:
+        return True
+    return any(
+        makes_projections(element, depth + 1)
+        for name, value in kept.items()
+        if HEADS.fullmatch(normalise(name))
+        for element in called_classes(value, candidate)
+    )
+
+
+def fused_of(name: str, value: ast.expr) -> str:
+    """The order in which one layer for several roles serves them, if `value` makes a layer.
+
+    `self.attn` is such a layer in some code and a whole module in most: only linear layers count.
+    """
+    text = ast.unparse(value).lower()
+    return fused_order(name) if "linear" in text or "parameter" in text else ""
+
+
+def attributes(candidate: type) -> Iterator[tuple[str, ast.expr]]:
+    """Each `self.name = value` in the class and those it is derived from, up to nn.Module."""
+    for base in candidate.__mro__:
+        if base.__module__.startswith("torch."):
+            break
+        for node in ast.walk(parsed(base)):
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    each = target.elts if isinstance(target, ast.Tuple) else [target]
+                    yield from ((t.attr, node.value) for t in each if is_attribute(t))
+            elif isinstance(node, ast.AnnAssign) and node.value and is_attribute(node.target):
+                yield node.target.attr, node.value
+
+
+def is_attribute(target: ast.expr) -> TypeGuard[ast.Attribute]:
+    """Whether an assignment is to an attribute."""
+    return isinstance(target, ast.Attribute)
+
+
+@cache
+def parsed(candidate: type) -> ast.AST:
+    """The code of a class; an empty module where there is none to read."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(candidate)))
+    except (OSError, TypeError, SyntaxError):  # built at run time: only its name can tell
+        return ast.Module([], [])
+
+
+def called_classes(value: ast.expr, owner: type) -> Iterator[type]:
+    """The classes that are called inside an expression, as the owner's module knows them."""
+    known = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
+    for node in ast.walk(value):
+        name = (
+            node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        )
+        if isinstance(known.get(name), type):
+            yield known[name]

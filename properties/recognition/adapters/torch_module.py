@@ -1,0 +1,444 @@
+"""The zero adapter: any class in the manner of the sources, as it is.
+
+Its arguments are matched by name, its matrices are found by name and turned by shape, its family
+and what else it offers are found by building it and trying it out. A fault in it never costs it a
+clause: where a trial fails, what the constructor says counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import SubjectError
+from properties.recognition.adapters import (
+    arguments,
+    calls,
+    families,
+    layouts,
+    messages,
+    projections,
+    trials,
+)
+from properties.recognition.adapters.blueprint import Blueprint, dropped_name
+from properties.recognition.adapters.first_build import first_build
+from properties.recognition.adapters.loading import Scheme, collect, load
+from properties.recognition.adapters.projections import Structure
+from properties.recognition.adapters.spellings import LETTER
+from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
+from properties.truth.parameters import Sizes, Weights
+
+SMALL_MASK = 64  # a mask of a fixed size may be shorter than the examples; one this long is not
+
+
+class ModuleSubject(Subject):
+    """A torch module whose constructor and matrices are understood."""
+
+    def __init__(self, blueprint: Blueprint, draft: Draft) -> None:
+        """Take over what the draft has found out."""
+        self.name = blueprint.owner
+        self.family = draft.family
+        self.capabilities = frozenset(draft.capabilities)
+        self.matched = draft.matched
+        self.lacking = draft.lacking
+        self.unasked = draft.unasked
+        self.notes = tuple(draft.notes)
+        self.blueprint = blueprint
+        self.scheme = draft.scheme
+        self.residual = draft.residual
+        self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
+
+    def build(self, config: Config, weights: Weights | None) -> nn.Module:
+        """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
+        module = self.blueprint.construct(config, self.family)
+        module.to(getattr(torch, config.dtype))  # weights are rounded once
+        for path in self.residual:
+            module.get_submodule(path).p = 0.0  # type: ignore[assignment]
+        self.fill(module, config, weights)
+        return module
+
+    def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
+        """Write the weights, if there are any and they can be set, into a module built before."""
+        if weights is not None and self.has("projections"):
+            structure = found_in(module, self.blueprint.owner, self.has("out-projection"))
+            load(structure, weights, config.sizes, self.scheme)
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
+        """Arrays by the names of the module's parameters, in our layout; None without projections."""
+        if not self.has("projections"):
+            return None
+        module, structure = self.built(config)
+        if any(cell.derived for cell in structure.all_cells()):
+            return None  # what comes back to the parameters is not the gradient of the weights
+        owners = {projections.place(p): (name, p) for name, p in module.named_parameters()}
+
+        def replaced(own: Tensor) -> Tensor:
+            """What `named` has in place of a parameter or a view of one; zeros if it is none."""
+            if projections.place(own) not in owners:
+                return torch.zeros(own.shape)
+            name, parameter = owners[projections.place(own)]
+            whole = torch.tensor(named[name])
+            # A view's strides count in the parameter's memory, which may be that of a transpose.
+            laid = torch.empty_strided(whole.shape, parameter.stride(), dtype=whole.dtype)
+            offset = own.storage_offset() - parameter.storage_offset()
+            return laid.copy_(whole).as_strided(own.shape, own.stride(), offset)
+
+        return collect(structure, replaced, config.sizes, self.scheme)
+
+    def blank(self, config: Config) -> tuple[nn.Module, Structure]:
+        """A module of these sizes, for the sake of its structure."""
+        module = self.blueprint.construct(config, self.family)
+        return module, found_in(module, self.blueprint.owner, self.has("out-projection"))
+
+
+@dataclass
+class Draft:
+    """What is known so far about a subject."""
+
+    family: str
+    capabilities: set[str] = field(default_factory=set)
+    matched: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unasked: dict[str, str] = field(default_factory=dict)
+    scheme: Scheme = field(default_factory=Scheme)
+    residual: tuple[str, ...] = ()
+
+    def settle(self, capability: str, present: bool, reason: str) -> None:
+        """Claim the capability, or say why it is absent."""
+        if present:
+            self.capabilities.add(capability)
+        else:
+            self.lacking[capability] = reason
+
+
+def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
+    """The subject that a class, or a factory of modules, is.
+
+    Raises QuestionError where it cannot be asked: an argument without a meaning or with two, a
+    constructor that raises, a forward that needs more than x, a family that it cannot be.
+    """
+    families.validate(family)
+    blueprint, module = first_build(target)
+    call = calls.forward_of(module, blueprint.owner, blueprint.target)
+    structure = projections.find(module, blueprint.owner)
+    blueprint, family, remark = settle_family(blueprint, module, structure, family)
+    told = blueprint.arguments
+    notes = [*told.notes, remark] if remark else list(told.notes)
+    draft = Draft(family, matched=told.matched(), notes=notes, unasked=dict(told.unasked))
+    module = blueprint.attempt(trial_config(blueprint, family), family)
+    check_runs(blueprint, draft, module, structure)
+    check_mask(blueprint, draft, module, call)
+    offer_arguments(draft, blueprint)
+    offer_axes(draft, blueprint, module)
+    if family != "plain":
+        blueprint = offer_projections(draft, blueprint, module)
+        switch_off_residual(draft, blueprint, module)
+    finished = ModuleSubject(blueprint, draft)
+    offer_dtypes(finished)
+    return finished
+
+
+def settle_family(
+    blueprint: Blueprint, module: nn.Module, structure: Structure | None, family: str | None
+) -> tuple[Blueprint, str, str]:
+    """The family asked for, if the constructor allows it, or the one found, and a remark on it."""
+    understood, found, remark = families.decide(blueprint, module, structure)
+    if family is not None:
+        families.check_override(blueprint, family, module)
+        found, remark = family, ""
+    if found == "wrapper" and not understood.arguments.has("d_out", "head_dim"):
+        raise families.no_place(understood, "head_dim", "the width of one head")
+    if ends_at_input_width(understood, found):
+        understood = replace(understood, square=True)
+    return understood, found, remark
+
+
+def ends_at_input_width(blueprint: Blueprint, family: str) -> bool:
+    """Whether no argument is d_out and the output projection leads back to d_in."""
+    if blueprint.square or blueprint.arguments.has("d_out"):
+        return False
+    config = trial_config(blueprint, family)
+    found = projections.find(blueprint.attempt(config, family), blueprint.owner)
+    back = {config.sizes.width, config.sizes.d_in}
+    return found is not None and found.out is not None and set(found.out.weight.shape) == back
+
+
+def trial_config(blueprint: Blueprint, family: str) -> Config:
+    """A request for a trial in this family."""
+    sizes = blueprint.sizes(2 if family in HEADED_FAMILIES else 1)
+    return Config(replace(sizes, head_dim=sizes.d_in) if family == "plain" else sizes)
+
+
+def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure: Any) -> None:
+    """Note a forward that raises. QuestionError if it misses what only an unrun cell assigns or what
+    this machine lacks; or if its matrices are not understood: it may be called wrongly then.
+    """
+    sizes = trial_config(blueprint, draft.family).sizes
+    long = trials.random_input(sizes.batch, sizes.context_length, sizes.d_in)
+    x = long[:, : sizes.tokens]
+    found = [trials.run(module, tensor) for tensor in (x, x[0], long, long[0], long[:1])]
+    failures = [trial.failure for trial in found]
+    if not all(failures):
+        return
+    draft.notes.append(f"a trial run of forward failed: it {failures[0]}")
+    if dropped_name(type(module), failures[0]):
+        raise blueprint.refuse(f"{blueprint.owner}: forward {failures[0]}.")
+    elsewhere = found[0].elsewhere
+    if elsewhere or (structure is None and failures[0].startswith("raised")):
+        tried = "random float32 input on the CPU, (B, T, d_in), (T, d_in), T = context_length"
+        raise messages.refusal(
+            f"{blueprint.owner} gives no output for {tried}: forward {failures[0]}.",
+            "a tensor for an input (B, T, d_in) or (T, d_in)",
+            "run it where what it needs is there" if elsewhere else "name a module or an adapter:",
+            "" if elsewhere else messages.way_out(blueprint.owner, blueprint.target),
+        )
+
+
+def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
+    """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
+    draft.unasked |= calls.unasked(call.optional)
+    if others := [name for name in call.optional if name not in draft.unasked]:
+        draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
+    if draft.family not in CAUSAL_FAMILIES:
+        return
+    size = families.mask_size(module)
+    future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
+    if call.masks and size is None and future == "all":
+        raise calls.needs_mask(blueprint.owner, call.masks, blueprint.target)
+    if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
+        raise families.no_place(
+            blueprint, "context_length", f"the size of its mask, which is always {size} x {size}"
+        )
+    headed = draft.family in HEADED_FAMILIES and not blueprint.arguments.has("context_length")
+    if size is None and future == "all" and headed:
+        draft.notes.append(f"nothing hides the future, which the family {draft.family} asks for")
+
+
+def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
+    """Claim what the constructor can be told."""
+    draft.capabilities.add("module")
+    if draft.family == "plain":
+        return
+    if blueprint.arguments.has("num_heads") and blueprint.arguments.has("head_dim"):
+        draft.capabilities.add("own-head-dim")
+    for role, capability in arguments.OPTIONAL.items():
+        reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
+        draft.settle(capability, blueprint.arguments.has(role), reason)
+    reason = "one argument of the constructor is d_in and d_out"
+    if blueprint.arguments.has("d_in"):
+        reason = "a d_in that is not d_out is refused, or makes a module of one width"
+    draft.settle("rectangular", not blueprint.square, reason)
+
+
+def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
+    """Claim "batched" and "unbatched": heads and masks come with batches, the rest is tried."""
+    if draft.family in CAUSAL_FAMILIES:
+        draft.capabilities.add("batched")
+        return
+    sizes = trial_config(blueprint, draft.family).sizes
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    batched, unbatched, remark = trials.batches(module, x)
+    draft.settle("batched", batched, remark or "a batch (B, T, d_in) is refused")
+    draft.settle("unbatched", unbatched, "one sequence (T, d_in) is refused")
+    if remark:
+        draft.notes.append(remark)
+
+
+def offer_projections(draft: Draft, blueprint: Blueprint, module: nn.Module) -> Blueprint:
+    """Claim the matrices that are found and fit; return the blueprint to build by."""
+    config = trial_config(blueprint, draft.family)
+    structure = projections.find(module, blueprint.owner)
+    if structure is None:
+        reason = "nothing is named like W_query, W_key, W_value (q_proj, Wq, to_q, qkv ...)"
+        return lack_projections(draft, blueprint, module, reason)
+    offer_out(draft, structure, config.sizes)
+    projected = "out-projection" in draft.capabilities
+
+    def build(sizes: Sizes) -> tuple[nn.Module, Structure]:
+        new = blueprint.construct(replace(config, sizes=sizes), draft.family)
+        return new, found_in(new, blueprint.owner, projected)
+
+    try:
+        batched = "batched" in draft.capabilities
+        draft.scheme, remarks = layouts.discover(build, config.sizes, batched)
+        load(build(config.sizes)[1], random_weights(config.sizes), config.sizes, draft.scheme)
+    except SubjectError as error:
+        return lack_projections(draft, blueprint, module, str(error))
+    draft.notes += remarks
+    if structure.frozen():
+        draft.notes.append(
+            "frozen parameters are asked for their gradients as if they were trained"
+        )
+    draft.capabilities.add("projections")
+    show_matrices(draft, structure)
+    return offer_biases(draft, blueprint, structure)
+
+
+def found_in(module: nn.Module, owner: str, projected: bool) -> Structure:
+    """The matrices of a module of whatever size, the output projection only if it can be set."""
+    structure = projections.find(module, owner)
+    if structure is None:
+        raise SubjectError(f"{owner} has its projections at some sizes and not at others")
+    if projected or structure.out is None:
+        return structure
+    return replace(structure, cells={role: structure.cells[role] for role in LETTER})
+
+
+def lack_projections(
+    draft: Draft, blueprint: Blueprint, module: nn.Module, reason: str
+) -> Blueprint:
+    """Say why no weights can be set, what was seen, and what to write instead."""
+    draft.capabilities.discard("out-projection")
+    draft.lacking["projections"] = (
+        f"{reason}. Parameters seen: {projections.parameter_shapes(module)}. "
+        f"What to do: name an adapter:{messages.adapter(blueprint.owner, blueprint.target)}"
+    )
+    draft.lacking["out-projection"] = "the projections cannot be set"
+    return blueprint
+
+
+def offer_out(draft: Draft, structure: Structure, sizes: Sizes) -> None:
+    """Claim the output projection if it is (H*D, H*D)."""
+    if structure.out is None:
+        reason = "no layer or matrix is named like out_proj (proj, W_o, fc_out, c_proj, to_out ...)"
+        draft.settle("out-projection", False, reason)
+        return
+    square = tuple(structure.out.weight.shape) == (sizes.width, sizes.width)
+    shape = projections.shape_of(structure.out.weight)
+    reason = f"{structure.out.path} has the shape {shape}, expected {(sizes.width, sizes.width)}"
+    draft.settle("out-projection", square, reason)
+
+
+def show_matrices(draft: Draft, structure: Structure) -> None:
+    """Record which matrix carries which of our weights, and what no weight of ours reaches."""
+    for role, cells in structure.cells.items():
+        if role == "out" and "out-projection" not in draft.capabilities:
+            continue
+        first = cells[0]
+        turned = " (transposed)" if first.rows or draft.scheme.rows.get(role) else ""
+        order = draft.scheme.order or first.order
+        part = f" (rows {LETTER[role]} of {order}, {draft.scheme.layout})" if first.order else ""
+        draft.matched[role] = each_head(first.path, len(cells)) + (part or turned)
+        if first.bias is not None:
+            draft.matched[f"{role}_bias"] = each_head(first.bias_path, len(cells)) + part
+    if structure.rest:
+        draft.notes.append(f"left as constructed: {messages.listed(structure.rest)}")
+
+
+def each_head(path: str, count: int) -> str:
+    """The path of the first of several heads' matrices with a star for the head's number."""
+    if count == 1:
+        return path
+    return path.replace("[0]", "[*]", 1) if "[0]" in path else path.replace(".0", ".*", 1)
+
+
+def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
+    """Find the dropout of the output, which would be taken for one of the weights.
+
+    Those `nn.Dropout` modules that are called after the output projection and never before it. One
+    that drops weights and the output alike is no second one.
+    """
+    structure = projections.find(module, blueprint.owner)
+    layers = dict(module.named_modules())
+    last = None if structure is None or structure.out is None else structure.out.path
+    projection = layers.get((last or "").removesuffix(".weight"))
+    droppings = {layer: name for name, layer in layers.items() if isinstance(layer, nn.Dropout)}
+    if projection is None or not droppings:
+        return
+    called: list[nn.Module] = []
+
+    def note(layer: nn.Module, *arguments: Any) -> None:
+        called.append(layer)
+
+    hooks = [layer.register_forward_hook(note) for layer in (projection, *droppings)]
+    sizes = trial_config(blueprint, draft.family).sizes
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    trials.run(module, x)
+    for hook in hooks:
+        hook.remove()
+    at = called.index(projection) if projection in called else len(called)
+    after = [layer for layer in droppings if layer in called[at:] and layer not in called[:at]]
+    draft.residual = tuple(droppings[layer] for layer in after)
+    if draft.residual:
+        names = messages.listed(draft.residual)
+        draft.notes.append(f"switched off: {names}, which drops numbers of the output, not weights")
+
+
+def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Blueprint:
+    """Claim the biases there are and what rules them; return the blueprint to build by."""
+    present = [c.bias is not None for role in LETTER for c in structure.cells[role]]
+    projected = "out-projection" in draft.capabilities
+    if blueprint.arguments.has("qkv_bias"):
+        if projected and out_bias(blueprint, draft, True) != out_bias(blueprint, draft, False):
+            draft.capabilities -= {"qkv-bias"}
+            draft.capabilities |= {"always-biased", "out-bias"}
+            draft.lacking["qkv-bias"] = (
+                f"{blueprint.arguments.roles['qkv_bias']} also rules the bias of the output "
+                "projection, so it is always True here"
+            )
+            return replace(blueprint, biased=True)
+    elif all(present):
+        draft.capabilities.add("always-biased")
+    elif any(present):
+        draft.notes.append("only some of queries, keys, values have a bias; it is set to zero")
+    if projected:
+        reason = "the output projection has no bias"
+        draft.settle("out-bias", out_bias(blueprint, draft, False), reason)
+    return blueprint
+
+
+def out_bias(blueprint: Blueprint, draft: Draft, bias: bool) -> bool:
+    """Whether the output projection has a bias in a module built with or without bias."""
+    config = replace(trial_config(blueprint, draft.family), bias=bias)
+    structure = projections.find(blueprint.attempt(config, draft.family), blueprint.owner)
+    return structure is not None and structure.out is not None and structure.out.bias is not None
+
+
+def offer_dtypes(finished: ModuleSubject) -> None:
+    """Claim the formats in which a forward runs; note why the others are lost."""
+    config = trial_config(finished.blueprint, finished.family)
+    sizes = config.sizes
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    exact = tuple(name for name in FORMATS if arrives(finished, replace(config, dtype=name)))
+    finished.dtypes, remarks = trials.usable_dtypes(
+        lambda name: finished.build(replace(config, dtype=name), None),
+        x if finished.has("batched") else x[0],
+        exact,
+    )
+    lost = [
+        f"not asked in {name}: no exact weights can be set" for name in FORMATS if name not in exact
+    ]
+    finished.notes += (*lost, *remarks)
+
+
+def arrives(subject: ModuleSubject, config: Config) -> bool:
+    """Whether computed weights are read back in this format exactly as they were written."""
+    if not subject.has("projections"):
+        return True
+    given = random_weights(config.sizes)
+    module = subject.build(config, given)
+    structure = found_in(module, subject.blueprint.owner, subject.has("out-projection"))
+    if not any(cell.derived for cell in structure.all_cells()):
+        return True
+    read = collect(structure, lambda own: own.detach(), config.sizes, subject.scheme)
+    return all(
+        np.array_equal(getattr(read, role), getattr(given, role)) for role in structure.cells
+    )
+
+
+def random_weights(sizes: Sizes) -> Weights:
+    """Matrices of ordinary numbers that are exact in every format."""
+    rng = np.random.default_rng(0)
+    into, across = (sizes.d_in, sizes.width), (sizes.width, sizes.width)
+    query, key, value, out = (
+        FORMATS["bfloat16"].round(rng.normal(size=shape)) for shape in (into, into, into, across)
+    )
+    return Weights(query, key, value, out=out)

@@ -1,0 +1,151 @@
+"""torch.nn.MultiheadAttention: one matrix for three roles, batch first, the mask handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters import calls, families, trials
+from properties.subjects.instance import seed_generators
+from properties.subjects.subject import Config, Subject
+from properties.truth.parameters import Sizes, Weights
+
+SERVES = ("torch.nn.modules.activation.MultiheadAttention",)
+TRIAL = Config(Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7), bias=True)
+
+
+class CausalMultihead(nn.Module):
+    """The module called on x alone, as causal self-attention."""
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        """Wrap a module built with batch_first=True."""
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, W) to (B, T, W)."""
+        tokens = x.shape[-2]
+        future = torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).triu(1)
+        context, _ = self.attention(x, x, x, attn_mask=future, need_weights=False)
+        result: Tensor = context
+        return result
+
+
+class TorchMultihead(Subject):
+    """Weights go into in_proj_weight, whose rows are those of queries, keys and values in turn.
+
+    The bias argument rules the biases of all four projections, so it is always True here.
+    """
+
+    name = "torch.nn.MultiheadAttention"
+    family = "multihead"
+    capabilities = frozenset(
+        {
+            "projections",
+            "out-projection",
+            "out-bias",
+            "always-biased",
+            "dropout",
+            "batched",
+            "module",
+        }
+    )
+    matched = {  # noqa: RUF012 - read only
+        "d_in = d_out": "embed_dim",
+        "num_heads": "num_heads",
+        "dropout": "dropout",
+        "query, key, value": "in_proj_weight (rows in thirds)",
+        "query_bias, key_bias, value_bias": "in_proj_bias (in thirds)",
+        "out": "out_proj.weight (transposed)",
+        "out_bias": "out_proj.bias",
+    }
+    lacking = {  # noqa: RUF012 - read only
+        "qkv-bias": "bias also rules the bias of the output projection, so it is always True here",
+        "context-length": "the mask is made for each call, of any size",
+        "rectangular": "embed_dim is d_in and d_out",
+    }
+    unasked = {  # noqa: RUF012 - read only
+        "attn_mask": "which keys a query sees: it is always the boolean causal one",
+        **calls.unasked(("key_padding_mask", "need_weights", "average_attn_weights", "is_causal")),
+        **calls.unasked(("add_bias_kv", "add_zero_attn")),
+        **dict.fromkeys(("key", "value"), "other tokens to attend to: it is always the input"),
+        **dict.fromkeys(("kdim", "vdim"), "the width of other tokens: it keeps its default"),
+    }
+    notes: tuple[str, ...] = (
+        "called with the boolean causal attn_mask, need_weights=False and batch_first=True",
+    )
+
+    def __init__(self) -> None:
+        """Find out in which formats it runs."""
+        sizes = TRIAL.sizes
+        x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+        self.dtypes, remarks = trials.usable_dtypes(
+            lambda name: self.build(replace(TRIAL, dtype=name), None), x, tuple(FORMATS)
+        )
+        self.notes = (*type(self).notes, *remarks)
+
+    def build(self, config: Config, weights: Weights | None) -> CausalMultihead:
+        """A module of the config's dtype; weights None leaves the initial parameters."""
+        with torch.random.fork_rng(devices=[]):
+            seed_generators(config.seed)
+            attention = nn.MultiheadAttention(
+                config.width,
+                config.sizes.heads,
+                dropout=config.dropout,
+                bias=True,
+                batch_first=True,
+            )
+        module = CausalMultihead(attention.to(getattr(torch, config.dtype)))
+        if weights is not None:
+            load(attention, weights)
+        return module
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
+        """Arrays by the names of the module's parameters, in our layout."""
+        query, key, value = np.split(named["attention.in_proj_weight"], 3)
+        query_bias, key_bias, value_bias = np.split(named["attention.in_proj_bias"], 3)
+        return Weights(
+            query=query.T,
+            key=key.T,
+            value=value.T,
+            query_bias=query_bias,
+            key_bias=key_bias,
+            value_bias=value_bias,
+            out=named["attention.out_proj.weight"].T,
+            out_bias=named["attention.out_proj.bias"],
+        )
+
+
+def load(attention: nn.MultiheadAttention, weights: Weights) -> None:
+    """Copy all weights; absent biases become zero, an absent output projection the identity."""
+    width = weights.query.shape[1]
+    zero = np.zeros(width)
+    matrices = [weights.query.T, weights.key.T, weights.value.T]
+    biases = [weights.query_bias, weights.key_bias, weights.value_bias]
+    pairs: list[tuple[Any, Any]] = [
+        (attention.in_proj_weight, np.concatenate(matrices)),
+        (attention.in_proj_bias, np.concatenate([zero if b is None else b for b in biases])),
+        (attention.out_proj.weight, np.eye(width) if weights.out is None else weights.out.T),
+        (attention.out_proj.bias, zero if weights.out_bias is None else weights.out_bias),
+    ]
+    with torch.no_grad():
+        for parameter, values in pairs:
+            parameter.copy_(torch.tensor(values))
+
+
+def subject(target: object, family: str | None = None) -> Subject:
+    """The subject; QuestionError for any family but multihead."""
+    families.validate(family)
+    if family not in (None, "multihead"):
+        raise QuestionError(
+            f"torch.nn.MultiheadAttention belongs to the family multihead, not {family}.\n"
+            "Expected: no --family, or --family multihead."
+        )
+    return TorchMultihead()

@@ -1,0 +1,20 @@
+"""torch.nn.functional.scaled_dot_product_attention, with the rest of a module put around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from properties.recognition.adapters import calls, qkv_function
+from properties.recognition.adapters.qkv_function import Function
+from properties.subjects.subject import Subject
+
+SERVES = ("torch.nn.functional.scaled_dot_product_attention",)
+
+
+def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
+    """The subject: is_causal=True in the causal families, dropout_p only in training."""
+    name = "torch.nn.functional.scaled_dot_product_attention"
+    unasked = calls.unasked(("attn_mask", "scale", "enable_gqa"))
+    function = Function(target, name, "is_causal", "dropout_p", unasked=unasked)
+    return qkv_function.subject(function, family)

@@ -1,0 +1,492 @@
+"""From what a person names to subjects: a class, a function, an adapter, or a string for one.
+
+    package.module:Name    path/to/file.py:Name    path/to/notebook.ipynb:Name
+
+Without :Name, every attention class that is defined there.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from properties.basics import interrupts
+from properties.basics.doing import doing
+from properties.basics.errors import QuestionError, SubjectError
+from properties.cases.strategies import make_case, pinned_sizes
+from properties.recognition.adapters import (
+    differentiability,
+    families,
+    messages,
+    notebook,
+    recognise,
+    subject_for,
+    trials,
+)
+from properties.subjects.source import source_of
+from properties.subjects.subject import CAPABILITIES, FAMILIES, Subject
+
+FORMS = "package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name"
+FILES = (".py", ".ipynb")
+
+
+@dataclass
+class Survey:
+    """What a target holds: the subjects, and why what else is attention there cannot be asked."""
+
+    subjects: list[Subject] = field(default_factory=list)
+    refused: dict[str, QuestionError] = field(default_factory=dict)  # by name
+
+
+def find(target: Any, family: str | None = None) -> list[Subject]:
+    """The subjects that `target` names, at least one.
+
+    target: a class, a factory or other function, a `Subject` or a class of them, or a string (see
+    above); family: a key of `FAMILIES`, where it should not be found out.
+
+    Raises QuestionError where there is none, or where one of several cannot be asked.
+    """
+    found = survey(target, family)
+    if not found.refused:
+        return found.subjects
+    if len(found.refused) == 1 and not found.subjects:
+        raise next(iter(found.refused.values()))
+    reasons = "\n\n".join(str(error) for error in found.refused.values())
+    others = messages.listed((s.name for s in found.subjects), "none")
+    raise QuestionError(
+        f"{messages.listed(found.refused)} cannot be asked:\n\n{reasons}\n\n"
+        f"The others can, by name: {others}"
+    )
+
+
+def find_one(target: Any, family: str | None = None) -> Subject:
+    """The subject that `target` names; QuestionError where it names several."""
+    subjects = find(target, family)
+    if len(subjects) != 1:
+        names = ", ".join(subject.name for subject in subjects)
+        raise QuestionError(f"{target} holds {len(subjects)} attention classes ({names}); name one")
+    return subjects[0]
+
+
+def survey(
+    target: Any,
+    family: str | None = None,
+    lost: Mapping[str, str] | None = None,
+    listen: Callable[[str], None] = lambda name: None,
+) -> Survey:
+    """Like `find`, but with what cannot be asked beside what can, where a target holds several.
+
+    lost: subjects that are passed over, by name, and why; listen: told the name of each before it is
+    tried.
+
+    Raises QuestionError where the target itself cannot be found.
+    """
+    families.validate(family)
+    with trials.one_thread(), interrupts.watched():
+        return surveyed(target, family, lost or {}, listen)
+
+
+def surveyed(
+    target: Any, family: str | None, lost: Mapping[str, str], listen: Callable[[str], None]
+) -> Survey:
+    """See `survey`."""
+
+    def one(target: Any, name: str, chosen: bool = True) -> Survey:
+        """The survey of a single object, unless it has been lost before."""
+        if name in lost:
+            return Survey(refused={name: QuestionError(lost[name])})
+        listen(name)
+        return understood(target, name, family, chosen)
+
+    if not isinstance(target, str):
+        return one(target, name_of(target))
+    source, name = split(target)
+    module = load(source)
+    if name:
+        return one(lookup(module, source, name), f"{source}:{name}")
+    classes, skipped = attention_classes(module)
+    if not classes:
+        raise nothing_found(module, source, skipped)
+    result = Survey()
+    for found in classes:
+        each = one(found, f"{source}:{found.__name__}", chosen=False)
+        result.subjects += each.subjects
+        result.refused |= each.refused
+    if skipped and result.subjects:
+        first = result.subjects[0]
+        shown = skipped if len(skipped) < 12 else [*skipped[:10], f"{len(skipped) - 10} more"]
+        first.notes = (*first.notes, f"not attention, not asked: {messages.listed(shown)}")
+    return result
+
+
+def understood(target: Any, name: str, family: str | None, chosen: bool) -> Survey:
+    """The survey of a single object; chosen: it was named, so it may be asked to be attention."""
+    try:
+        if chosen:
+            require_attention(target, name, family)
+        subject = as_subject(target, family)
+        differentiability.settle(subject)
+    except QuestionError as error:
+        return Survey(refused={name: error})
+    if not isinstance(target, Subject):
+        subject.name = name
+    subject.source = source_of(target)
+    subject.options = () if family is None else ("--family", family)
+    return Survey([subject])
+
+
+def name_of(target: Any) -> str:
+    """`module:Name` of an object that was not named by a string."""
+    name = getattr(target, "__qualname__", type(target).__qualname__)
+    return f"{getattr(target, '__module__', type(target).__module__)}:{name}"
+
+
+def as_subject(target: Any, family: str | None) -> Subject:
+    """The subject that an object is, or that an adapter makes of it."""
+    if isinstance(target, type) and issubclass(target, Subject):
+        return checked(instantiate(target), family)
+    if isinstance(target, Subject):
+        return checked(target, family)
+    return subject_for(target, family)
+
+
+def instantiate(adapter: type[Subject]) -> Subject:
+    """An adapter of one's own, constructed; QuestionError if that raises."""
+    try:
+        with doing(f"while constructing {adapter.__name__}"):
+            return adapter()
+    except BaseException as error:
+        interrupts.subjects_own(error)
+        raise messages.refusal(
+            f"{adapter.__name__}() raised {messages.described(error)}.",
+            "a Subject class that is constructed without arguments and defines build",
+            "see properties/subjects/subject.py:",
+            messages.adapter("MyAttention"),
+        ) from error
+
+
+def checked(subject: Subject, family: str | None) -> Subject:
+    """The subject, of the family asked for; QuestionError if it claims what does not exist."""
+    if family is not None:
+        subject = copy.copy(subject)
+        subject.family = family
+    name = subject.name or type(subject).__name__
+    own = getattr(subject, "family", None)
+    if own not in FAMILIES:
+        raise QuestionError(
+            f"{name}.family is {own!r}.\nExpected: one of {', '.join(FAMILIES)}.\n"
+            f'What to do: write family = "multihead", say, in the class.'
+        )
+    unknown = set(subject.capabilities) - set(CAPABILITIES)
+    if unknown:
+        raise QuestionError(
+            f"{name}.capabilities holds {messages.listed(sorted(unknown))}.\n"
+            f"Expected: some of {', '.join(CAPABILITIES)}.\n"
+            "What to do: correct or remove what is not among them."
+        )
+    unshared = set(subject.dropout_shared) - {"batch", "heads"}
+    if unshared:
+        raise QuestionError(
+            f"{name}.dropout_shared holds {messages.listed(sorted(unshared))}.\n"
+            'Expected: "batch", "heads", both or neither.\n'
+            "What to do: correct or remove what is not among them."
+        )
+    subject.name = name
+    require_modules(subject)
+    if subject.dropout_shared:
+        shared = " and ".join(f"all {name}" for name in subject.dropout_shared)
+        note = f"declared by the adapter: one draw of dropout serves {shared}"
+        subject.notes = tuple(dict.fromkeys((*subject.notes, note)))
+    return subject
+
+
+def require_modules(subject: Subject) -> None:
+    """QuestionError where an adapter builds no module of any sizes, or one that cannot run here."""
+    failures = []
+    for sizes in pinned_sizes(subject):
+        case = make_case(subject, sizes, subject.dtypes[0], "ordinary", False, 0.0, 1, 0)
+        try:
+            instance = case.build()
+        except SubjectError as error:
+            failures.append(str(error))
+            continue
+        x = instance.tensor(case.x if instance.batched else case.x[0])
+        trial = trials.run(instance.module, x)
+        if not trial.elsewhere:
+            return
+        failures.append(f"forward {trial.failure}")
+    raise messages.refusal(
+        f"{subject.name} cannot be asked: {failures[0]}.",
+        "an adapter whose build gives a torch.nn.Module that runs here",
+        "correct its build, or run it where what it needs is there; one looks so:",
+        messages.adapter("MyAttention"),
+    )
+
+
+def require_attention(target: Any, name: str, family: str | None) -> None:
+    """QuestionError unless the object can be a subject and nothing says that it is none."""
+    if isinstance(target, Subject):
+        return
+    if not (inspect.isclass(target) or callable(target)) or is_instance(target):
+        raise messages.refusal(
+            f"{name} is {described(target)}.",
+            "a class, a function that makes one (a factory), or a Subject",
+            "name the class of it, or a factory function:",
+            messages.factory("MyAttention"),
+        )
+    if not inspect.isclass(target) or issubclass(target, Subject) or family is not None:
+        return
+    if not (recognise.NAME.search(target.__name__) or recognise.is_attention(target)):
+        raise messages.refusal(
+            f"{name} is not attention: neither its name nor those of its layers say so.",
+            "a name with attention or head in it, or layers like W_query, W_key, W_value",
+            "if it is attention, say which by --family, or name an adapter:",
+            messages.adapter(target.__name__, target),
+        )
+
+
+def is_instance(target: Any) -> bool:
+    """Whether it is an object that happens to be callable, such as a module already built."""
+    return not (inspect.isclass(target) or inspect.isroutine(target) or hasattr(target, "func"))
+
+
+def described(target: Any) -> str:
+    """What an object is, in a few words."""
+    if inspect.ismodule(target):
+        return "a module"
+    return f"an instance of {type(target).__name__}, not a class or a function"
+
+
+def split(target: str) -> tuple[str, str]:
+    """The source and the name in a string, '' for no name; QuestionError for any other form."""
+    source, colon, name = target.rpartition(":")
+    if not colon or re.match(r"[\\/]", name):  # C:\file.py
+        return target, ""
+    if source and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+        return source, name
+    raise messages.refusal(
+        f"{target!r} has no name after the colon." if source else f"{target!r} names no module.",
+        FORMS,
+        "write the name of a class or function after the colon, or leave out the colon",
+    )
+
+
+def load(source: str) -> ModuleType:
+    """The module, file or notebook; QuestionError if it does not exist or does not import."""
+    path = Path(source)
+    with doing(f"while importing {source}"):
+        if source.endswith(FILES) or path.is_file() or "/" in source or os.sep in source:
+            return load_file(path)
+        return load_package(source)
+
+
+def load_file(path: Path) -> ModuleType:
+    """A .py file or a notebook as a module of its own, its folder importable."""
+    if not path.is_file():
+        raise no_file(path)
+    if path.suffix not in FILES:
+        raise messages.refusal(
+            f"{path} is neither a Python file nor a notebook.", FORMS, "name a .py or .ipynb file"
+        )
+    try:
+        name = module_name(path)
+    except OSError as error:
+        raise messages.refusal(
+            f"{path} cannot be read: {error}.", FORMS, "make it readable"
+        ) from error
+    if name in sys.modules:
+        return sys.modules[name]
+    make_importable(path.resolve().parent)
+    try:
+        return load_notebook(path, name) if path.suffix == ".ipynb" else load_script(path, name)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+
+
+def module_name(path: Path) -> str:
+    """A name that no other file has, and that changes when the file does."""
+    digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()
+    return f"_target_{re.sub(r'[^0-9a-zA-Z]', '_', path.stem)}_{digest[:12]}"
+
+
+def make_importable(folder: Path) -> None:
+    """Put a folder first on the import path, as Python does for the script that it runs."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def load_script(path: Path, name: str) -> ModuleType:
+    """A .py file imported under `name`."""
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise messages.refusal(f"{path} cannot be imported.", FORMS, "name a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        interrupts.subjects_own(error)
+        raise import_failed(str(path), error) from error
+    return module
+
+
+def load_notebook(path: Path, name: str) -> ModuleType:
+    """The definitions of a notebook under `name`."""
+    try:
+        return notebook.load(path, name)
+    except (OSError, ValueError) as error:
+        raise messages.refusal(
+            f"{path} cannot be read as a notebook: {' '.join(str(error).split())}.",
+            "a Jupyter notebook, JSON with code cells",
+            "save it again from Jupyter, or name a .py file",
+        ) from error
+
+
+def load_package(source: str) -> ModuleType:
+    """An importable module; the working directory counts as importable."""
+    make_importable(Path.cwd())
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        if error.name and (source == error.name or source.startswith(f"{error.name}.")):
+            raise no_module(source, error.name) from error
+        raise import_failed(source, error) from error
+    except BaseException as error:
+        interrupts.subjects_own(error)
+        raise import_failed(source, error) from error
+
+
+def import_failed(source: str, error: BaseException) -> QuestionError:
+    """The refusal of a module that raises or exits while it is imported."""
+    verb = "exits" if isinstance(error, SystemExit) else "raises"
+    hint = "make it importable: `python -c` with the import shows the whole traceback"
+    if isinstance(error, SystemExit):
+        hint = 'put what runs at import under `if __name__ == "__main__":`'
+    elif "relative import" in str(error):
+        hint = "name it as package.module:Name from the folder that holds the package"
+    return messages.refusal(
+        f"{source} {verb} when it is imported: {messages.described(error)}.",
+        "a module that can be imported without doing anything else",
+        hint,
+    )
+
+
+def no_file(path: Path) -> QuestionError:
+    """The refusal of a path that leads nowhere, with the names that are near."""
+    if path.is_dir():
+        files = sorted(p.name for p in path.iterdir() if p.suffix in FILES)
+        return messages.refusal(
+            f"{path} is a folder.", FORMS, f"name a file in it: {messages.listed(files)}"
+        )
+    folder = path.parent
+    there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    near = get_close_matches(path.name, there)
+    where = (
+        f"{folder.resolve()} has no file {path.name}" if there else f"there is no folder {folder}"
+    )
+    return messages.refusal(
+        f"There is no file {path}: {where}{did_you_mean(near)}.", FORMS, "correct the path"
+    )
+
+
+def no_module(source: str, missing: str) -> QuestionError:
+    """The refusal of a module that does not exist, with the names that are near."""
+    package, _, name = source.rpartition(".")
+    parent = sys.modules.get(package)
+    if parent is not None and hasattr(parent, name):
+        near = [f"{package}:{name}"]
+    else:
+        near = get_close_matches(missing, list(siblings(missing)))
+    return messages.refusal(
+        f"There is no module {missing}{did_you_mean(near)}.",
+        FORMS,
+        "correct the name, or run in the folder that holds the package: the working directory and "
+        "the installed packages were searched",
+    )
+
+
+def siblings(missing: str) -> Iterator[str]:
+    """The modules beside one that does not exist."""
+    package = missing.rpartition(".")[0]
+    parent = sys.modules.get(package)
+    path = list(parent.__path__) if parent is not None and hasattr(parent, "__path__") else None
+    for found in pkgutil.iter_modules(path):
+        yield f"{package}.{found.name}" if package else found.name
+
+
+def did_you_mean(near: list[str]) -> str:
+    """'; did you mean ...?' or nothing."""
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def lookup(module: ModuleType, source: str, name: str) -> Any:
+    """What is called `name` in the module; QuestionError with near names if nothing is."""
+    value: Any = module
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise no_name(module, source, name)
+        value = getattr(value, part)
+    return value
+
+
+def no_name(module: ModuleType, source: str, name: str) -> QuestionError:
+    """The refusal of a name that the module does not have."""
+    public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+    near = get_close_matches(name, public) or [n for n in public if n.lower() == name.lower()]
+    own = [n for n in public if getattr(vars(module)[n], "__module__", "") == module.__name__]
+    return messages.refusal(
+        f"{source} has no {name}{did_you_mean(near)}.{failures(module)}",
+        f"a class or function that it defines: {messages.listed(own or public[:20])}",
+        "correct the name, or leave it out to ask every attention class there",
+    )
+
+
+def failures(module: ModuleType) -> str:
+    """What failed in a notebook, each in a line."""
+    noted = vars(module).get("__failures__", [])
+    return "".join(f"\n    {line}" for line in noted)
+
+
+def attention_classes(module: ModuleType) -> tuple[list[type], list[str]]:
+    """The attention classes and adapters defined there, and the other modules' names."""
+    defined = [value for value in vars(module).values() if defined_in(value, module)]
+    unique: list[type] = list(dict.fromkeys(defined))
+    found = [c for c in unique if issubclass(c, Subject) or recognise.is_attention(c)]
+    callables = [c for c in unique if recognise.can_be_called(c)]
+    return found, [c.__name__ for c in callables if c not in found]
+
+
+def defined_in(value: Any, module: ModuleType) -> bool:
+    """Whether it is a class defined in the module or, for a package, inside the package."""
+    if not isinstance(value, type) or inspect.isabstract(value):
+        return False
+    inside = hasattr(module, "__path__") and value.__module__.startswith(f"{module.__name__}.")
+    return value.__module__ == module.__name__ or inside
+
+
+def nothing_found(module: ModuleType, source: str, skipped: list[str]) -> QuestionError:
+    """The refusal of a module without an attention class."""
+    seen = messages.listed(skipped)
+    inner = [found.name for found in pkgutil.iter_modules(getattr(module, "__path__", []))]
+    hint = "name the class or a factory function after a colon"
+    if inner:
+        hint += f", or one of the modules inside: {messages.listed(inner)}"
+    return messages.refusal(
+        f"{source} defines no attention class. Classes seen: {seen}.{failures(module)}",
+        "a torch.nn.Module that is called attention or keeps W_query, W_key, W_value",
+        hint,
+    )

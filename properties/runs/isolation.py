@@ -1,0 +1,167 @@
+"""A target asked in a process of its own, which is started again whenever the subject ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from properties.basics.errors import QuestionError
+from properties.runs.process import GRACE, Loss, Lost, Process
+from properties.runs.result import Report
+
+Progress = Callable[[str, str, int, int], None]  # subject, phase or clause, cases done, in all
+PATIENCE = 3  # lost processes after which a subject's remaining clauses are not asked any more
+
+
+@dataclass
+class Isolated:
+    """A target behind the wall of a process.
+
+    timeout: seconds without a sign of life after which the process is ended; only: ids and areas
+    that will be asked; clauses: those that concern each subject, by its name; refused: why a subject
+    cannot be asked, by name.
+    """
+
+    target: str
+    family: str | None = None
+    timeout: float = 60.0
+    only: list[str] | None = None
+    progress: Progress = lambda subject, phase, done, total: None
+    clauses: dict[str, list[str]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
+    process: Process | None = None
+    subject: str = ""  # what is being found or checked
+    phase: str = ""
+
+    def __enter__(self) -> Isolated:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close(GRACE if error is None else 0.0)
+
+    def close(self, grace: float = GRACE) -> None:
+        """End the process, if there is one."""
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.close(grace)
+
+    def survey(self) -> None:
+        """Find the subjects; QuestionError where family or clauses are none."""
+        lost: dict[str, str] = {}
+        while True:
+            self.subject = ""
+            options = {"family": self.family, "only": self.only, "lost": lost}
+            try:
+                for event in self.ask("survey", target=self.target, **options):
+                    self.clauses, self.refused = event["clauses"], event["refused"]
+                return
+            except Lost as error:
+                name = self.subject or self.target
+                message = sentence(name, error.loss, "nothing was checked")
+                if not self.subject or name in lost:
+                    self.clauses, self.refused = {}, {**lost, name: message}
+                    return
+                lost[name] = message
+
+    def run(self, name: str, options: dict[str, Any]) -> Report:
+        """The report on one of the subjects; QuestionError where it cannot be asked."""
+        lost = self.lost.setdefault(name, {})
+        while True:
+            give_up(lost, options)
+            if self.process is None:
+                self.survey()
+            if name not in self.clauses:
+                raise QuestionError(
+                    self.refused.get(name) or self.refused.get(self.target) or f"{name} is gone"
+                )
+            self.subject, self.phase = name, ""
+            try:
+                (found,) = self.ask("run", name=name, lost=lost, options=options)
+                return Report.from_dict(found["report"])
+            except Lost as error:
+                if "/" not in self.phase or self.phase in lost:
+                    raise QuestionError(sentence(name, error.loss, "no verdict")) from error
+                lost[self.phase] = (
+                    f"{error.loss}; the process was ended. {error.loss.advice}".strip()
+                )
+                give_up(lost, options)
+
+    def ask(self, command: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """The answer to a command, without the signs of life on the way."""
+        if self.process is None:
+            self.process = Process(self.timeout)
+        question = ""
+        try:
+            for event in self.process.ask(command, **arguments):
+                match event:
+                    case {"event": "step", "phase": phase, "done": done, "total": total}:
+                        self.phase = phase
+                        self.progress(self.subject or self.target, phase, done, total)
+                    case {"event": "finding", "name": name}:
+                        self.subject = name
+                    case {"event": "question", "message": message}:
+                        question = message
+                    case _:
+                        yield event
+        except Lost:
+            self.close(0.0)
+            raise
+        if question:
+            raise QuestionError(question)
+
+
+def sentence(name: str, loss: Loss, outcome: str) -> str:
+    """What became of a subject, for people."""
+    return f"{name} {loss}; {outcome}. {loss.advice}".strip()
+
+
+def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
+    """After some losses the clauses that remain are not asked any more."""
+    from properties.runs.runner import asked
+    from properties.spec.clause import clauses
+
+    if sum(phase in clauses() for phase in lost) >= PATIENCE:
+        for clause in asked(options["profile"], options["only"]):
+            lost.setdefault(clause.id, f"not asked: the process was lost {PATIENCE} times before")
+
+
+@dataclass
+class Request:
+    """What is asked of every subject of a target, and what has come of it so far."""
+
+    target: str
+    family: str | None
+    options: dict[str, Any]
+    timeout: float
+    progress: Progress = lambda subject, phase, done, total: None
+    arrived: Callable[[Report], None] = lambda report: None
+    names: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
+    reports: list[Report] = field(default_factory=list)
+
+
+def run_isolated(request: Request) -> list[Report]:
+    """The reports on the subjects of the target; `request.refused` says of the others why not.
+
+    Raises `QuestionError` for options that no subject can be asked with.
+    """
+    only = request.options["only"]
+    with Isolated(
+        request.target, request.family, request.timeout, only, request.progress
+    ) as isolated:
+        isolated.survey()
+        request.names, request.refused = list(isolated.clauses), dict(isolated.refused)
+        for name in request.names:
+            try:
+                report = isolated.run(name, request.options)
+            except QuestionError as error:
+                request.refused[name] = str(error)
+            else:
+                request.reports.append(report)
+                request.arrived(report)
+    return request.reports

@@ -1,0 +1,453 @@
+"""Clauses x subject -> Report: draw, check, reduce, and say what could not be asked.
+
+One drawn case serves every clause: the cases are drawn first, then each passes through all clauses
+that are still standing, in the order of their dependence.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+
+from properties.basics import interrupts
+from properties.basics.errors import QuestionError
+from properties.cases.case import Case
+from properties.cases.drawing import from_the_seed_alone
+from properties.cases.reduction import reduce_case
+from properties.cases.strategies import cases, pinned_cases
+from properties.findings.evidence import evidence
+from properties.findings.grouping import Group, groups
+from properties.findings.names import behaves_like
+from properties.findings.names.standin import explains
+from properties.runs.domain import Limitation, explore
+from properties.runs.result import Finding, Report, Status, describe_case
+from properties.runs.tally import (
+    Outcome,
+    Tally,
+    blocked_message,
+    excuse,
+    failed,
+    judge,
+    keep_roots,
+    stop,
+)
+from properties.runs.waivers import Waiver, read, require_asked
+from properties.spec.clause import Clause, select
+from properties.spec.profiles import Profile, profile_named
+from properties.subjects.subject import Subject
+from properties.truth import chance
+
+Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
+
+
+@dataclass
+class Run:
+    """One run of the chosen clauses over one subject."""
+
+    subject: Subject
+    clauses: list[Clause]
+    profile: Profile
+    seed: int
+    fail_fast: bool = False
+    listen: Listener = lambda phase, done, total: None
+    lost: Mapping[str, str] = field(default_factory=dict)  # clause -> how it took the process down
+    waivers: Sequence[Waiver] = ()
+    only: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
+    scripts: bool = False
+    options: list[str] = field(default_factory=list)  # of the command line, besides those above
+    findings: list[Finding] = field(default_factory=list)
+    inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
+    strict: bool = False  # whether bad input that is not refused, and edges, decide as well
+
+    def __post_init__(self) -> None:
+        """Without a look at its limits a subject is asked everything."""
+        self.inside = self.subject
+
+    def report(self) -> Report:
+        """Check everything and report it."""
+        start = time.perf_counter()
+        printed = StringIO()
+        with interrupts.watched(), quiet_and_repeatable(), redirect_stdout(printed):
+            self.listen("shape/output-shape", 0, 0)
+            self.inside, limitations = (self.subject, []) if self.lost else explore(self.subject)
+            tallies = self.tallies()
+            self.limit(tallies, limitations)
+            self.go(tallies)
+            self.explain(tallies)
+            self.gather(tallies)
+            if self.scripts:
+                self.write_scripts(tallies)
+        notes = [*self.inside.notes, *self.notes]
+        if printed.getvalue():
+            notes.append(
+                f"the subject printed {len(printed.getvalue())} characters; not shown here"
+            )
+        return Report(
+            subject=self.subject.name,
+            family=self.subject.family,
+            profile=self.profile.name,
+            seed=self.seed,
+            results=[tally.result() for tally in tallies.values()],
+            versions=versions(),
+            dtypes=list(self.inside.dtypes),
+            matched=dict(self.subject.matched),
+            lacking=dict(self.subject.lacking),
+            unasked=dict(self.subject.unasked),
+            notes=notes,
+            seconds=round(time.perf_counter() - start, 3),
+            false_alarm=false_alarm(tallies),
+            source=dict(self.subject.source),
+            only=self.only,
+            fail_fast=self.fail_fast,
+            waivers=[w.data() for t in tallies.values() for w in (*t.waivers, *t.outlived)],
+            options=[*self.subject.options, *self.options],
+            strict=self.strict,
+            findings=self.findings,
+        )
+
+    def tallies(self) -> dict[str, Tally]:
+        """One for each clause of the subject's family, those that cannot be asked already decided."""
+        tallies = {}
+        for clause in self.clauses:
+            if not clause.concerns(self.inside):
+                continue
+            tally = tallies[clause.id] = Tally(clause)
+            if missing := clause.missing(self.inside):
+                tally.status = Status.UNSUPPORTED
+                tally.message = unsupported_message(self.inside, missing)
+            if clause.id in self.lost:
+                tally.status, tally.message = Status.ERROR, self.lost[clause.id]
+        return tallies
+
+    def limit(self, tallies: dict[str, Tally], limitations: Iterable[Limitation]) -> None:
+        """What the subject cannot take fails a clause, and hides no other one."""
+        for limitation in limitations:
+            tally = tallies.get(limitation.clause)
+            if tally is not None and not tally.limitations:
+                outcome = judge(tally.clause, limitation.witness)
+                if outcome.status is Status.FAIL:
+                    tally.limitations.append(limitation.words)
+                    self.fail(tally, outcome, limitation.witness, tallies)
+                    tally.examples = 1
+            elif tally is not None:
+                tally.limitations.append(limitation.words)
+
+    def go(self, tallies: dict[str, Tally]) -> None:
+        """Pass every case through the clauses still standing."""
+        self.replay(tallies)
+        if self.fail_fast and any(map(self.decided, tallies.values())):
+            stop(tallies, next(filter(self.decided, tallies.values())))
+            return
+        self.listen("drawing", 0, 0)
+        if not self.examples:
+            self.examples += pinned_cases(self.inside)
+            self.examples += draw(self.inside, self.profile, self.seed)
+        for number, case in enumerate(self.examples):
+            for tally in tallies.values():
+                if excuse(tally, case, tallies) or not tally.wants_more:
+                    continue
+                self.listen(tally.clause.id, number, len(self.examples))
+                self.block(tally, tallies)
+                if tally.standing:
+                    self.check(tally, case, tallies)
+                if self.fail_fast and self.decided(tally):
+                    stop(tallies, tally)
+                    return
+            if not any(tally.standing for tally in tallies.values()):
+                break
+        keep_roots(tallies)
+        for tally in tallies.values():
+            if tally.standing:
+                self.settle(tally, tallies)
+
+    def decided(self, tally: Tally) -> bool:
+        """Whether the clause has failed and that decides about the exit code."""
+        binding = tally.clause.level == "MUST" and (self.strict or tally.clause.half == "right")
+        return binding and tally.status is Status.FAIL
+
+    def replay(self, tallies: Mapping[str, Tally]) -> None:
+        """Ask each waived clause about its counterexample first: a waiver lasts while that fails."""
+        for waiver in self.waivers:
+            tally = tallies.get(waiver.clause)
+            if not waiver.concerns(self.subject):
+                self.notes.append(f"{waiver.place}, of {waiver.clause}, is for another subject")
+                continue
+            require_asked(waiver, self.subject, tally.status if tally else None)
+            if tally is None:
+                self.notes.append(f"{waiver.place}: {waiver.clause} was not asked")
+            elif tally.standing:
+                self.listen(tally.clause.id, 0, 0)
+                tally.recall(waiver, waiver.case(self.subject))
+                if waiver in tally.outlived:
+                    self.notes.append(f"remove this waiver: it holds now; {waiver.place}")
+
+    def settle(self, tally: Tally, tallies: Mapping[str, Tally]) -> None:
+        """What becomes of a clause that stood to the end."""
+        wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
+        earlier = [tallies[id] for id in tally.clause.after if id in tallies]
+        waived = [e.clause.id for e in earlier if e.waivers or e.excused]
+        if tally.outlived:
+            tally.status, tally.case = Status.FAIL, None
+            tally.message = remove_message(tally.outlived)
+        elif tally.waivers:
+            tally.status = Status.WAIVED
+        elif tally.counted < wanted <= tally.counted + tally.might_have_counted:
+            tally.status = Status.WAIVED
+            tally.message = f"needs {waived[0]}, which is waived; too few examples were left"
+        elif tally.counted < wanted and (tally.outside or self.inside.limits):
+            tally.status = Status.UNSUPPORTED
+            tally.message = "needs examples that the subject cannot take"
+        elif tally.counted < wanted:
+            tally.status = Status.VACUOUS
+            tally.message = (
+                f"{tally.counted} of {tally.examples} examples had "
+                f"{tally.clause.counts.words}; at least {wanted} must"
+            )
+
+    def block(self, tally: Tally, tallies: dict[str, Tally]) -> None:
+        """A clause is not asked once one that it depends on is broken."""
+        for earlier in tally.clause.after:
+            if earlier in tallies and tallies[earlier].broken:
+                tally.status, tally.message = Status.BLOCKED, blocked_message(earlier, tallies)
+
+    def check(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
+        """One clause on one case; a failure is reduced at once."""
+        start = time.perf_counter()
+        outcome = judge(tally.clause, case)
+        tally.examples += not outcome.outside
+        tally.outside += outcome.outside
+        if outcome.status is Status.PASS:
+            tally.counted += outcome.counted
+            if outcome.margin is not None:
+                tally.margin = max(tally.margin or 0.0, outcome.margin)
+        elif outcome.status is not Status.FAIL:
+            tally.status, tally.message, tally.case = outcome.status, outcome.message, case
+        elif not tally.covers(case):
+            self.fail(tally, outcome, case, tallies)
+        tally.seconds += time.perf_counter() - start
+
+    def fail(self, tally: Tally, outcome: Outcome, case: Case, tallies: dict[str, Tally]) -> None:
+        """Note a failure, and make its example small."""
+        tally.status, tally.message, tally.case = outcome.status, outcome.message, case
+        tally.probe, tally.raised = outcome.probe, outcome.raised
+        self.reduce(tally, case, tallies)
+
+    def explain(self, tallies: Mapping[str, Tally]) -> None:
+        """Give each failure its name and its pictures, unless the subject has ended a process."""
+        for tally in () if self.lost else failed(tallies):
+            if tally.case is not None:
+                self.listen(f"explain {tally.clause.id}", 0, 0)
+                with self.noting(f"{tally.clause.id} has no name and no picture"):
+                    tally.behaves_like = behaves_like(tally.clause.id, tally.case)
+                    tally.evidence = evidence(tally.clause.id, tally.case)
+
+    def gather(self, tallies: Mapping[str, Tally]) -> None:
+        """The failures by cause. A name stands beside the clauses that it explains, and no others."""
+        domain = [tally for tally in failed(tallies) if tally.limitations]
+        for tally in domain:
+            for words in tally.limitations:
+                self.findings.append(
+                    finding(Group("domain", [tally.clause.id], [], [words]), tallies)
+                )
+            tally.behaves_like = []
+        rest = [tally for tally in failed(tallies) if not tally.limitations]
+        with self.noting("failures were not put together"):
+            found = groups(rest, explains)
+            self.findings += [finding(group, tallies) for group in found]
+            names = {clause: group.names for group in found for clause in group.clauses}
+            for tally in rest:
+                beside = names.get(tally.clause.id, [])
+                tally.behaves_like = [name for name in tally.behaves_like if name in beside]
+
+    def write_scripts(self, tallies: Mapping[str, Tally]) -> None:
+        """Give each failure a script that reproduces it, unless making one has ended a process."""
+        from properties.findings.scripts import reproduction
+
+        for tally in failed(tallies):
+            phase = f"script {tally.clause.id}"
+            if tally.case is not None and phase not in self.lost:
+                alive = partial(self.listen, phase, 0, 0)
+                with self.noting(f"{tally.clause.id} has no script"):
+                    tally.script = reproduction(tally.clause, tally.case, tally.message, alive)
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """A failure stands, whatever happens when it is told: that becomes a note."""
+        try:
+            yield
+        except Exception as error:
+            self.notes.append(f"{what}: {type(error).__name__}: {error}")
+
+    def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
+        """Make the counterexample small; what the clause depends on keeps holding on the way."""
+        earlier = [tallies[id].clause for id in tally.clause.after if id in tallies]
+        earlier = [clause for clause in earlier if tallies[clause.id].standing]
+        if tally.limitations:
+            earlier = []  # inside its limits the subject is asked; this is outside
+
+        def fails(candidate: Case) -> bool:
+            self.listen(tally.clause.id, 0, 0)
+            return (
+                not tally.covers(candidate)
+                and judge(tally.clause, candidate).status is Status.FAIL
+                and all(judge(other, candidate).status is Status.PASS for other in earlier)
+            )
+
+        tally.case = reduce_case(case, fails, self.evaluations(tally.clause))
+        again = judge(tally.clause, tally.case)
+        if again.status is Status.FAIL:  # else it fails now and then, and the first message stands
+            tally.message, tally.probe = again.message, again.probe
+
+    def evaluations(self, clause: Clause) -> int:
+        """How often a clause may be asked while its failure is reduced; one that is dear less."""
+        if clause.examples is None:
+            return self.profile.reduction
+        return min(self.profile.reduction, 10 * clause.examples)
+
+
+def finding(group: Group, tallies: Mapping[str, Tally]) -> Finding:
+    """A group as plain data, with the message and the example of its most telling clause."""
+    lead = tallies[group.clauses[0]]
+    return Finding(
+        kind=group.kind,
+        level=group.level,
+        clauses=group.clauses,
+        likely=group.likely,
+        name=group.name,
+        look=group.look,
+        message=lead.message,
+        counterexample=describe_case(lead.case) if lead.case else None,
+    )
+
+
+def remove_message(outlived: Iterable[Waiver]) -> str:
+    """What to say of waivers that are not needed any more."""
+    places = ", ".join(f"{waiver.place} ({waiver.reason})" for waiver in outlived)
+    return f"remove this waiver: it holds now; {places}"
+
+
+def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:
+    """The profile's number of cases, drawn by Hypothesis; the same seed draws the same ones."""
+    drawn: list[Case] = []
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=profile.drawn,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        # A slow machine must not change the verdict, and nothing here is filtered.
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases(subject, largest=profile.largest))
+    def collect(case: Case) -> None:
+        drawn.append(case)
+
+    with from_the_seed_alone():
+        collect()
+    return drawn
+
+
+def false_alarm(tallies: Mapping[str, Tally]) -> float:
+    """What laws about chance, all of them of subjects that drop, may err with in this run."""
+    judged = any(t.counted or t.broken for t in tallies.values() if "dropout" in t.clause.needs)
+    return chance.RUN if judged else 0.0
+
+
+def unsupported_message(subject: Subject, missing: Iterable[str]) -> str:
+    """Why a clause cannot be asked, and the way out where the adapter knows one."""
+    reasons = [subject.lacking.get(m, f"{subject.name} does not offer it") for m in missing]
+    return "; ".join(f"needs {m}: {reason}" for m, reason in zip(missing, reasons, strict=True))
+
+
+@contextmanager
+def quiet_and_repeatable() -> Iterator[None]:
+    """One thread, the subject's warnings silenced, and the caller's random state untouched."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        torch.set_num_threads(1)  # tiny products: more threads are slower and less repeatable
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a verdict depends on."""
+    packages = ("torch", "numpy", "hypothesis")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def asked(profile: str, only: Iterable[str] | None) -> list[Clause]:
+    """The clauses that are named, or those of the profile."""
+    only = list(only or ())
+    return [c for c in select(only or None) if only or c.asked_at(profile)]
+
+
+def run(
+    subject: Subject,
+    *,
+    profile: str = "ci",
+    seed: int = 0,
+    only: Iterable[str] | None = None,
+    fail_fast: bool = False,
+    listen: Listener | None = None,
+    lost: Mapping[str, str] | None = None,
+    waivers: str | PathLike[str] | None = None,
+    examples: list[Case] | None = None,
+    scripts: bool = False,
+    strict: bool = False,
+) -> Report:
+    """Check a subject against the clauses named (all by default), but for what a file waives.
+
+    examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
+    whether each failure gets a script that reproduces it; strict: whether bad input that is not
+    refused, and edges, decide as well.
+
+    Raises QuestionError for clauses that do not exist or none of which concerns the subject.
+    """
+    only = list(only or ())
+    require_concern(subject, only)
+    chosen = Run(subject, asked(profile, only), profile_named(profile), seed, fail_fast, only=only)
+    if examples is not None:
+        chosen.examples = examples
+    if listen is not None:
+        chosen.listen = listen
+    chosen.lost = lost or {}
+    chosen.scripts, chosen.strict = scripts, strict
+    chosen.options += ["--strict"] * strict
+    if waivers is not None:
+        chosen.waivers = read(Path(waivers))
+        chosen.options += ["--waivers", str(waivers)]
+        chosen.notes.append(f"waivers are read from {waivers}, which holds {len(chosen.waivers)}")
+    return chosen.report()
+
+
+def require_concern(subject: Subject, only: Collection[str]) -> None:
+    """QuestionError where none of the clauses and areas named concerns the subject.
+
+    What they depend on might, but that is not what was asked.
+    """
+    named = [c for c in select(list(only) or None) if not only or {c.id, c.area} & set(only)]
+    if not any(clause.concerns(subject) for clause in named):
+        raise QuestionError(
+            f"{subject.name} is of the family {subject.family}, which {', '.join(only)} does not "
+            "concern; `attention-properties explain CLAUSE` names the families of a clause."
+        )

@@ -1,0 +1,219 @@
+"""numerics/: right numbers where the arithmetic is hard: large scores, low precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from properties.basics.assertions import near, require
+from properties.basics.dtypes import FORMATS, Array
+from properties.cases.case import Case
+from properties.cases.devices import pad, read_weights, with_queries_keys_values
+from properties.spec.clause import Condition, Level, clause
+from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
+from properties.subjects.subject import PROJECTED_FAMILIES
+
+STEEP = 2.0**10  # exp of it overflows every format; sqrt(D) times it stays inside float16
+HALF_FORMATS = ("bfloat16", "float16")
+
+
+@lru_cache(maxsize=ALIVE)
+def in_half_formats(case: Case) -> tuple[Case, ...]:
+    """The case in those of bfloat16 and float16 that the subject claims."""
+    claimed = [dtype for dtype in HALF_FORMATS if dtype in case.subject.dtypes]
+    return tuple(replace(case, dtype=dtype) for dtype in claimed)
+
+
+A_HALF_FORMAT = Condition(
+    "two tokens or more in bfloat16 or float16, every magnitude within its range",
+    lambda case: case.sizes.tokens > 1 and any(c.budget.claims for c in in_half_formats(case)),
+)
+
+
+def with_scores(case: Case, scores: Array) -> Case:
+    """The case with these scaled scores (T,) for the keys in turn, the same for every query and head.
+
+    Every query is (1, 0, ...) and every key (score * sqrt(D), 0, ...); the values are the case's own.
+    The plain family takes its scores from the input: its keys cannot be chosen apart.
+    """
+    fmt, values = FORMATS[case.dtype], case.trace.values
+    room = 0 if case.subject.has("rectangular") else case.sizes.batch * case.sizes.tokens
+    padded = pad(fmt.round(values), room)
+    queries, keys = np.zeros_like(padded), np.zeros_like(padded)
+    queries[..., 0] = 1.0
+    # The module divides by the root of its own head_dim, which the padding has settled.
+    keys[..., 0] = fmt.round(scores * np.sqrt(padded.shape[-1]))
+    return with_queries_keys_values(case, queries, keys, padded)
+
+
+@clause(
+    "numerics/large-scores-stay-finite",
+    Level.MUST,
+    "Scores far beyond the range of the exponential give finite, right outputs.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+    after=(
+        "causality/future-does-not-change-past",
+        "causality/every-past-token-is-seen",
+        "weights/rows-sum-to-one",
+        "weights/log-odds-are-scaled-score-differences",
+        "heads/split-equals-per-head-matmul",
+        "heads/wrapper-concatenates-in-order",
+    ),
+)
+def large_scores_stay_finite(case: Case) -> float:
+    """exp(1024) overflows every format, so a softmax that does not subtract the maximum divides
+    infinity by infinity. Scores of either sign are drawn, and all of them large and negative.
+    """
+    rng = np.random.default_rng(case.seed)
+    signs = rng.choice([-1.0, 1.0], size=case.sizes.tokens)
+    worst = 0.0
+    for scores in (STEEP * signs, np.full(case.sizes.tokens, -STEEP)):
+        steep = with_scores(case, scores)
+        share = near(
+            "the formula's",
+            steep.output,
+            steep.trace.output,
+            steep.budget.output,
+            "batch token column",
+        )
+        worst = max(worst, share)
+    return worst
+
+
+@clause(
+    "numerics/rows-of-very-different-magnitude",
+    Level.MUST,
+    "Each query is normalised by itself, however far the scores of another one are away.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+    after=("numerics/large-scores-stay-finite",),
+)
+def rows_of_very_different_magnitude(case: Case) -> float:
+    """One query's scores lie about +1024, the next one's about -1024. One maximum for the whole
+    tensor leaves nothing but zeros in the low rows.
+    """
+    uneven = with_scores(case, np.full(case.sizes.tokens, STEEP))
+    sign = np.where(np.arange(case.sizes.tokens) % 2, -1.0, 1.0)
+    queries = uneven.trace.queries * sign[:, None]
+    uneven = with_queries_keys_values(case, queries, uneven.trace.keys, uneven.trace.values)
+    return near(
+        "the formula's",
+        uneven.output,
+        uneven.trace.output,
+        uneven.budget.output,
+        "batch token column",
+    )
+
+
+@clause(
+    "numerics/saturates-to-the-largest-score",
+    Level.MUST,
+    "A key whose score exceeds all others by far takes the whole weight.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+    after=("numerics/large-scores-stay-finite",),
+)
+def saturates_to_the_largest_score(case: Case) -> float:
+    """One key's score is about a thousand above the others', which leaves them less than 1e-200 of
+    the weight. The first key is the one that every query sees.
+    """
+    scores = np.zeros(case.sizes.tokens)
+    scores[0] = STEEP
+    peaked = visible(with_scores(case, scores))
+    weights = read_weights(peaked, peaked.output)
+    allowed = read_weights(peaked, peaked.budget.output)
+    return near("a weight of", weights, peaked.trace.weights, allowed, "batch head query key")
+
+
+@clause(
+    "numerics/no-quiet-downcast",
+    Level.MUST,
+    "Float64 in gives float64 accuracy out.",
+    needs={"projections", "float64"},
+    counts=SEVERAL_TOKENS,
+    after=("oracle/output-within-bound",),
+)
+def no_quiet_downcast(case: Case) -> float:
+    """A detour through float32 leaves errors of 1e-8 that look harmless and make gradient checks
+    and comparisons in double precision meaningless. The inputs use all 53 bits.
+    """
+    rng = np.random.default_rng(case.seed)
+    double = replace(case, dtype="float64").map_arrays(
+        lambda name, array: array * (1.0 + rng.uniform(-0.01, 0.01, size=array.shape))
+    )
+    return near(
+        "the formula's",
+        double.output,
+        double.trace.output,
+        double.budget.output,
+        "batch token column",
+    )
+
+
+@clause(
+    "numerics/deterministic-in-eval",
+    Level.MUST,
+    "In eval mode the same module gives the same bits for the same input.",
+)
+def deterministic_in_eval(case: Case) -> float:
+    """Nothing random is left in eval mode, and one machine adds in one order."""
+    instance = case.build()
+    first, second = (instance.run(case.x, seed=seed) for seed in (case.seed, case.seed + 1))
+    return near("the first call's", second, first, 0.0, "batch token column")
+
+
+@clause(
+    "numerics/low-precision-within-bound",
+    Level.MUST,
+    "In bfloat16 and float16, where the subject runs in them, the output is the formula's to rounding.",
+    needs={"projections", "half-precision"},
+    counts=A_HALF_FORMAT,
+    after=("oracle/output-within-bound",),
+)
+def low_precision_within_bound(case: Case) -> float:
+    """Every number of a case is exact in all formats, so only the arithmetic differs. A mask constant
+    or a scale that the short format cannot hold shows here.
+    """
+    shares = [
+        near(
+            f"in {half.dtype} the formula's",
+            half.output,
+            half.trace.output,
+            half.budget.output,
+            "batch token column",
+        )
+        for half in in_half_formats(case)
+    ]
+    return max(shares, default=0.0)
+
+
+@clause(
+    "numerics/scores-of-float16-fit-once-scaled",
+    Level.MAY,
+    "In float16 the output is finite where q.k is beyond the largest number and its scaled score is "
+    "not.",
+    families=PROJECTED_FAMILIES,
+    needs={"projections", "half-precision"},
+    after=("numerics/low-precision-within-bound",),
+    examples=1,
+)
+def scores_of_float16_fit_once_scaled(case: Case) -> None:
+    """q.k = 2**17 and head_dim is 64 at least: the score is 2**14 at most, and the largest number of
+    float16 about 2**16. Who scales the queries first, or keeps the scores in float32, gets through;
+    what multiplies first and stores the product in float16 has infinity minus infinity in its
+    softmax. MAY, since the formula read from left to right does that, and so does most code that is
+    right otherwise; models are trained to stay far below.
+    """
+    if "float16" not in case.subject.dtypes:
+        return
+    queries, keys, values = np.zeros((3, 1, 1, 2, 64))
+    queries[..., 0], keys[..., 0], values[..., 0] = 2.0**9, 2.0**8, 1.0
+    probe = with_queries_keys_values(replace(case, dtype="float16"), queries, keys, values)
+    finite = bool(np.isfinite(probe.output).all())
+    require(finite, "a finite output for scores of 2**17 before the scale", "NaN or infinity")

@@ -1,0 +1,91 @@
+"""What a subject can take at all: within its limits everything is asked, outside them nothing.
+
+Legend: B batch, T tokens, D head_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from properties.basics.errors import OutsideError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """full_context: T must be context_length; one_item: B must be 1; least_tokens, most_tokens: of T;
+    even_head_dim: D must be even; first_of_several: the output is the first tensor of a tuple or list.
+    """
+
+    full_context: bool = False
+    one_item: bool = False
+    least_tokens: int = 1
+    most_tokens: int | None = None
+    even_head_dim: bool = False
+    first_of_several: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self != Limits()
+
+    def __or__(self, other: Limits) -> Limits:
+        """Both: what `other` sets, and else what is set here."""
+        changed = {
+            field.name: getattr(other, field.name)
+            for field in fields(self)
+            if getattr(other, field.name) != field.default
+        }
+        return replace(self, **changed)
+
+    def tokens(self, wanted: int) -> int:
+        """The number of tokens that is taken, nearest to the one that is wanted."""
+        return max(self.least_tokens, min(wanted, self.most_tokens or wanted))
+
+    def head_dim(self, wanted: int) -> int:
+        """The smallest head_dim that is taken, at least the one that is wanted."""
+        return wanted + (self.even_head_dim and wanted % 2)
+
+    def require_head_dim(self, head_dim: int) -> None:
+        """OutsideError for one that is not taken."""
+        if head_dim != self.head_dim(head_dim):
+            raise OutsideError(f"head_dim {head_dim}")
+
+    def attach(self, module: nn.Module, context_length: int, batched: bool) -> nn.Module:
+        """The module, so that it refuses what is outside and gives one tensor."""
+        if self:
+            module.register_forward_pre_hook(Gate(self, context_length, batched))
+        if self.first_of_several:
+            module.register_forward_hook(first_tensor)
+        return module
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A hook before forward: OutsideError for an input that the limits exclude."""
+
+    limits: Limits
+    context_length: int
+    batched: bool
+
+    def __call__(self, module: nn.Module, arguments: Sequence[Any]) -> None:
+        """Look at the shape of x, (B, T, d_in) or (T, d_in)."""
+        x = arguments[0]
+        if x.ndim != 2 + self.batched:
+            return
+        tokens = x.shape[-2]
+        if self.limits.full_context and tokens != self.context_length:
+            raise OutsideError(f"{tokens} tokens where context_length is {self.context_length}")
+        if tokens != self.limits.tokens(tokens):
+            raise OutsideError(f"{tokens} tokens")
+        if self.limits.one_item and self.batched and len(x) != 1:
+            raise OutsideError(f"{len(x)} items")
+
+
+def first_tensor(module: nn.Module, arguments: Sequence[Any], output: Any) -> Any:
+    """A hook after forward: the first tensor of several things."""
+    if isinstance(output, tuple | list):
+        return next((part for part in output if isinstance(part, Tensor)), output)
+    return output

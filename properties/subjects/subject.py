@@ -1,0 +1,141 @@
+"""What an implementation is asked for (sizes, weights) and what it offers (a family, capabilities).
+
+Legend: B batch, T tokens, H heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from properties.basics.dtypes import Array
+from properties.subjects.limits import Limits
+from properties.truth.parameters import Sizes, Weights
+
+FAMILIES = {
+    "plain": "simplified self-attention: no weights, no scale, nothing hidden",
+    "self": "one head with trainable projections, nothing hidden",
+    "causal": "one head with trainable projections, the future hidden",
+    "wrapper": "causal heads side by side, each d_out wide",
+    "multihead": "causal heads that split d_out among them, then an output projection",
+}
+CAUSAL_FAMILIES = frozenset({"causal", "wrapper", "multihead"})
+HEADED_FAMILIES = frozenset({"wrapper", "multihead"})
+PROJECTED_FAMILIES = frozenset(FAMILIES) - {"plain"}
+
+CAPABILITIES = {
+    "projections": "the weights that make queries, keys and values can be set",
+    "out-projection": "there is an output projection, and its weights can be set",
+    "out-bias": "the output projection has a bias",
+    "qkv-bias": "the constructor chooses whether queries, keys and values have a bias",
+    "always-biased": "queries, keys and values always have a bias",
+    "dropout": "the constructor takes a dropout probability",
+    "own-head-dim": "the constructor takes head_dim beside d_out and the number of heads",
+    "context-length": "the constructor takes the largest number of tokens",
+    "rectangular": "d_in may differ from the width of all heads together",
+    "batched": "the input may have a batch axis: (B, T, d_in)",
+    "unbatched": "the input may be one sequence: (T, d_in)",
+    "function": "a function: it has no constructor that could refuse anything; its module has "
+    "`handed_over(x)`, the queries, keys and values of x, and `attend(query, key, value)`",
+    "module": "a torch.nn.Module with parameters, a state_dict and modes",
+    "gradients": "the output has a gradient with respect to the input",
+    "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
+    "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
+    "float64": "it runs in float64",
+    "half-precision": "it runs in bfloat16 or float16",
+}
+
+_ONE_HEAD = frozenset({"projections", "float64", "gradients"})
+_CAUSAL = _ONE_HEAD | {"dropout", "context-length", "qkv-bias", "batched", "module"}
+EXPECTED = {
+    "plain": frozenset({"float64", "gradients"}),
+    "self": _ONE_HEAD,
+    "causal": _CAUSAL,
+    "wrapper": _CAUSAL,
+    "multihead": _CAUSAL | {"out-projection"},
+}
+"""What the sources give each family. A clause that needs more than this is asked of those subjects
+that offer it, and is no part of the spec for the others."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a constructor is asked for.
+
+    odd: columns that d_out is asked for beyond H * D, for the law that such a request is refused.
+    """
+
+    sizes: Sizes
+    bias: bool = False
+    dropout: float = 0.0
+    dtype: str = "float64"
+    seed: int = 0
+    odd: int = 0
+
+    @property
+    def width(self) -> int:
+        """The d_out to ask a constructor for, where d_out is that of all heads together."""
+        return self.sizes.width + self.odd
+
+
+class Subject(ABC):
+    """An implementation under test. Subclass it to write an adapter.
+
+    An adapter names its `family` (a key of `FAMILIES`) and `capabilities` (keys of
+    `CAPABILITIES`), and builds the implementation with the weights it is handed. `lacking` says why
+    a capability is absent and what would provide it; `matched` says which of the
+    implementation's names carries which of ours; `unasked` names each argument that attention gives
+    a meaning and that keeps its default here, with that meaning: what it does is not judged, so a
+    verdict is one in part. All three are printed. `dropout_shared` declares a convention of some
+    libraries, which is a fault where nobody declares it.
+    """
+
+    name: str = ""
+    family: str
+    capabilities: frozenset[str] = frozenset()
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    differentiable: bool = True
+    dropout_shared: tuple[str, ...] = ()  # "batch", "heads": what one draw serves by convention
+    matched: Mapping[str, str] = {}
+    lacking: Mapping[str, str] = {}
+    unasked: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+    limits: Limits = Limits()  # found by trying; see properties/runs/domain.py
+    source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
+    options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
+
+    @abstractmethod
+    def build(self, config: Config, weights: Weights | None) -> Any:
+        """A new torch module for `config`, carrying `weights`.
+
+        `weights` is None for the plain family and where the projections cannot be set: the
+        module then keeps its own initial parameters. The module maps (B, T, d_in) to
+        (B, T, H*D), or (T, d_in) to (T, H*D) where only "unbatched" is claimed. The weights
+        are exact in config.dtype: convert the module before they are copied into it.
+        """
+
+    def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
+        """Arrays in the shapes of the module's own parameters, by their names, in our layout.
+
+        The inverse of what `build` does with weights; used for gradients. None where an adapter
+        does not say: then the gradients of parameters are not compared.
+        """
+        return None
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """The capabilities, with those that follow from the formats it runs in and gradients."""
+        followed = {
+            "gradients": self.differentiable,
+            "dropout-shared-over-batch": "batch" in self.dropout_shared,
+            "dropout-shared-over-heads": "heads" in self.dropout_shared,
+            "float64": "float64" in self.dtypes,
+            "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
+        }
+        return self.capabilities | {name for name, there in followed.items() if there}
+
+    def has(self, capability: str) -> bool:
+        """Whether this implementation offers `capability`."""
+        return capability in self.offers
