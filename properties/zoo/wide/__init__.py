@@ -18,7 +18,9 @@ What a specimen says of its conventions (`says`), where it has to say it:
 - corner: "top left" or "bottom right", where the causal triangle lies for T != S
 - empty: "nan", "zero" or "uniform", the weights of a query that sees nothing
 - window: "others" or "counts oneself"; lse: "natural" or "base 2"; heads: "(B, H, T)" or "(B, T, H)"
-- pairs: "halves" or "neighbours", which components of a head are rotated together
+- masks: "keys" (B, T), "pairs" (B, T, T) or both; causal: "given", where the mask alone hides the future
+- pairs: "halves" or "neighbours", which components of a head are rotated together;
+  part: "half", of a head alone; turns: "backwards", by minus the angle
 """
 
 from __future__ import annotations

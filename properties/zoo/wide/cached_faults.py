@@ -31,7 +31,6 @@ class CachedMaskFromTheTopLeft(CachedInside):
     named="no mask beside a cache",
     how="chunks",
     symptom="right token by token; in a chunk of several tokens each sees those after it",
-    source="constructed",
 )
 class NoMaskBesideACache(CachedInside):
     def hidden(self, queries: int, keys: int) -> Tensor:
@@ -233,7 +232,7 @@ class StaleKeys(CachedInSlots):
 @wrong(
     "cached-slots-of-the-first-item",
     named="items share the cache",
-    how="token by token",
+    how="plain",
     symptom="what the first item writes, every item reads",
 )
 class SlotsOfTheFirstItem(CachedInSlots):

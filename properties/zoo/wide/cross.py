@@ -56,6 +56,31 @@ class CrossOrSelf(PlainCross):
     """As the steps are."""
 
 
+@right("cross-with-two-masks", mask="attends", empty="uniform")
+class CrossWithTwoMasks(PlainCross):
+    """mask is of x and hides its keys where there is no context; context_mask hides the context's."""
+
+    seen: Tensor | None = None
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T, d_model), (B, S, d_model) -> (B, T, d_model); masks (B, T), (B, S)."""
+        self.seen = mask if context is None else context_mask
+        return super().forward(x, context)
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        """Weights of scores, (B, H, T, S)."""
+        if self.seen is not None:
+            hidden = ~self.seen[:, None, None, :].bool()
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        return super().weigh(scores)
+
+
 @right("cross-with-a-width-of-its-own")
 class CrossAttention(nn.Module):
     """The context has its own width; keys and values come from one matrix."""

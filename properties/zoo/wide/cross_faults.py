@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from properties.zoo.wide import held
-from properties.zoo.wide.cross import PlainCross
+from properties.zoo.wide.cross import CrossWithTwoMasks, PlainCross
 
 wrong = partial(held, kind="cross")
 
@@ -150,7 +150,7 @@ class ContextOfAnEarlierCall(PlainCross):
     "cross-softmax-over-queries",
     area="cross",
     named="softmax over queries",
-    how="cross",
+    how="plain",
     symptom="a query's answer depends on the other queries",
     source="labmlai/annotated_deep_learning_paper_implementations#146",
 )
@@ -164,12 +164,12 @@ class SoftmaxOverQueries(PlainCross):
     area="mask",
     named="mask of the queries on the keys",
     how="padding, as many keys as queries",
-    symptom="without a mask of its own the context is padded like x",
+    symptom="without a mask of its own the context is padded like x; an error for T != S",
     source="lucidrains/x-transformers#174, hyunwoongko/transformer 67ccbb0",
     mask="attends",
     empty="uniform",
 )
-class MaskOfQueries(PlainCross):
+class MaskOfQueries(CrossWithTwoMasks):
     def forward(
         self,
         x: Tensor,
@@ -178,21 +178,14 @@ class MaskOfQueries(PlainCross):
         context_mask: Tensor | None = None,
     ) -> Tensor:
         """(B, T, d_model), (B, S, d_model) -> (B, T, d_model); masks (B, T), (B, S)."""
-        self.seen = mask if context_mask is None else context_mask
-        return super().forward(x, context)
-
-    def weigh(self, scores: Tensor) -> Tensor:
-        if self.seen is not None and self.seen.shape[-1] == scores.shape[-1]:
-            hidden = ~self.seen[:, None, None, :].bool()
-            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-        return super().weigh(scores)
+        return super().forward(x, context, mask, mask if context_mask is None else context_mask)
 
 
 @wrong(
     "cross-scale-by-the-number-of-keys",
     area="score",
     named="scale by the number of keys",
-    how="cross",
+    how="plain",
     symptom="the longer the context the blunter the weights: shape[-2] for shape[-1]",
 )
 class ScaleByTheNumberOfKeys(PlainCross):

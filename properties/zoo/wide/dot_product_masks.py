@@ -19,7 +19,7 @@ wrong = partial(held, kind="sdpa-like", mask="attends", corner="top left", empty
     named="True hides",
     how="boolean mask",
     symptom="with a triangle of True every token sees the future alone",
-    source="rasbt/LLMs-from-scratch#1061, x-transformers#160",
+    source="rasbt/LLMs-from-scratch#1061, lucidrains/x-transformers#160",
     fits="hides",
 )
 @as_function
@@ -167,7 +167,6 @@ class mask_of_items_falls_on_heads(DotProduct):
     named="mask of the first item for all",
     how="mask of items",
     symptom="every item of a batch is padded like the first",
-    source="huggingface/candle#3610",
 )
 @as_function
 class mask_of_the_first_item(DotProduct):

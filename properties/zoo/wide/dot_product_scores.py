@@ -137,7 +137,6 @@ class first_group_for_all(DotProduct):
     named="causal corner changes with the number of queries",
     how="causal, one query",
     symptom="one query sees every key, two see the first one and the first two",
-    source="pytorch/pytorch#103082",
 )
 @as_function
 class causal_corner_by_size(DotProduct):
@@ -199,7 +198,7 @@ class as_many_keys_as_queries(DotProduct):
     "sdpa-query-written-to",
     area="memory",
     named="query written to",
-    how="query afterwards",
+    how="plain",
     symptom="called twice with the same queries, the second result is blunt",
     source="pytorch/pytorch#73249, microsoft/onnxruntime#20555",
 )

@@ -58,7 +58,7 @@ class PlainEncoder(nn.Module):
 right = partial(sound, kind="encoder")
 
 
-@right("encoder-with-any-mask", mask="attends", empty="uniform")
+@right("encoder-with-any-mask", mask="attends", masks="keys, pairs", empty="uniform")
 class EncoderWithAnyMask(PlainEncoder):
     """As the steps are."""
 
@@ -83,7 +83,7 @@ class MultiHeadSelfAttention(nn.Module):
         return output
 
 
-@right("encoder-with-an-added-mask", mask="attends", empty="uniform")
+@right("encoder-with-an-added-mask", mask="attends", masks="keys", empty="uniform")
 class BertSelfAttention(nn.Module):
     """A mask of ones and zeros, (B, T), becomes an addend, as BERT has it."""
 
@@ -107,7 +107,7 @@ class BertSelfAttention(nn.Module):
         return output
 
 
-@right("encoder-true-hides", mask="hides", empty="nan")
+@right("encoder-true-hides", mask="hides", masks="keys", empty="nan")
 class EncoderTrueHides(nn.Module):
     """True hides; (B, T); a plain softmax over minus infinity; head by head."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from properties.zoo.wide import held
 from properties.zoo.wide.encoder import PlainEncoder
 
-wrong = partial(held, kind="encoder", mask="attends", empty="uniform")
+wrong = partial(held, kind="encoder", mask="attends", masks="keys, pairs", empty="uniform")
 
 
 @wrong(
@@ -154,7 +154,7 @@ class MaskTransposed(PlainEncoder):
 )
 class EncoderSmallFill(PlainEncoder):
     def hide(self, scores: Tensor, seen: Tensor | None) -> Tensor:
-        return scores if seen is None else scores.masked_fill(~seen, -1e4)
+        return scores if seen is None else scores + (~seen).to(scores) * -1e4
 
 
 @wrong(
@@ -163,7 +163,6 @@ class EncoderSmallFill(PlainEncoder):
     named="mask of the first item for all",
     how="padding",
     symptom="every item of a batch is padded like the first",
-    source="huggingface/candle#3610",
 )
 class EncoderMaskOfTheFirstItem(PlainEncoder):
     def widen(self, mask: Tensor) -> Tensor:
@@ -177,6 +176,7 @@ class EncoderMaskOfTheFirstItem(PlainEncoder):
     how="plain",
     symptom="an encoder made of a decoder: tokens do not see what follows",
     source="vllm-project/vllm#40106, allenai/OLMo-core#726",
+    fits="causal",
 )
 class LeftCausal(PlainEncoder):
     def hide(self, scores: Tensor, seen: Tensor | None) -> Tensor:

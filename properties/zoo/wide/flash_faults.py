@@ -206,7 +206,7 @@ class lse_without_its_maximum(Flash):
     "flash-padding-keys-take-part",
     area="score",
     named="padding keys take part",
-    how="odd length",
+    how="plain",
     symptom="where the length is no multiple of a tile, zeros get a weight and rows sum to less",
     source="intel/sycl-tla#489",
 )
@@ -224,7 +224,6 @@ class padding_keys_take_part(Flash):
     named="tiles not rescaled",
     how="many keys",
     symptom="up to sixteen keys all is well; beyond, each tile has a maximum of its own",
-    source="flagos-ai/FlagGems#424",
 )
 @as_function
 class tiles_not_rescaled(Flash):

@@ -43,7 +43,6 @@ class window_keeps_one_more(Flash):
     named="window counts oneself",
     how="window, causal",
     symptom="the causal path keeps one key fewer than the other",
-    source="huggingface/transformers#39408, vllm-project/vllm#3385",
 )
 @as_function
 class window_counts_oneself_where_causal(Flash):
@@ -85,7 +84,6 @@ class window_ignored_without_causal(Flash):
     named="window of 0 taken for none",
     how="window of 0",
     symptom="`if left > 0`: a query that should see itself alone sees everything",
-    source="unslothai/unsloth#8253",
 )
 @as_function
 class window_of_nobody_taken_for_none(Flash):
@@ -134,7 +132,6 @@ class window_from_the_top_left(Flash):
     named="window replaces causal",
     how="window, causal",
     symptom="a right side that is given is kept although causal is asked for",
-    source="huggingface/transformers#29623",
 )
 @as_function
 class window_lifts_the_causal_mask(Flash):

@@ -228,6 +228,7 @@ class QueriesSummed(PlainGrouped):
     named="columns of keys and values in another order",
     symptom="(D, G) is read where (G, D) was written, as a fused matrix per head would have it",
     source="EleutherAI/gpt-neox#1315",
+    fits="columns of (D, G)",
 )
 class ColumnsAcrossHeads(PlainGrouped):
     def split(self, x: Tensor) -> Tensor:
@@ -249,6 +250,7 @@ class HeadOverTheNumberOfGroups(PlainGrouped):
     "grouped-scale-by-the-width-of-a-group",
     named="scale by the width of a group",
     symptom="the root of d_model / G instead of head_dim",
+    area="score",
 )
 class ScaleByTheWidthOfAGroup(PlainGrouped):
     def factor(self) -> float:

@@ -72,12 +72,12 @@ class PlainMasked(nn.Module):
 right = partial(sound, kind="masked")
 
 
-@right("masked-and-causal", mask="attends", empty="uniform")
+@right("masked-and-causal", mask="attends", masks="keys, pairs", empty="uniform")
 class MaskedAndCausal(PlainMasked):
     """As the steps are."""
 
 
-@right("masked-keys-are-hidden", mask="hides", empty="nan")
+@right("masked-keys-are-hidden", mask="hides", masks="keys", empty="nan")
 class KeyPaddingCausalAttention(nn.Module):
     """Of a mask of keys, (B, T), True hides; one addend of zeros and minus infinities."""
 
@@ -103,7 +103,7 @@ class KeyPaddingCausalAttention(nn.Module):
         return output
 
 
-@right("masked-by-two-masks", mask="attends", padding="hides", empty="zero")
+@right("masked-by-two-masks", mask="attends", padding="hides", masks="keys, pairs", empty="zero")
 class TwoMasksAttention(nn.Module):
     """attn_mask (T, T) or (B, T, T) is added or shows where True; padding_mask hides where True."""
 
@@ -140,7 +140,7 @@ class TwoMasksAttention(nn.Module):
         return output
 
 
-@right("masked-by-the-mask-alone", mask="attends", empty="uniform", causal="given")
+@right("masked-by-the-mask-alone", mask="attends", masks="pairs", empty="uniform", causal="given")
 class MaskGivenAttention(nn.Module):
     """Nothing is causal unless the caller's mask is, as a transformer by the annotated paper."""
 

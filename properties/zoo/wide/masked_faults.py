@@ -10,7 +10,7 @@ from torch import Tensor
 from properties.zoo.wide import held
 from properties.zoo.wide.masked import PlainMasked
 
-wrong = partial(held, kind="masked", mask="attends", empty="uniform")
+wrong = partial(held, kind="masked", mask="attends", masks="keys, pairs", empty="uniform")
 
 
 @wrong(
@@ -88,8 +88,8 @@ class MaskedPaddingActsOnQueries(PlainMasked):
 class LeastNumberAddedTwice(PlainMasked):
     def hide(self, scores: Tensor, future: Tensor, seen: Tensor | None) -> Tensor:
         least = torch.finfo(scores.dtype).min
-        scores = scores + torch.where(future, least, 0.0)
-        return scores if seen is None else scores + torch.where(seen, 0.0, least)
+        scores = scores + future.to(scores) * least
+        return scores if seen is None else scores + (~seen).to(scores) * least
 
 
 @wrong(
@@ -172,9 +172,8 @@ class PaddingHidesValuesAlone(PlainMasked):
     "masked-padding-lost-in-eval",
     area="paths",
     named="mask ignored in eval",
-    how="padding, eval",
+    how="padding",
     symptom="right in training; the fast path of eval hides the future alone",
-    source="pytorch/pytorch#97409",
 )
 class PaddingLostInEval(PlainMasked):
     def hide(self, scores: Tensor, future: Tensor, seen: Tensor | None) -> Tensor:

@@ -147,11 +147,12 @@ class OneProjection(nn.Module):
         for mask in (attn_mask, key_padding_mask):
             if mask is None:
                 continue
-            bent = torch.zeros_like(mask, dtype=bias.dtype).masked_fill_(mask, -torch.inf)
-            bent = bent if mask.dtype == torch.bool else mask
+            added = mask
+            if mask.dtype == torch.bool:
+                added = torch.zeros_like(mask, dtype=bias.dtype).masked_fill_(mask, -torch.inf)
             if mask is key_padding_mask:
-                bent = bent.repeat_interleave(self.num_heads, dim=0)[:, None]
-            bias = bias + bent
+                added = added.repeat_interleave(self.num_heads, dim=0)[:, None]
+            bias = bias + added
         scores = parts[0] @ parts[1].transpose(1, 2) * (width // self.num_heads) ** -0.5
         weights = torch.softmax(scores + bias, dim=-1)
         context = (self.dropout(weights) @ parts[2]).transpose(0, 1).reshape(queries, batch, width)
@@ -165,7 +166,7 @@ class OneProjection(nn.Module):
 
 @right("multihead-over-torch", empty="nan")
 class OverTorch(nn.Module):
-    """A module of torch inside another, asked for the slow path so that rows stay what they are."""
+    """A module of torch inside another, always asked for weights: without, empty rows may be zero."""
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()

@@ -19,7 +19,8 @@ wrong = partial(held, kind="multihead-like", mask="hides", empty="zero")
     named="True attends in the padding mask",
     how="padding",
     symptom="attn_mask hides where True, key_padding_mask shows where True",
-    source="InseeFrLab/torchTextClassifiers#92, pytorch/pytorch docs",
+    source="InseeFrLab/torchTextClassifiers#92",
+    fits="attends",
 )
 class PaddingAttends(PlainMultihead):
     def pad(self, scores: Tensor, padding: Tensor) -> Tensor:
@@ -113,7 +114,6 @@ class PaddingOfAnotherItem(PlainMultihead):
     named="mask lost where no weights are wanted",
     how="mask, no weights",
     symptom="need_weights=False takes a kernel that was not given attn_mask",
-    source="unslothai/unsloth#8253",
 )
 class MaskLostWithoutWeights(PlainMultihead):
     def mask(
@@ -128,7 +128,6 @@ class MaskLostWithoutWeights(PlainMultihead):
     named="mask replaces the padding",
     how="mask and padding",
     symptom="given both masks the second one wins",
-    source="deepspeedai/DeepSpeed#1466",
 )
 class MaskReplacesPadding(PlainMultihead):
     def mask(
@@ -161,6 +160,11 @@ class MaskWrittenTo(PlainMultihead):
     source="pytorch/pytorch#41508",
 )
 class GradientOfAnEmptyRow(PlainMultihead):
+    def bias(self, scores: Tensor, mask: Tensor) -> Tensor:
+        if mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(mask, -torch.inf)
+        return scores + mask
+
     def normalise(self, scores: Tensor) -> Tensor:
         return scores.softmax(dim=-1).nan_to_num(0.0)
 
@@ -195,7 +199,7 @@ class WeightsBeforeTheMask(PlainMultihead):
     "multihead-weights-summed-over-heads",
     area="result",
     named="weights summed over heads",
-    how="weights",
+    how="plain",
     symptom="returned rows sum to the number of heads",
 )
 class WeightsSummedOverHeads(PlainMultihead):
@@ -207,7 +211,7 @@ class WeightsSummedOverHeads(PlainMultihead):
     "multihead-weights-of-the-first-head",
     area="result",
     named="weights of the first head for the average",
-    how="weights",
+    how="plain",
     symptom="what is returned as the average is one head",
 )
 class WeightsOfTheFirstHead(PlainMultihead):
@@ -246,7 +250,7 @@ class ValuesFromKeys(PlainMultihead):
     "multihead-heads-without-a-transpose",
     area="cross",
     named="heads split without a transpose",
-    how="cross",
+    how="plain",
     symptom="tokens are cut into heads: queries are answered by each other's parts",
     source="hyunwoongko/transformer 391c9cd",
 )

@@ -152,7 +152,7 @@ wrong = partial(held, kind="packed", area="packed", corner="bottom right", empty
 @wrong(
     "packed-documents-see-each-other",
     named="documents see each other",
-    how="causal",
+    how="plain",
     symptom="one causal triangle over everything that was packed",
     source="huggingface/nanoVLM#204, axolotl-ai-cloud/axolotl#3796",
 )

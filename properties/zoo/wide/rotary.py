@@ -140,9 +140,9 @@ class RotaryWithGivenAngles(nn.Module):
         return torch.cat([-x[..., half:], x[..., :half]], dim=-1)
 
 
-@right("rotary-backwards", pairs="halves")
+@right("rotary-backwards", pairs="halves", turns="backwards")
 class RotaryBackwards(PlainRotary):
-    """Queries and keys turn the other way: their products are the same."""
+    """Queries and keys turn the other way: what they depend on is the distance all the same."""
 
     def rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
         """(B, H, T, D), each pair turned by minus its angle."""

@@ -79,6 +79,7 @@ class KeysUnrotated(PlainRotary):
     named="positions ignored",
     symptom="the rotated part is computed and thrown away",
     source="EleutherAI/gpt-neox e7c1b46",
+    fits="no positions",
 )
 class RotaryDiscarded(PlainRotary):
     def rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
@@ -90,7 +91,6 @@ class RotaryDiscarded(PlainRotary):
     "rotary-pairs-mixed",
     named="pairs of queries and keys differ",
     symptom="queries turn by halves and keys by neighbours",
-    source="huggingface/transformers#39687",
 )
 class PairsMixed(PlainRotary):
     def keys(self, keys: Tensor, angles: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class SignLost(PlainRotary):
 @wrong(
     "rotary-cosine-and-sine-exchanged-in-queries",
     named="cosine and sine exchanged in queries",
-    symptom="exchanged in both they would cancel; in one, near is far",
+    symptom="exchanged in both, all would turn backwards; in one, near is far",
     source="rasbt/LLMs-from-scratch#381",
 )
 class ExchangedInQueries(PlainRotary):
