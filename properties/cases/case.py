@@ -142,16 +142,12 @@ class Case:
             self.gradients,
             self.upstream,
             self.dtype,
-            causal=self.causal,
-            scaled=self.scaled,
         )
 
     @cached_property
     def budget(self) -> Budget:
         """The error a right implementation may make on this example."""
-        return bounds.budget(
-            self.x, self.weights, self.trace, self.dtype, causal=self.causal, scaled=self.scaled
-        )
+        return bounds.budget(self.x, self.weights, self.trace, self.dtype)
 
     def take(
         self,

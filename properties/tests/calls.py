@@ -76,3 +76,11 @@ def seen(draw: st.DrawFn, t: int, s: int) -> visibility.Seen:
 def hidden_here_and_there(bias: Array, g: np.random.Generator, draw: st.DrawFn) -> Array:
     """Some biases are minus infinity."""
     return np.where(g.random(bias.shape) < draw(st.sampled_from([0.0, 0.3])), -np.inf, bias)
+
+
+def used(truth: Array, found: Array, allowed: Array) -> float:
+    """The largest share of what is allowed that a difference uses; the same NaN and infinity use none."""
+    same = (truth == found) | (np.isnan(truth) & np.isnan(found))
+    with np.errstate(invalid="ignore", divide="ignore"):  # of what is the same, or has no room
+        share = np.where(same, 0.0, abs(truth - found) / allowed)
+    return float(np.where(np.isnan(share), np.inf, share).max(initial=0.0))

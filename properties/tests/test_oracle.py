@@ -45,9 +45,7 @@ def test_both_oracles_agree_on_every_output(case: Case) -> None:
     second = second_oracle.output(
         case.x, case.weights, heads=case.sizes.heads, causal=case.causal, scaled=case.scaled
     )
-    own = bounds.budget(
-        case.x, case.weights, case.trace, "float64", causal=case.causal, scaled=case.scaled
-    )
+    own = bounds.budget(case.x, case.weights, case.trace, "float64")
     assert np.all(abs(case.trace.output - second) <= own.output)
 
 
@@ -177,7 +175,7 @@ def test_both_oracles_match_the_vectors_of_onnx(name: str) -> None:
     rows = queries.shape[2]
     published = oracle.merge(heads_first(outputs[0], attributes(case)))
     dtype = str(np.asarray(inputs[0]).dtype)
-    allowed = bounds.budget(x, weights, trace, dtype, causal=causal, scaled=True).output
+    allowed = bounds.budget(x, weights, trace, dtype).output
     second = second_oracle.output(x, weights, heads=heads, causal=causal, scaled=True)
     for truth in (trace.output, second):
         assert np.all(abs(truth[:, :rows] - published) <= allowed[:, :rows])

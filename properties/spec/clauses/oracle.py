@@ -37,9 +37,7 @@ def undisputed_output(case: Case) -> Array:
     second = second_oracle.output(
         case.x, case.weights, heads=case.sizes.heads, causal=case.causal, scaled=case.scaled
     )
-    allowed = bounds.budget(
-        case.x, case.weights, case.trace, "float64", causal=case.causal, scaled=case.scaled
-    ).output
+    allowed = bounds.budget(case.x, case.weights, case.trace, "float64").output
     confirm(case.trace.output, second, allowed)
     return case.trace.output
 
@@ -57,8 +55,6 @@ def undisputed_gradients(case: Case) -> Gradients:
         gradients,
         case.upstream,
         "float64",
-        causal=case.causal,
-        scaled=case.scaled,
     )
     direction = case.map_arrays(lambda name, array: g.integers(-1, 2, array.shape).astype(float))
     slope = second_oracle.slope(

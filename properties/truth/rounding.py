@@ -1,0 +1,96 @@
+"""Numbers that carry a bound on their error, and the bounds of sums of products of them.
+
+Legend: u the unit roundoff of a format, eta its spacing at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from properties.basics.dtypes import Array, Format
+
+SPARE = 4  # roundings beyond the terms of a sum: storing, casting and scaling either factor
+Counts = NDArray[np.integer]
+
+
+def gamma(roundings: float, fmt: Format) -> float:
+    """The bound n u / (1 - n u), the relative error of n roundings; infinite once n u reaches 1."""
+    product = roundings * fmt.unit_roundoff
+    return product / (1.0 - product) if product < 1.0 else np.inf
+
+
+def gammas(roundings: Counts | Array, fmt: Format) -> Array:
+    """`gamma` of each number."""
+    product = np.asarray(roundings) * fmt.unit_roundoff
+    return np.where(product < 1.0, product / np.where(product < 1.0, 1.0 - product, 1.0), np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """A quantity's true value and a bound on the error of the computed one."""
+
+    value: Array
+    error: Array
+
+    @property
+    def size(self) -> Array:
+        """The magnitude of the true value."""
+        return np.abs(self.value)
+
+    @property
+    def grown(self) -> Array:
+        """The largest magnitude that the computed one may have."""
+        return self.size + self.error
+
+    @property
+    def turned(self) -> Near:
+        """The last two axes exchanged."""
+        return Near(self.value.swapaxes(-1, -2), self.error.swapaxes(-1, -2))
+
+    def placed(self, change: Callable[..., Array], *arguments: Any) -> Near:
+        """The same numbers at other places."""
+        return Near(change(self.value, *arguments), change(self.error, *arguments))
+
+
+def exactly(value: Array) -> Near:
+    """What is given, not computed."""
+    return Near(value, np.zeros_like(value))
+
+
+def product_error(
+    a: Near, b: Near, fmt: Format, spare: int = SPARE, terms: Counts | None = None
+) -> Array:
+    """Equation (*) of the bounds: the error of a @ b.
+
+    terms: how many products of each row are not zero, (..., rows, 1), all of them unless given:
+    adding a zero rounds nothing.
+    """
+    number = np.asarray(a.value.shape[-1] if terms is None else terms) + spare
+    carried: Array = a.size @ b.error + a.error @ b.size + a.error @ b.error
+    return carried + gammas(number, fmt) * (a.grown @ b.grown) + number * fmt.spacing_at_zero
+
+
+def dot_error(a: Near, b: Near, fmt: Format, terms: Counts | None = None) -> Array:
+    """The error of sum(a * b) over the last axis, which stays with length 1."""
+    number = np.asarray(a.value.shape[-1] if terms is None else terms) + SPARE
+    carried = a.size * b.error + a.error * b.size + a.error * b.error
+    total: Array = carried.sum(axis=-1, keepdims=True)
+    rounded = gammas(number, fmt) * (a.grown * b.grown).sum(axis=-1, keepdims=True)
+    return total + rounded + number * fmt.spacing_at_zero
+
+
+def times_error(a: Near, b: Near, fmt: Format) -> Array:
+    """The error of a * b, entry by entry, either stored before."""
+    carried: Array = a.size * b.error + a.error * b.size + a.error * b.error
+    return carried + gamma(SPARE, fmt) * a.grown * b.grown + fmt.spacing_at_zero
+
+
+def sum_error(parts: Near, fmt: Format) -> Array:
+    """The error of a sum over the first axis."""
+    total: Array = parts.error.sum(axis=0)
+    return total + gamma(len(parts.value) + SPARE, fmt) * parts.grown.sum(axis=0)
