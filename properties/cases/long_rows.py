@@ -27,7 +27,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
 from properties.subjects.subject import CAUSAL_FAMILIES, Subject
 from properties.truth import oracle
-from properties.truth.bounds_rows import Rows, rows_error, rows_of
+from properties.truth.bounds.rows import Rows, rows_error, rows_of
 from properties.truth.parameters import Sizes, Weights
 
 STEP = {"float64": 800.0, "float32": 800.0, "bfloat16": 128.0, "float16": 128.0}

@@ -20,11 +20,11 @@ from properties.tests.calls import Call, calls, used
 from properties.truth import bounds, oracle, visibility
 from properties.truth.attend import attend, attend_gradients
 from properties.truth.bounds import attend_budget, attend_gradient_budget
+from properties.truth.bounds.arithmetic import exactly
+from properties.truth.bounds.positions import turned
 from properties.truth.parameters import Weights
 from properties.truth.positions import Pairing, Rotary
 from properties.truth.request import Request
-from properties.truth.rotary_bounds import turned
-from properties.truth.rounding import exactly
 
 DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
 VISIBLE = 1e-3  # a bound a thousand times as wide as what rounding makes of it shows less

@@ -20,7 +20,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.tests.calls import used
 from properties.truth import bounds, second_oracle, visibility
 from properties.truth.attend import attend
-from properties.truth.attend_bounds import attending
+from properties.truth.bounds.attend import attending
 from properties.truth.request import Request, Seen
 
 INPUTS = ("q", "k", "v", "mask", "past_key", "past_value", "lengths")

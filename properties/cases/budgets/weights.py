@@ -3,7 +3,7 @@ r"""How far the weights of one query may be from a sum of one, however large its
 Each exponential is divided by the sum of the same exponentials, so an error of the scores cancels:
 `bounds.row_sum` is what the sums and the division leave. Where the sum is taken back into the
 exponent, exp(z_j - log sum exp z), two roundings of a number as large as the scores stay there,
-6 u (2 max|z| + 1) in all as in step 3 of `bounds.py`, and move every weight of the row by that
+6 u (2 max|z| + 1) in all as in step 3 of `truth/bounds`, and move every weight of the row by that
 exponential.
 """
 

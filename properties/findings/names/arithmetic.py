@@ -1,4 +1,4 @@
-"""Arithmetic on numbers that carry a bound on their error, by the rules derived in `bounds.py`.
+"""Arithmetic on numbers that carry a bound on their error, by the rules derived in `truth/bounds`.
 
 Each function returns the exact value, as float64 has it, and how far off an implementation of the
 same formula in the given format may be: in any order of summation, fused or not.
@@ -16,7 +16,7 @@ from properties.truth.bounds import SPARE, Near, exactly, gamma, product_error
 
 Change = Callable[[Array], Array]
 FUNCTION = 16  # roundings of an elementary function: one in the last place, with room
-ALMOST = 8  # roundings left for the products that scale scores, as in step 2 of bounds.py
+ALMOST = 8  # roundings left for the products that scale scores, as in step 2 of truth/bounds
 
 
 def moved(part: Near, change: Change) -> Near:
@@ -74,7 +74,7 @@ def through(part: Near, function: Change, slope: float, fmt: Format) -> Near:
 def softmax(
     z: Near, seen: NDArray[np.bool_], axis: int, fmt: Format, nothing: float | None = np.nan
 ) -> Near:
-    """Steps 3 and 4 of bounds.py along any axis, for what is seen; what is not gets zero exactly.
+    """Steps 3 and 4 of truth/bounds along any axis, for what is seen; what is not gets zero exactly.
 
     nothing: what stands where a whole line is hidden. It is NaN where hidden scores are minus
     infinity, zero where that is mended, and an even share (None) where they are the format's lowest

@@ -69,7 +69,8 @@ def bounds(module: str, line: int) -> str | None:
     """The tests of the bounds, then the clauses of every file that uses this one."""
     ids = clauses_using(module)
     narrow = tests("properties/tests/test_bounds.py", "-k", NARROW)
-    return narrow or unused_budget(ids) or passing_fault(ids)
+    idle = tests("properties/tests/test_call_bounds.py") if "truth/bounds" in module else None
+    return narrow or idle or unused_budget(ids) or passing_fault(ids)
 
 
 JUDGES: dict[str, Judge] = {
@@ -188,7 +189,7 @@ def clauses_using(module: str) -> set[str]:
         for id, check in checks().items()
         if f".{name} import" in inspect.getsource(inspect.getmodule(check))
     }
-    return using if name != "bounds" else set(known())
+    return set(known()) if "truth/bounds" in module else using
 
 
 def checks() -> dict[str, Callable]:

@@ -21,9 +21,11 @@ ERRORS = {
     "affine_error",
     "sum_error",
     "dot_error",
-    "mean_error",
-    "score_error",
+    "times_error",
+    "share_error",
+    "turn_error",
     "gamma",
+    "gammas",
 }
 """Functions of `properties.truth.bounds` whose result is one term of a budget."""
 ZERO = {"0.0", "claimed(probe, 0.0)"}  # a thousand times as much is the same

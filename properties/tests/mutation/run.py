@@ -94,7 +94,7 @@ def modules_of(part: str, areas: list[str]) -> list[Path]:
     if part == "attention":
         return sorted((CHECKOUT / "attention").glob("*.py"))
     if part == "bounds":
-        return sorted((CHECKOUT / "properties").glob("bounds*.py"))
+        return sorted((CHECKOUT / "properties/truth/bounds").glob("[!_]*.py"))
     known = {
         path.stem: path for path in sorted((CHECKOUT / "properties/spec/clauses").glob("*.py"))
     }

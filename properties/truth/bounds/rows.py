@@ -3,7 +3,7 @@ r"""How near is near in the long rows of `long_rows.py`, whose queries, keys and
 Their projections multiply by zero and one, the sums add zeros. A score is a sum of at most three
 products that are not zero, of magnitude m in all and exact in every format; where queries or keys are
 scaled before, or the scores after, gamma(12) m covers it. With the exponent's roundings (step 3 of
-`bounds.py`) every exponent of a row is off by at most
+the derivation) every exponent of a row is off by at most
 
     E = gamma(12) m + 6 u (2 max|z| + 1).
 
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from properties.basics.dtypes import Array, Format
-from properties.truth.bounds import gamma
+from properties.truth.bounds.arithmetic import gamma
 from properties.truth.oracle import Trace
 
 

@@ -1,4 +1,4 @@
-"""Step 1a of `bounds.py`: how far queries and keys may be off once they are turned.
+"""Step 1a of the derivation: how far queries and keys may be off once they are turned.
 
 Legend: B batch, H heads, T tokens, D head_dim, R the columns that are turned.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from properties.basics.dtypes import Array, Format
+from properties.truth.bounds.arithmetic import Near, gamma, gammas
 from properties.truth.positions import Rotary, angles, exponents, pairs
-from properties.truth.rounding import Near, gamma, gammas
 
 
 def turned(part: Near, positions: Array, rotary: Rotary, fmt: Format, angles_in: Format) -> Near:

@@ -65,7 +65,7 @@ def exactly(value: Array) -> Near:
 def product_error(
     a: Near, b: Near, fmt: Format, spare: int = SPARE, terms: Counts | None = None
 ) -> Array:
-    """Equation (*) of the bounds: the error of a @ b.
+    """Equation (*) of the derivation: the error of a @ b.
 
     terms: how many products of each row are not zero, (..., rows, 1), all of them unless given:
     adding a zero rounds nothing.
