@@ -25,6 +25,12 @@ def dot(left: Sequence[Decimal], right: Sequence[Decimal]) -> Decimal:
     return total
 
 
+def split(rows: Matrix, heads: int) -> list[Matrix]:
+    """The columns of each head, head by head."""
+    dim = len(rows[0]) // heads
+    return [[row[h * dim : (h + 1) * dim] for row in rows] for h in range(heads)]
+
+
 def decimals(array: Any) -> Any:
     """Every float64 as the decimal that it is exactly, in nested lists."""
     if np.ndim(array) == 0:

@@ -28,6 +28,7 @@ from properties.truth.digits import (
     dot,
     moved,
     rounded,
+    split,
     weighted,
 )
 from properties.truth.parameters import Weights
@@ -183,8 +184,7 @@ def asked_of_heads(
         bias = moved(bias, decimals(directions["bias"]), step)
     if "sink" in directions:
         sinks = moved(sinks, decimals(directions["sink"]), step)
-    own_scale = request.scale is not None
-    scale = Decimal(request.scale) if own_scale else 1 / Decimal(head_dim).sqrt()  # type: ignore[arg-type]
+    scale = 1 / Decimal(head_dim).sqrt() if request.scale is None else Decimal(request.scale)
     cap = None if request.cap is None else Decimal(request.cap)
     return [
         [
@@ -288,12 +288,6 @@ def project(rows: Matrix, p: dict[str, Matrix], name: str) -> Matrix:
     columns = list(zip(*p[name], strict=True))
     offsets = p.get(f"{name}_bias", [[Decimal(0)] * len(columns)])[0]
     return [[dot(row, c) + o for c, o in zip(columns, offsets, strict=True)] for row in rows]
-
-
-def split(rows: Matrix, heads: int) -> list[Matrix]:
-    """The columns of each head, head by head."""
-    dim = len(rows[0]) // heads
-    return [[row[h * dim : (h + 1) * dim] for row in rows] for h in range(heads)]
 
 
 def named(weights: Weights | None) -> dict[str, Matrix]:

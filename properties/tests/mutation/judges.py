@@ -16,6 +16,7 @@ SLOW = "gradients_agree_with_finite or export or gpt2 or compile"
 TESTS_OF_ATTENTION = [f"properties/tests/test_attention_{part}.py" for part in ("errors", "tables")]
 Judge = Callable[[str, int], str | None]  # (mutated file, line) -> what turned red
 PYTEST = ["-p", "no:cacheprovider", "-W", "ignore:Module already imported"]  # as `preload` does
+CALLS = [f"properties/tests/test_{part}_bounds.py" for part in ("call", "position")]
 MARGINS = "properties/tests/test_margins.py::test_"
 PROBES = "properties/tests/test_probes.py"
 ROWS = "properties/tests/test_rows.py"
@@ -69,7 +70,7 @@ def bounds(module: str, line: int) -> str | None:
     """The tests of the bounds, then the clauses of every file that uses this one."""
     ids = clauses_using(module)
     narrow = tests("properties/tests/test_bounds.py", "-k", NARROW)
-    idle = tests("properties/tests/test_call_bounds.py") if "truth/bounds" in module else None
+    idle = tests(*CALLS) if "truth/bounds" in module else None
     return narrow or idle or unused_budget(ids) or passing_fault(ids)
 
 
