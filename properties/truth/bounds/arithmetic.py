@@ -26,8 +26,9 @@ def gamma(roundings: float, fmt: Format) -> float:
 
 def gammas(roundings: Counts | Array, fmt: Format) -> Array:
     """`gamma` of each number."""
-    product = np.asarray(roundings) * fmt.unit_roundoff
-    return np.where(product < 1.0, product / np.where(product < 1.0, 1.0 - product, 1.0), np.inf)
+    product = roundings * fmt.unit_roundoff
+    bound = np.full(product.shape, np.inf)
+    return np.divide(product, 1.0 - product, out=bound, where=product < 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,23 +71,29 @@ def product_error(
     terms: how many products of each row are not zero, (..., rows, 1), all of them unless given:
     adding a zero rounds nothing.
     """
-    number = np.asarray(a.value.shape[-1] if terms is None else terms) + spare
-    carried: Array = a.size @ b.error + a.error @ b.size + a.error @ b.error
-    return carried + gammas(number, fmt) * (a.grown @ b.grown) + number * fmt.spacing_at_zero
+    carried: Array = a.size @ b.error + a.error @ b.grown
+    return carried + rounded(a.grown @ b.grown, a.value.shape[-1], fmt, spare, terms)
+
+
+def rounded(
+    magnitude: Array, length: int, fmt: Format, spare: int, terms: Counts | None = None
+) -> Array:
+    """What a sum of so many products rounds and loses by underflow, of this magnitude in all."""
+    if terms is None:
+        return gamma(length + spare, fmt) * magnitude + (length + spare) * fmt.spacing_at_zero
+    return gammas(terms + spare, fmt) * magnitude + (terms + spare) * fmt.spacing_at_zero
 
 
 def dot_error(a: Near, b: Near, fmt: Format, terms: Counts | None = None) -> Array:
     """The error of sum(a * b) over the last axis, which stays with length 1."""
-    number = np.asarray(a.value.shape[-1] if terms is None else terms) + SPARE
-    carried = a.size * b.error + a.error * b.size + a.error * b.error
-    total: Array = carried.sum(axis=-1, keepdims=True)
-    rounded = gammas(number, fmt) * (a.grown * b.grown).sum(axis=-1, keepdims=True)
-    return total + rounded + number * fmt.spacing_at_zero
+    carried: Array = (a.size * b.error + a.error * b.grown).sum(axis=-1, keepdims=True)
+    magnitude = (a.grown * b.grown).sum(axis=-1, keepdims=True)
+    return carried + rounded(magnitude, a.value.shape[-1], fmt, SPARE, terms)
 
 
 def times_error(a: Near, b: Near, fmt: Format) -> Array:
     """The error of a * b, entry by entry, either stored before."""
-    carried: Array = a.size * b.error + a.error * b.size + a.error * b.error
+    carried: Array = a.size * b.error + a.error * b.grown
     return carried + gamma(SPARE, fmt) * a.grown * b.grown + fmt.spacing_at_zero
 
 

@@ -106,7 +106,7 @@ class Attending:
         """(B, H, T, S)."""
         return self.attended.seen
 
-    @property
+    @cached_property
     def empty(self) -> Seen:
         """(B, H, T, 1): the rows in which nothing has any weight."""
         return self.attended.empty[..., None]
@@ -187,12 +187,14 @@ class Attending:
     def sums(self) -> tuple[Array, Array]:
         """The sums of the weights over these factors, and times them, (B, H, T, 1); 1 without any."""
         w, (growth, sunk) = self.shares, self.growth
-        taken = sink_weights(self.request, self.attended)[..., None]
-        smallest = (w / growth).sum(axis=-1, keepdims=True) + taken / sunk
-        largest = (w * growth).sum(axis=-1, keepdims=True) + taken * sunk
+        smallest = (w / growth).sum(axis=-1, keepdims=True)
+        largest = (w * growth).sum(axis=-1, keepdims=True)
+        if self.sink is not None:
+            taken = sink_weights(self.request, self.attended)[..., None]
+            smallest, largest = smallest + taken / sunk, largest + taken * sunk
         return np.where(self.empty, 1.0, smallest), np.where(self.empty, 1.0, largest)
 
-    @property
+    @cached_property
     def shares(self) -> Array:
         """The weights of what is seen, (B, H, T, S)."""
         return np.where(self.seen, self.attended.weights, 0.0)

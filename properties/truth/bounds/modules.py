@@ -165,7 +165,7 @@ class Forward:
             key = Near(t.keys, self.turned(key, t.positions.keys, t.positions).error)
         return Attending(self.fmt, t.request, t.attended, query, key, value)
 
-    @property
+    @cached_property
     def context(self) -> Near:
         """The heads side by side, (B, T, W)."""
         return merge_heads(self.attending.context)
