@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from properties.basics.dtypes import Array, Format
 
 SPARE = 4  # roundings beyond the terms of a sum: storing, casting and scaling either factor
+DUST = (
+    2.0**-960
+)  # added to errors before they are multiplied: subnormal numbers are 300 times slower
 Counts = NDArray[np.integer]
 
 
@@ -53,6 +56,11 @@ class Near:
         """The last two axes exchanged."""
         return Near(self.value.swapaxes(-1, -2), self.error.swapaxes(-1, -2))
 
+    @property
+    def raised(self) -> Near:
+        """The same with no error below `DUST`, but for what is exact."""
+        return Near(self.value, self.error + DUST * (self.error > 0.0))
+
     def placed(self, change: Callable[..., Array], *arguments: Any) -> Near:
         """The same numbers at other places."""
         return Near(change(self.value, *arguments), change(self.error, *arguments))
@@ -71,6 +79,7 @@ def product_error(
     terms: how many products of each row are not zero, (..., rows, 1), all of them unless given:
     adding a zero rounds nothing.
     """
+    a, b = a.raised, b.raised
     carried: Array = a.size @ b.error + a.error @ b.grown
     return carried + rounded(a.grown @ b.grown, a.value.shape[-1], fmt, spare, terms)
 
