@@ -7,6 +7,7 @@ in all. `python benchmarks/false_alarms.py` asks everything, with as many seeds 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,10 +15,12 @@ import pytest
 from properties.basics.dtypes import FORMATS
 from properties.recognition.targets import find
 from properties.runs.runner import Run
+from properties.runs.tally import Tally
 from properties.spec.clause import Clause, clauses
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import FAMILIES, Subject
 from properties.zoo.faults import faults
+from properties.zoo.matrix import binding
 from properties.zoo.rights import Right, rights
 
 BRIEF = replace(PROFILES["quick"], drawn=1, reduction=0)
@@ -29,7 +32,14 @@ def briefly(clause: Clause) -> Clause:
     return replace(clause, examples=1 if clause.id in COSTLY else len(FORMATS))
 
 
-ASKED = [briefly(clause) for clause in clauses().values() if clause.asked_at("ci")]
+ASKED = [briefly(clause) for clause in binding().values() if clause.asked_at("ci")]
+
+
+class Untold(Run):
+    """A run that gives no failure a name or a picture: whether there is one is all that is asked."""
+
+    def explain(self, tallies: Mapping[str, Tally]) -> None:
+        """See `Run`."""
 
 
 def accusations(subject: Subject) -> dict[str, str]:
@@ -37,9 +47,8 @@ def accusations(subject: Subject) -> dict[str, str]:
 
     What was not asked is no accusation.
     """
-    report = Run(subject, ASKED, BRIEF, seed=0).report()
-    binding = [r for r in report.results if r.level != "MAY"]
-    return {r.clause: r.message for r in binding if r.status not in ("pass", "unsupported")}
+    results = Untold(subject, ASKED, BRIEF, seed=0).report().results
+    return {r.clause: r.message for r in results if r.status not in ("pass", "unsupported")}
 
 
 @pytest.mark.parametrize("right", rights().values(), ids=lambda right: right.name)
