@@ -8,7 +8,7 @@ from pathlib import Path
 
 from properties.runs.result import Report
 
-SCHEMA = "attention-properties/reports/2"
+SCHEMA = "attention-properties/report/2"
 
 
 def as_json(reports: Sequence[Report]) -> str:

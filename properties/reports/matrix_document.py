@@ -1,4 +1,4 @@
-"""Clauses x faults as one JSON document of the schema attention-properties/zoo/faults/1.
+"""Clauses x faults as one JSON document of the schema attention-properties/faults/1.
 
     schema, profile, seed, full    what was asked; full: every clause alone on every fault
     clauses: [{id, level, kills, alone}]
@@ -24,7 +24,7 @@ from typing import Any
 from properties.spec.clause import clauses
 from properties.zoo.matrix import Matrix, Row
 
-SCHEMA = "attention-properties/zoo/faults/1"
+SCHEMA = "attention-properties/faults/1"
 
 
 def as_json(matrix: Matrix) -> str:

@@ -69,7 +69,7 @@ def test_the_matrix_as_json_names_every_kill(
     path = tmp_path / "matrix.json"
     assert main(["faults", *FEW, "--matrix", str(path)]) == 0
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["schema"] == "attention-properties/zoo/faults/1"
+    assert found["schema"] == "attention-properties/faults/1"
     assert (found["holds"], found["full"], found["survivors"], found["idle"]) == (
         True,
         True,

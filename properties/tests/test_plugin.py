@@ -32,7 +32,7 @@ CLAUSE = "causality/future-does-not-change-past"
 MINE = f"""
 import properties
 from attention import CausalAttention
-from properties.faults import faults
+from properties.zoo.faults import faults
 
 Leaky = faults()["{LEAKY}"].module
 

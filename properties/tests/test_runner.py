@@ -303,7 +303,7 @@ def test_a_report_survives_its_json() -> None:
     subject = find(faults()["scale-absent"].module, "multihead")[0]
     report = run(subject, profile="quick", only=["oracle/output-within-bound"])
     document = json.loads(as_json([report]))
-    assert document["schema"] == "attention-properties/reports/2"
+    assert document["schema"] == "attention-properties/report/2"
     assert Report.from_dict(document["reports"][0]) == report
 
 

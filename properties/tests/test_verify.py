@@ -106,7 +106,7 @@ DOCUMENT = {"schema": statement.SCHEMA, "spec": "1.0", "claims": [CLAIM]}
         ("{", "not JSON"),
         ("[]", "expected 'attention-properties/statement/2'"),
         (json.dumps({**DOCUMENT, "schema": "attention-properties/statement/1"}), "write it again"),
-        (json.dumps({"schema": "attention-properties/reports/2"}), "report/2"),
+        (json.dumps({"schema": "attention-properties/report/2"}), "report/2"),
         (json.dumps({**DOCUMENT, "claims": []}), "damaged"),
         (json.dumps({**DOCUMENT, "spec": 1}), "damaged"),
         (json.dumps({**DOCUMENT, "claims": [7]}), "damaged"),
