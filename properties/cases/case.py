@@ -16,6 +16,7 @@ from properties.basics.doing import doing
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases import probing
+from properties.cases.call import Call
 from properties.subjects.instance import Instance, describe
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth import bounds, oracle
@@ -44,6 +45,7 @@ class Case:
     cut: int
     seed: int
     about: str = ""
+    call: Call | None = None  # what its calls may be told besides; None: nothing
 
     @property
     def causal(self) -> bool:
@@ -157,8 +159,10 @@ class Case:
         heads: Sequence[int] | None = None,
         dims: Sequence[int] | None = None,
         inputs: Sequence[int] | None = None,
+        keys: Sequence[int] | None = None,
     ) -> Case:
-        """The smaller case with only these batch items, tokens, heads, head dimensions, input columns.
+        """The smaller case with only these batch items, tokens, heads, head dimensions, input columns, and
+        keys of its call where they are other tokens.
 
         A subject whose d_in is its width loses as many input columns as it loses others.
         """
@@ -194,6 +198,8 @@ class Case:
             other=self.other[pick],
             weights=take_weights(self.weights, rows, columns),
             cut=sum(token <= self.cut for token in tokens[1:]),
+            call=self.call
+            and self.call.take(batch=batch, tokens=tokens, heads=heads, dims=dims, keys=keys),
         )
 
     def map_arrays(self, change: Callable[[str, Array], Array]) -> Case:
@@ -202,7 +208,11 @@ class Case:
         if weights is not None:
             weights = replace(weights, **{n: change(n, a) for n, a in parameters(weights).items()})
         return replace(
-            self, x=change("x", self.x), other=change("other", self.other), weights=weights
+            self,
+            x=change("x", self.x),
+            other=change("other", self.other),
+            weights=weights,
+            call=self.call and self.call.map_arrays(change),
         )
 
 

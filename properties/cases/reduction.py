@@ -24,6 +24,7 @@ AXES = {
     "dims": "head_dim",
     "batch": "batch",
     "inputs": "d_in",
+    "keys": "keys",
 }
 
 
@@ -71,6 +72,9 @@ class _Search:
             chunk //= 2
 
     def length(self, axis: str) -> int:
+        if axis == "keys":
+            call = self.case.call
+            return call.keys if call is not None and call.own_keys else 0
         return int(getattr(self.case.sizes, AXES[axis]))
 
     def first_that_fails(self, candidates: Callable[[Case], Iterator[Case]]) -> None:
@@ -98,7 +102,9 @@ def simpler_numbers(value: float) -> list[float]:
 def tied(case: Case) -> Iterator[Case]:
     """Two sizes that are the same, both smaller: a failure may need them to be."""
     s = case.sizes
-    lengths = {axis: int(getattr(s, name)) for axis, name in AXES.items() if axis != "inputs"}
+    lengths = {
+        axis: int(getattr(s, name)) for axis, name in AXES.items() if axis not in ("inputs", "keys")
+    }
     for (one, length), (other, same) in combinations(lengths.items(), 2):
         if length == same > 1:
             yield case.take(**{axis: list(range(length - 1)) for axis in (one, other)})

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from properties.basics.dtypes import FORMATS, Array
+from properties.cases.calls import draw_call
 from properties.cases.case import Case
 from properties.subjects.subject import HEADED_FAMILIES, Subject
 from properties.truth.parameters import Sizes, Weights
@@ -185,4 +186,5 @@ def make_case(
         cut=position % s.tokens,
         seed=seed,
         about=kind,
+        call=draw_call(subject, s, kind, seed, values),
     )

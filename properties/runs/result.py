@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from properties.cases.call import AXES, Call
 from properties.cases.case import Case, parameters
 from properties.subjects.subject import Subject
 from properties.truth.parameters import Sizes, Weights
@@ -242,6 +243,7 @@ def read_case(data: Mapping[str, Any], subject: Subject) -> Case:
         dropout=data["dropout"],
         cut=data["cut"],
         seed=data["seed"],
+        call=read_call(data["call"]) if data.get("call") else None,
     )
     for name, array in {"x": case.x, "other": case.other, **arrays}.items():
         expected = shape_of(name, sizes)
@@ -258,6 +260,15 @@ def read_case(data: Mapping[str, Any], subject: Subject) -> Case:
         if not right:
             raise ValueError(f"{name} is {data[name]!r}")
     return case
+
+
+def read_call(data: Mapping[str, Any]) -> Call:
+    """The call that `Call.data` gave."""
+    arrays = {name: np.asarray(numbers, np.float64) for name, numbers in data["arrays"].items()}
+    for name, array in arrays.items():
+        if array.ndim != len(AXES[name]) or not np.isfinite(array).all():
+            raise ValueError(f"{name} has {array.ndim} axes, expected finite numbers {AXES[name]}")
+    return Call(**{**data, "arrays": arrays})
 
 
 def read_sizes(data: Mapping[str, Any]) -> Sizes:
@@ -294,4 +305,5 @@ def describe_case(case: Case) -> dict[str, Any]:
         "x": case.x.tolist(),
         "other": case.other.tolist(),
         "weights": {name: array.tolist() for name, array in parameters(case.weights).items()},
+        **({} if case.call is None else {"call": case.call.data()}),
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from properties.basics.dtypes import Array
+from properties.subjects import call as calls
+from properties.subjects.call import Answer, Arguments, Conventions, Inputs
 from properties.subjects.limits import Limits
 from properties.truth.parameters import Sizes, Weights
 
@@ -105,6 +107,9 @@ class Subject(ABC):
     limits: Limits = Limits()  # found by trying; see properties/runs/domain.py
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
+    takes: Mapping[str, str] = {}  # what a call may be told (`call.ROLES`), and by which argument
+    conventions: Conventions = Conventions()
+    bare: bool = False  # whether `ask` needs no module
 
     @abstractmethod
     def build(self, config: Config, weights: Weights | None) -> Any:
@@ -124,6 +129,16 @@ class Subject(ABC):
         """
         return None
 
+    def ask(
+        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
+    ) -> Answer:
+        """The answer to one call of a module that `build` made (None if the subject is `bare`).
+
+        inputs: (see `Inputs`) in numbers that are exact in `dtype`; arguments: all of them are among
+        what the subject `takes`. Only subjects that take something are asked so.
+        """
+        raise NotImplementedError
+
     @property
     def offers(self) -> frozenset[str]:
         """The capabilities, with those that follow from the formats it runs in and gradients."""
@@ -134,7 +149,8 @@ class Subject(ABC):
             "float64": "float64" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
         }
-        return self.capabilities | {name for name, there in followed.items() if there}
+        found = {name for name, there in followed.items() if there}
+        return self.capabilities | found | calls.offered(self.takes, self.conventions)
 
     def has(self, capability: str) -> bool:
         """Whether this implementation offers `capability`."""

@@ -186,7 +186,9 @@ def test_a_function_that_cuts_one_path_is_accused() -> None:
 
 
 def test_what_a_function_is_not_given_is_named() -> None:
-    """Torch's own, and one of our own."""
-    assert set(subject(annotated).unasked) == {"mask"}
-    own = subject(F.scaled_dot_product_attention)
-    assert set(own.unasked) == {"attn_mask", "scale", "enable_gqa"}
+    """Both are asked about everything; a fill that float16 does not have is told."""
+    found = subject(annotated)
+    assert found.unasked == {}
+    assert "float16" not in found.dtypes
+    assert "not asked in float16: there a call with mask raises" in found.notes
+    assert subject(F.scaled_dot_product_attention).unasked == {}

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-LISTED = tomllib.loads((CHECKOUT / "properties/tests/mutation/equivalent.toml").read_text(encoding="utf-8"))
+LISTED = tomllib.loads(
+    (CHECKOUT / "properties/tests/mutation/equivalent.toml").read_text(encoding="utf-8")
+)
 
 
 def functions(module: str) -> dict[str, str]:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.adapters import calls, differentiability, families, messages, trials
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
+from properties.recognition.asking import finding
+from properties.subjects.call import Answer, Arguments, Inputs
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
 from properties.truth.parameters import Sizes, Weights
@@ -33,7 +35,8 @@ class Function:
 
     layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
     probability; part: where the context stands in the tuple that it returns, None if it is all;
-    unasked: the arguments that keep their defaults.
+    arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
+    defaults.
     """
 
     call: Callable[..., Any]
@@ -43,6 +46,7 @@ class Function:
     layout: str = LAYOUTS[0]
     dropped_by: bool = False
     part: int | None = None
+    arguments: tuple[str, ...] = ()
     unasked: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -118,6 +122,8 @@ class Shell(nn.Module):
 class FunctionSubject(Subject):
     """A function of queries, keys and values inside a `Shell`."""
 
+    bare = True
+
     def __init__(self, function: Function, family: str) -> None:
         """Say what the shell offers in this family, and try out the formats."""
         self.function, self.family, self.name = function, family, function.name
@@ -143,6 +149,18 @@ class FunctionSubject(Subject):
             tuple(FORMATS),
         )
         self.notes = (OURS, *told(function), *remarks)
+        if function.layout in LAYOUTS[:2]:
+            self.manner = finding.manner(
+                function.call,
+                function.arguments,
+                function.layout,
+                "" if function.dropped_by else function.dropout,
+            )
+            self.dtypes, unusable = finding.usable(self.manner, self.dtypes)
+            self.notes = (*self.notes, *unusable)
+            self.takes, self.conventions = self.manner.takes, self.manner.conventions
+            asked = set(self.takes.values())
+            self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         shell = shell_of(function, family).eval()
         if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
             self.differentiable, self.lacking = False, {**self.lacking, "gradients": reason}
@@ -153,6 +171,12 @@ class FunctionSubject(Subject):
         if weights is not None:
             load(shell, weights)
         return shell
+
+    def ask(
+        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
+    ) -> Answer:
+        """The function's own answer, nothing of ours around it."""
+        return self.manner.ask(inputs, arguments, dtype)
 
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
         """Arrays by the names of the shell's parameters, in our layout."""
@@ -359,4 +383,5 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             f"def f(query, key, value, is_causal, dropout_p=0.0):\n    return {name}(...)",
         )
     unasked = calls.unasked(a for a in rest if a not in (causal, dropout))
-    return Function(target, name, causal, dropout, unasked=unasked)
+    others = tuple(argument for argument in rest if argument != dropout)
+    return Function(target, name, causal, dropout, arguments=others, unasked=unasked)

@@ -15,6 +15,13 @@ SERVES = ("torch.nn.functional.scaled_dot_product_attention",)
 def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     """The subject: is_causal=True in the causal families, dropout_p only in training."""
     name = "torch.nn.functional.scaled_dot_product_attention"
-    unasked = calls.unasked(("attn_mask", "scale", "enable_gqa"))
-    function = Function(target, name, "is_causal", "dropout_p", unasked=unasked)
+    arguments = ("attn_mask", "is_causal", "scale", "enable_gqa")
+    function = Function(
+        target,
+        name,
+        "is_causal",
+        "dropout_p",
+        arguments=arguments,
+        unasked=calls.unasked(a for a in arguments if a != "is_causal"),
+    )
     return qkv_function.subject(function, family)

@@ -20,7 +20,7 @@ from properties.truth.bounds.arithmetic import (
     product_error,
     sum_error,
 )
-from properties.truth.bounds.attend import Attending
+from properties.truth.bounds.attend import AttendBudget, Attending, both
 from properties.truth.bounds.attend_gradients import AttendingBack
 from properties.truth.bounds.positions import turned
 from properties.truth.oracle import Gradients, Trace, merge, split
@@ -60,6 +60,17 @@ def budget(
             forward.budget() for forward in forwards(x, weights, trace, dtype, angles)
         )
     return Budget(subject.output + oracle.output)
+
+
+def budget_inside(
+    x: Array, weights: Weights | None, trace: Trace, dtype: str, *, angles: str = ANGLES
+) -> AttendBudget:
+    """That of weights, context and log-sum-exp inside a module, the oracle's own share included."""
+    with np.errstate(all="ignore"):
+        subject, oracle = (
+            forward.attending.budget() for forward in forwards(x, weights, trace, dtype, angles)
+        )
+    return AttendBudget(**{f.name: both(subject, oracle, f.name) for f in fields(AttendBudget)})
 
 
 def gradient_budget(

@@ -1,0 +1,64 @@
+"""Drawing what a call is told besides x, for subjects that take it.
+
+Every number is exact in every format. Sizes go by those of the case: as many queries as it has tokens,
+as many heads of keys and values as it has heads; the other sizes are drawn beside them.
+
+Legend: B batch, T tokens, G key-value heads, H query heads, D head_dim, S keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from properties.basics.dtypes import Array
+from properties.cases.call import Call
+from properties.subjects.subject import Subject
+from properties.truth.parameters import Sizes
+
+Values = Callable[[tuple[int, ...], str, np.random.Generator], Array]
+SCALES = (0.75, 0.375, 1.5, 0.125)
+CAPS = (2.0, 0.5, 1.0, 5.0)
+SLOPES = (0.5, 0.25, 1.0, 0.125)
+FURTHER = (2, -1, 0, 3, 1)  # keys beyond the number of queries
+
+
+def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) -> Call | None:
+    """A call for these sizes; None where nothing can be told. values: draws an array of a kind."""
+    if not subject.takes:
+        return None
+    rng = np.random.default_rng(seed + 2)
+    own_keys = "lengths" in subject.takes or "context" in subject.takes
+    keys = max(1, s.tokens + FURTHER[seed % len(FURTHER)]) if own_keys else s.tokens
+    shared = 1 + seed % 3 if subject.bare and "groups" in subject.takes else 1
+    own_heads = subject.bare and s.heads == 1
+    groups = 1 + seed % 2 if own_heads else s.heads
+    heads = groups * shared
+    arrays: dict[str, Array] = {}
+    if subject.bare:
+        arrays["queries"] = values((s.batch, heads, s.tokens, s.head_dim), kind, rng)
+        arrays["keys"] = values((s.batch, groups, keys, s.head_dim), kind, rng)
+        arrays["values"] = values((s.batch, groups, keys, s.head_dim), "ordinary", rng)
+    if "context" in subject.takes:
+        arrays["context"] = values((s.batch, keys, s.d_in), kind, rng)
+    shape = (s.batch, heads, s.tokens, keys)
+    arrays["mask"] = some_seen(shape, rng)
+    arrays["padding"] = some_seen((s.batch, keys), rng)
+    arrays["bias"] = rng.normal(size=shape)  # rounded to the case's format where it is asked
+    arrays["slopes"] = np.array([SLOPES[(h + seed) % len(SLOPES)] for h in range(heads)])
+    numbers = {
+        "scale": SCALES[seed % len(SCALES)],
+        "cap": CAPS[seed % len(CAPS)],
+        "left": float(seed % 4),
+        "right": float(seed % 3),
+    }
+    return Call(arrays, numbers, shared, own_keys, own_heads)
+
+
+def some_seen(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Ones where a key is seen, two thirds of them; every row sees one at least."""
+    seen = (rng.random(shape) < 2.0 / 3.0).astype(np.float64)
+    one = rng.integers(0, shape[-1], size=shape[:-1])
+    np.put_along_axis(seen, one[..., None], 1.0, axis=-1)
+    return seen

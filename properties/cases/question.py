@@ -1,0 +1,304 @@
+"""One question to a subject beyond "what is the output for x": a call with arguments, and its truth.
+
+A law asks a question, changes it (other keys, a key cut out, another argument) and compares answers.
+How a subject wants an argument (its polarity, its layout) is the adapter's; what it means is decided
+by the conventions that were found for it, here, once.
+
+Legend: B batch, H query heads, G key-value heads, T queries, S keys, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from properties.basics import interrupts
+from properties.basics.assertions import near, require
+from properties.basics.doing import doing
+from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import OutsideError, SubjectError
+from properties.cases import probing
+from properties.cases.case import Case
+from properties.subjects.call import Answer, Arguments, Inputs, Seen
+from properties.subjects.instance import describe, seed_generators
+from properties.truth import bounds, oracle, visibility
+from properties.truth.attend import Attended, attend
+from properties.truth.bounds import AttendBudget, attend_budget
+from properties.truth.oracle import merge
+from properties.truth.request import Request
+from properties.truth.visibility import Align
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Right numbers, each with the error that rounding may make; infinite in rows that see nothing.
+
+    output: (B, T, W), of which allowed_if_empty claims something in such rows, too; weights:
+    (B, H, T, S), allowed_averaged that of their mean over heads (B, T, S); lse: (B, H, T); empty:
+    (B, H, T), the rows that see nothing.
+    """
+
+    output: Array
+    allowed: Array
+    allowed_if_empty: Array
+    weights: Array
+    allowed_weights: Array
+    allowed_averaged: Array
+    lse: Array
+    allowed_lse: Array
+    empty: Seen
+
+
+INPUTS = ("queries", "keys", "values", "context")
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A call of the case's subject: its inputs and its arguments."""
+
+    case: Case
+    inputs: Inputs
+    arguments: Arguments
+
+    @property
+    def function(self) -> bool:
+        """Whether queries, keys and values go in; else tokens do."""
+        return "queries" in self.inputs
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, T, S) of the scores."""
+        if self.function:
+            (batch, heads, tokens, _), keys = (
+                self.inputs["queries"].shape,
+                self.inputs["keys"].shape[2],
+            )
+            return batch, heads, tokens, keys
+        batch, tokens = self.inputs["x"].shape[:2]
+        return (
+            batch,
+            self.case.sizes.heads,
+            tokens,
+            self.inputs.get("context", self.inputs["x"]).shape[1],
+        )
+
+    def answer(self, *, training: bool = False) -> Answer:
+        """What the subject gives; SubjectError where it raises, or gives what cannot be read."""
+        case, subject = self.case, self.case.subject
+        probing.note(case.sizes, case.dtype)
+        module = None if subject.bare else case.build().module
+        seed_generators(case.seed)
+        try:
+            with doing("in forward"):
+                return subject.ask(module, self.inputs, self.arguments, case.dtype, training)
+        except (SubjectError, OutsideError):
+            raise
+        except BaseException as error:  # whatever it is, it is the subject's
+            interrupts.subjects_own(error)
+            raise SubjectError(f"{self.words} raised {describe(error)}") from error
+
+    @property
+    def words(self) -> str:
+        """The call in a few words: 'a call with mask and scale'."""
+        given = list(self.arguments.given())
+        return f"a call with {' and '.join(given)}" if given else "a call without arguments"
+
+    @cached_property
+    def request(self) -> Request:
+        """What the arguments mean, by the subject's conventions."""
+        a, (_, _, tokens, keys) = self.arguments, self.shape
+        kept, bias = self.case.subject.conventions, a.bias
+        align: Align = "bottom right" if kept.align == "bottom right" else "top left"
+        seen: Seen = visibility.everything(tokens, keys)
+        if self.hides_the_future:
+            seen = seen & visibility.causal(tokens, keys, align)
+        if a.window is not None:
+            seen = seen & visibility.window(tokens, keys, *a.window, align)
+        if a.mask is not None:
+            seen = seen & a.mask
+        if a.padding is not None:
+            seen = seen & a.padding[:, None, None, :]
+        if a.slopes is not None:
+            slope = visibility.alibi(a.slopes, tokens, keys, align)
+            bias = slope if bias is None else bias + slope
+        empty = kept.empty or "zeros"
+        return Request(seen, scale=a.scale, cap=a.cap, bias=bias, empty=empty)
+
+    @property
+    def hides_the_future(self) -> bool:
+        """Whether it was told to, or does so by itself."""
+        if "causal" in self.case.subject.takes:
+            return bool(self.arguments.causal)
+        return self.case.causal
+
+    @cached_property
+    def truth(self) -> Truth:
+        """What the definition says, and how far a right implementation may be from it."""
+        return of_function(self) if self.function else of_module(self)
+
+    def agrees(self) -> float:
+        """The answer is the truth, in output and in whatever else was asked for, but for rows that see
+        nothing, which are a convention; returns the share of the budget used.
+        """
+        answer, truth = self.answer(), self.truth
+        told = self.words
+        shares = [
+            near(
+                f"{told} to give", answer.output, truth.output, truth.allowed, "batch query column"
+            )
+        ]
+        if self.arguments.weights:
+            shares.append(self.weights_agree(answer))
+        if self.arguments.lse and answer.lse is not None:
+            base = np.log(2.0) if self.case.subject.conventions.lse == "base 2" else 1.0
+            what = f"{told} to give the logarithm"
+            shares.append(
+                near(what, answer.lse * base, truth.lse, truth.allowed_lse, "batch head query")
+            )
+        return max(shares)
+
+    def weights_agree(self, answer: Answer) -> float:
+        """The weights that came are those of the definition, or their mean over the heads."""
+        truth, weights = self.truth, answer.weights
+        what = f"{self.words} to give a weight of"
+        require(
+            weights is not None, "weights, since they are asked for", "none among what was returned"
+        )
+        if weights is None:
+            return 0.0
+        if weights.ndim == 3:
+            return near(
+                what, weights, truth.weights.mean(axis=1), truth.allowed_averaged, "batch query key"
+            )
+        return near(what, weights, truth.weights, truth.allowed_weights, "batch head query key")
+
+    def changed(self, **arguments: Any) -> Question:
+        """The same inputs, with other arguments."""
+        return replace(self, arguments=replace(self.arguments, **arguments))
+
+    def with_inputs(self, inputs: Inputs) -> Question:
+        """The same arguments, with other inputs."""
+        return replace(self, inputs=inputs)
+
+    def exchanged(self, places: Sequence[int]) -> Question:
+        """Other numbers in the keys at some places and in their values: small ones, drawn anew."""
+        rng = np.random.default_rng(self.case.seed + 1)
+        return self.mapped(lambda a, axis: filled(a, axis, places, rng))
+
+    def without(self, places: Sequence[int]) -> Question:
+        """The keys at some places cut out, with their values and what is said of them.
+
+        Where tokens attend to each other, the queries of these tokens are cut out as well.
+        """
+        kept = np.setdiff1d(np.arange(self.shape[3]), places)
+        rows = np.arange(self.shape[2]) if self.own_keys else kept
+        told: dict[str, Any] = {
+            name: cut(array, {-1: kept} if name == "padding" else {-2: rows, -1: kept})
+            for name, array in self.arguments.given().items()
+            if name in ("mask", "bias", "padding")
+        }
+        fewer = self.mapped(lambda a, axis: np.take(a, kept, axis))
+        return replace(fewer, arguments=replace(self.arguments, **told))
+
+    def mapped(self, change: Callable[[Array, int], Array]) -> Question:
+        """Each input of which keys and values are made, and the axis of its tokens, through change."""
+        of_keys = (
+            {"keys": 2, "values": 2} if self.function else {"context" if self.own_keys else "x": 1}
+        )
+        inputs = {n: change(a, of_keys[n]) if n in of_keys else a for n, a in self.inputs.items()}
+        return replace(self, inputs=inputs)
+
+    @property
+    def own_keys(self) -> bool:
+        """Whether keys are made of other tokens than queries."""
+        return self.function or "context" in self.inputs
+
+    def rows_without(self, places: Sequence[int]) -> Seen:
+        """(T,): the queries that do not come from the tokens at these places."""
+        rows = np.ones(self.shape[2], dtype=np.bool_)
+        if not self.own_keys:
+            rows[list(places)] = False
+        return rows
+
+
+def question(case: Case, *roles: str, **told: Any) -> Question:
+    """The case's call with the arguments of these roles, and whatever is told besides."""
+    call = case.call
+    if call is None:
+        raise ValueError(f"{case.subject.name} is told nothing but x")
+    inputs = {name: call.arrays[name] for name in INPUTS if name in call.arrays}
+    if "queries" not in inputs:
+        inputs["x"] = case.x
+    drawn: dict[str, Any] = {
+        "mask": call.arrays["mask"] > 0,
+        "padding": call.arrays["padding"] > 0,
+        "bias": FORMATS[case.dtype].round(call.arrays["bias"]),
+        "slopes": call.arrays["slopes"],
+        "causal": True,
+        "weights": True,
+        "lse": True,
+        "scale": call.numbers["scale"],
+        "cap": call.numbers["cap"],
+        "window": (int(call.numbers["left"]), int(call.numbers["right"])),
+    }
+    return Question(case, inputs, Arguments(**{role: drawn[role] for role in roles} | told))
+
+
+def of_function(question: Question) -> Truth:
+    """The truth for queries, keys and values."""
+    q, k, v = (question.inputs[name] for name in ("queries", "keys", "values"))
+    attended = attend(q, k, v, question.request)
+    allowed = attend_budget(q, k, v, question.request, attended, question.case.dtype)
+    output, context = merge(attended.context), merge(allowed.context)
+    return truth_of(attended, output, context, allowed)
+
+
+def of_module(question: Question) -> Truth:
+    """The truth for tokens that are projected."""
+    case, x = question.case, question.inputs["x"]
+    trace = oracle.attention(
+        x,
+        case.weights,
+        heads=case.sizes.heads,
+        request=question.request,
+        context=question.inputs.get("context"),
+    )
+    of_output = bounds.budget(x, case.weights, trace, case.dtype).output
+    allowed = bounds.budget_inside(x, case.weights, trace, case.dtype)
+    return truth_of(trace.attended, trace.output, of_output, allowed)
+
+
+def truth_of(attended: Attended, output: Array, allowed: Array, inside: AttendBudget) -> Truth:
+    """Nothing is claimed of rows that see nothing, nor of an output in which there is one."""
+    empty = attended.empty
+    row = np.asarray(empty.any(axis=1))[..., None]  # (B, T, 1)
+    return Truth(
+        output=output,
+        allowed=np.where(row, np.inf, allowed),
+        allowed_if_empty=allowed,
+        weights=attended.weights,
+        allowed_weights=np.where(empty[..., None], np.inf, inside.weights),
+        allowed_averaged=np.where(row, np.inf, inside.averaged),
+        lse=attended.lse,
+        allowed_lse=np.where(empty, np.inf, inside.lse),
+        empty=empty,
+    )
+
+
+def filled(array: Array, axis: int, places: Sequence[int], rng: np.random.Generator) -> Array:
+    """A copy with small exact numbers at some places of an axis, none of which was there."""
+    changed = np.moveaxis(array.copy(), axis, 0)
+    changed[list(places)] = rng.integers(1, 5, size=changed[list(places)].shape) / 2.0 + 3.25
+    return np.moveaxis(changed, 0, axis)
+
+
+def cut(array: Array, kept: Mapping[int, Any]) -> Array:
+    """Only what is kept of some axes, counted from the end; an axis of length 1 is for all of them."""
+    for axis, indices in kept.items():
+        if array.shape[axis] > 1:
+            array = np.take(array, indices, axis=axis)
+    return array

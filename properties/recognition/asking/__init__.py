@@ -1,0 +1,1 @@
+"""How a subject is told what a call asks: its arguments by role, its conventions, its answers."""

@@ -1,0 +1,174 @@
+"""Which arguments of a function can be asked about, and by which conventions: found by trial.
+
+Some signatures are a declaration: who names arguments as torch does, or flash attention, is held to
+what these say. What is not declared is found by `probing`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from properties.recognition.asking import probing
+from properties.recognition.asking.functions import Manner
+from properties.recognition.asking.roles import roles
+from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+
+DECLARED = {
+    "torch's scaled_dot_product_attention": (
+        {"attn_mask", "is_causal"},
+        Conventions(mask="attend"),
+    ),
+}
+"""Signatures that are known by some of their arguments, and what they promise."""
+HIDES = re.compile(
+    r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
+)
+ASKED = ("mask", "bias", "padding", "causal", "window", "scale", "cap", "slopes", "weights", "lse")
+
+
+def manner(
+    function: Callable[..., Any], names: Collection[str], layout: str, dropout: str
+) -> Manner:
+    """How a function of queries, keys and values is told everything that it can be told.
+
+    names: its arguments besides these three and the one for dropout.
+    """
+    takes = roles(names)
+    mask_alone = "mask" in takes and "bias" not in takes
+    if mask_alone:
+        takes["bias"] = takes["mask"]
+    elif "bias" in takes:
+        takes.setdefault("mask", takes["bias"])
+    found = Manner(function, takes, layout, dropout=dropout)
+    if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
+        found = replace(found, takes={n: a for n, a in found.takes.items() if n != "bias"})
+    found = with_what_comes(with_window(with_kinds_of_mask(found)))
+    sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
+    ask = asking(found)
+    works = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
+    told = {n: a for n, a in found.takes.items() if n in ASKED} | {
+        name: takes.get(name, "") for name in works
+    }
+    found = replace(found, takes=told)
+    return replace(found, conventions=conventions(found, names))
+
+
+def with_kinds_of_mask(found: Manner) -> Manner:
+    """Without the role of a mask or a bias that the argument does not take."""
+    refused = {
+        name
+        for name in ("mask", "bias")
+        if name in found.takes and not works(asking(found), EACH[name])
+    }
+    return replace(found, takes={n: a for n, a in found.takes.items() if n not in refused})
+
+
+def with_window(found: Manner) -> Manner:
+    """With a window as one number where a pair is refused; without it where that is, too."""
+    if "window" not in found.takes:
+        return found
+    for pair in (True, False):
+        guess = replace(found, pair=pair)
+        if probing.asked(asking(guess), probing.level(5, 5), Arguments(window=(2, 0))):
+            return guess
+    return replace(found, takes={n: a for n, a in found.takes.items() if n != "window"})
+
+
+def with_what_comes(found: Manner) -> Manner:
+    """Without the role of an argument that asks for more and gets no more."""
+    ask, sizes = asking(found), probing.level(3, 4, heads=2, groups=2)
+    wanted = {"weights": Arguments(weights=True), "lse": Arguments(lse=True)}
+    absent = {
+        name
+        for name, asked_for in wanted.items()
+        if name in found.takes and getattr(probing.asked(ask, sizes, asked_for), name, None) is None
+    }
+    return replace(found, takes={n: a for n, a in found.takes.items() if n not in absent})
+
+
+def usable(found: Manner, dtypes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """The formats in which every argument can be given, and a remark on each that is left out.
+
+    Some masks are filled with a number that a short format does not have.
+    """
+    kept: list[str] = []
+    remarks = []
+    for dtype in dtypes:
+        ask = asking(found, dtype)
+        failing = [
+            name for name, one in EACH.items() if name in found.takes and not works(ask, one)
+        ]
+        if failing and len(kept):
+            remarks.append(f"not asked in {dtype}: there a call with {failing[0]} raises")
+        else:
+            kept.append(dtype)
+    return tuple(kept), remarks
+
+
+EACH = {
+    "mask": Arguments(mask=np.ones((1, 1, 3, 3), np.bool_)),
+    "bias": Arguments(bias=np.zeros((1, 1, 3, 3))),
+    "padding": Arguments(padding=np.ones((1, 3), np.bool_)),
+    "causal": Arguments(causal=True),
+    "window": Arguments(window=(1, 0)),
+    "scale": Arguments(scale=0.5),
+    "cap": Arguments(cap=2.0),
+    "slopes": Arguments(slopes=np.ones(1)),
+}
+"""One call for each argument."""
+
+
+def works(ask: Callable[[Inputs, Arguments], Answer], arguments: Arguments) -> bool:
+    """Whether a call of three tokens returns."""
+    return probing.asked(ask, probing.level(3, 3), arguments) is not None
+
+
+def asking(found: Manner, dtype: str = "float32") -> Callable[[Inputs, Arguments], Answer]:
+    """A call in one format."""
+    return lambda inputs, arguments: found.ask(inputs, arguments, dtype)
+
+
+def declared(names: Collection[str]) -> tuple[str, Conventions]:
+    """Whose signature it is, and what that promises; "" for nobody's that is known."""
+    for whose, (known, promised) in DECLARED.items():
+        if known <= set(names):
+            return whose, promised
+    return "", Conventions()
+
+
+def says(function: Callable[..., Any]) -> Conventions:
+    """What its docstring says of a boolean mask, where it says that True hides."""
+    return Conventions(mask="hide" if HIDES.search(function.__doc__ or "") else "")
+
+
+def conventions(found: Manner, names: Collection[str]) -> Conventions:
+    """Those that the signature declares, and the others as probes find them."""
+    promised = says(found.call) if "mask" in found.takes else Conventions()
+    promised = promised if promised.mask else declared(names)[1]
+    ask = asking(found)
+    probes: dict[str, Callable[[], str]] = {
+        "mask": lambda: probing.polarity(ask, "mask"),
+        "padding": lambda: probing.polarity(ask, "padding"),
+        "align": lambda: probing.alignment(ask),
+        "window": lambda: probing.counting(ask, "causal" in found.takes),
+        "weights": lambda: probing.returned_weights(ask),
+        "lse": lambda: probing.logarithm(ask),
+        "lse_axes": lambda: probing.logarithm_axes(ask),
+    }
+    needs = {"align": "lengths", "lse_axes": "lse"}
+    told = {
+        name: getattr(promised, name) or probe()
+        for name, probe in probes.items()
+        if needs.get(name, name) in found.takes
+    }
+    if "window" in found.takes:
+        told["sides"] = "two" if found.pair else "one"
+    held = replace(found, conventions=Conventions(**told))
+    if "mask" in found.takes:
+        told["empty"] = probing.empty_row(asking(held))
+    return Conventions(**told)

@@ -1,0 +1,138 @@
+"""Calling a function of queries, keys and values as a call asks, and reading what it returns.
+
+Legend: B batch, H query heads, G key-value heads, T queries, S keys, D head_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from properties.basics.dtypes import Array
+from properties.basics.errors import SubjectError
+from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+from properties.subjects.instance import kind, to_array
+from properties.truth.oracle import merge
+
+QKV = ("queries", "keys", "values")
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a function is called. takes: its argument for each role, "" where none is needed; layout: the
+    order of the axes of its tensors; pair: whether a window is given as (left, right).
+    """
+
+    call: Callable[..., Any]
+    takes: Mapping[str, str] = field(default_factory=dict)
+    layout: str = "B H T D"
+    conventions: Conventions = field(default_factory=Conventions)
+    pair: bool = True
+    dropout: str = ""
+
+    def ask(self, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
+        """The answer for queries (B, H, T, D), keys (B, G, S, D) and values (B, G, S, E)."""
+        fmt = getattr(torch, dtype)
+        parts = {name: self.laid(torch.tensor(inputs[name].copy(), dtype=fmt)) for name in QKV}
+        options = self.options(inputs, arguments, fmt)
+        given = parts | {name: o for name, o in options.items() if isinstance(o, Tensor)}
+        before = {name: part.clone() for name, part in given.items()}
+        with torch.no_grad():
+            returned = self.call(*parts.values(), **options)
+        answer = self.read(returned, inputs)
+        return replace(
+            answer,
+            touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
+            shared=tuple(n for n in given if shares_memory(returned, given[n])),
+        )
+
+    def laid(self, part: Tensor) -> Tensor:
+        """(B, H, T, D) as the function wants it, and back."""
+        return part.transpose(1, 2) if self.layout == "B T H D" else part
+
+    def options(self, inputs: Inputs, a: Arguments, fmt: torch.dtype) -> dict[str, Any]:
+        """The arguments by the function's own names; what keeps its default is left out."""
+        heads, groups = inputs["queries"].shape[1], inputs["keys"].shape[1]
+        found: dict[str, Any] = {"causal": bool(a.causal), "scale": a.scale, "cap": a.cap}
+        if groups < heads:
+            found["groups"] = True
+        if a.slopes is not None:
+            found["slopes"] = torch.tensor(a.slopes, dtype=torch.float32)
+        if a.window is not None:
+            own = self.conventions.window == "counting oneself"
+            window = tuple(side + (own and side >= 0) for side in a.window)
+            found["window"] = window if self.pair else window[0]
+        if a.padding is not None:
+            found["padding"] = polarised(a.padding, self.conventions.padding)
+        found |= self.masks(a, fmt)
+        found |= {name: True for name in ("weights", "lse") if getattr(a, name)}
+        named = {
+            self.takes[role]: v
+            for role, v in found.items()
+            if v is not None and self.takes.get(role)
+        }
+        return named | ({self.dropout: 0.0} if self.dropout else {})
+
+    def masks(self, a: Arguments, fmt: torch.dtype) -> dict[str, Tensor]:
+        """The boolean mask and the bias; where one argument is for both, a bias with what it hides."""
+        found = {}
+        bias = a.bias
+        if a.mask is not None and bias is not None and self.takes["mask"] == self.takes["bias"]:
+            bias = np.where(a.mask, bias, -np.inf)
+        elif a.mask is not None:
+            found["mask"] = polarised(a.mask, self.conventions.mask)
+        if bias is not None:
+            found["bias"] = torch.tensor(bias, dtype=fmt)
+        return found
+
+    def read(self, returned: Any, inputs: Inputs) -> Answer:
+        """The parts of what was returned, told by their shapes."""
+        parts = list(returned) if isinstance(returned, tuple | list) else [returned]
+        batch, heads, tokens, _ = inputs["queries"].shape
+        keys, width = inputs["keys"].shape[2], inputs["values"].shape[3]
+        wanted = {
+            "output": [(batch, heads, tokens, width)],
+            "weights": [(batch, heads, tokens, keys), (batch, tokens, keys)],
+            "lse": [(batch, heads, tokens), (batch, tokens, heads)],
+        }
+        found: dict[str, Array] = {}
+        for number, part in enumerate(parts):
+            if not isinstance(part, Tensor):
+                continue
+            if number == 0:
+                part = self.laid(part) if part.ndim == 4 else part
+            shape = tuple(part.shape)
+            for name, shapes in wanted.items():
+                if name not in found and shape in shapes:
+                    found[name] = to_array(part)
+                    break
+        if "output" not in found:
+            expected = "x".join(map(str, wanted["output"][0]))
+            raise SubjectError(
+                f"the call returned {kind(returned)}; expected a tensor {expected} (B, H, T, D)"
+            )
+        if "lse" in found and self.conventions.lse_axes == "B T H":
+            found["lse"] = found["lse"].swapaxes(1, 2)
+        return Answer(merge(found["output"]), found.get("weights"), found.get("lse"))
+
+    def by(self, **conventions: str) -> Manner:
+        """The same with some conventions told."""
+        return replace(self, conventions=replace(self.conventions, **conventions))
+
+
+def shares_memory(returned: Any, part: Tensor) -> bool:
+    """Whether the first tensor that was returned lies in the memory of this one."""
+    output = returned[0] if isinstance(returned, tuple | list) else returned
+    if not isinstance(output, Tensor):
+        return False
+    return output.untyped_storage().data_ptr() == part.untyped_storage().data_ptr()
+
+
+def polarised(seen: Any, convention: str) -> Tensor:
+    """A boolean mask in the polarity that the subject wants."""
+    return torch.tensor(~seen if convention == "hide" else seen)

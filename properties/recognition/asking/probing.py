@@ -1,0 +1,132 @@
+"""Which conventions a subject keeps: small questions, of which each known answer gives another number.
+
+Queries and keys are zero, so that every key that is seen has the same weight, and the value of key j
+is 2**j: a row is the mean of some powers of two, and tells which keys it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from properties.basics import interrupts
+from properties.subjects.call import Answer, Arguments, Inputs
+
+Ask = Callable[[Inputs, Arguments], Answer]
+
+
+def asked(ask: Ask, inputs: Inputs, arguments: Arguments) -> Answer | None:
+    """The answer, or None where the call raises: it does not take that."""
+    try:
+        return ask(inputs, arguments)
+    except BaseException as error:  # a refusal is an answer, too
+        interrupts.subjects_own(error)
+        return None
+
+
+def level(queries: int, keys: int, batch: int = 1, heads: int = 1, groups: int = 1) -> Inputs:
+    """Scores of zero; the value of key j is 2**j."""
+    values = np.broadcast_to(2.0 ** np.arange(keys)[:, None], (batch, groups, keys, 1))
+    return {
+        "queries": np.zeros((batch, heads, queries, 1)),
+        "keys": np.zeros((batch, groups, keys, 1)),
+        "values": values.copy(),
+    }
+
+
+def seen(answer: Answer | None, keys: int) -> list[frozenset[int] | None]:
+    """The keys that each query of the first head of the first item saw; None: no mean of some keys."""
+    if answer is None:
+        return []
+    return [keys_of(float(number), keys) for number in answer.output[0, :, 0]]
+
+
+def keys_of(mean: float, keys: int) -> frozenset[int] | None:
+    """Which keys' values have this mean; the fewest where several sets do."""
+    for subset in range(1, 2**keys):
+        members = [j for j in range(keys) if subset >> j & 1]
+        if abs(sum(2.0**j for j in members) / len(members) - mean) < 1e-3:
+            return frozenset(members)
+    return None
+
+
+def polarity(ask: Ask, role: str) -> str:
+    """What True means in a mask or a padding mask of the keys 0, 1 and 3 among four; "" if neither."""
+    told = np.array([True, True, False, True])
+    mask = told[None, :] if role == "padding" else np.broadcast_to(told, (1, 1, 2, 4))
+    argument: dict[str, Any] = {role: mask}
+    rows = seen(asked(ask, level(2, 4), Arguments(**argument)), 4)
+    if rows and all(row == frozenset({0, 1, 3}) for row in rows):
+        return "attend"
+    return "hide" if rows and all(row == frozenset({2}) for row in rows) else ""
+
+
+def adds(ask: Ask) -> bool:
+    """Whether numbers given as a mask are added to the scores: log 3 on one of two keys gives it 3/4."""
+    bias = np.broadcast_to(np.log([1.0, 3.0]), (1, 1, 2, 2))
+    answer = asked(ask, level(2, 2), Arguments(bias=bias))
+    return answer is not None and bool(np.allclose(answer.output, 1.75, atol=1e-3))
+
+
+def alignment(ask: Ask) -> str:
+    """Where the causal diagonal lies for two queries and four keys; "" if neither."""
+    rows = seen(asked(ask, level(2, 4), Arguments(causal=True)), 4)
+    if rows == [frozenset({0}), frozenset({0, 1})]:
+        return "top left"
+    return "bottom right" if rows == [frozenset({0, 1, 2}), frozenset({0, 1, 2, 3})] else ""
+
+
+def counting(ask: Ask, causal: bool) -> str:
+    """Whether a window of 2 is two others or oneself and one other; "" if neither."""
+    rows = seen(asked(ask, level(5, 5), Arguments(window=(2, 0), causal=causal)), 5)
+    if len(rows) == 5 and rows[4] == frozenset({2, 3, 4}):
+        return "others"
+    return "counting oneself" if len(rows) == 5 and rows[4] == frozenset({3, 4}) else ""
+
+
+def empty_row(ask: Ask) -> str:
+    """What a query gives that sees nothing, the other seeing all; "" if nothing known."""
+    mask = np.broadcast_to(np.array([[False] * 4, [True] * 4]), (1, 1, 2, 4))
+    answer = asked(ask, level(2, 4), Arguments(mask=mask))
+    if answer is None:
+        return ""
+    number = float(answer.output[0, 0, 0])
+    known = {
+        "zeros": number == 0.0,
+        "nan": bool(np.isnan(number)),
+        "uniform": abs(number - 3.75) < 1e-3,
+    }
+    return next((name for name, holds in known.items() if holds), "")
+
+
+def returned_weights(ask: Ask) -> str:
+    """Whether weights of two heads come one each or averaged; "" if none come."""
+    answer = asked(ask, level(3, 4, heads=2, groups=2), Arguments(weights=True))
+    if answer is None or answer.weights is None:
+        return ""
+    return "per head" if answer.weights.ndim == 4 else "averaged"
+
+
+def logarithm_axes(ask: Ask) -> str:
+    """Whether heads or queries come first in what is returned for two heads and three queries."""
+    answer = asked(ask, level(3, 4, heads=2, groups=2), Arguments(lse=True))
+    if answer is None or answer.lse is None:
+        return ""
+    return "B H T" if answer.lse.shape == (1, 2, 3) else "B T H"
+
+
+def logarithm(ask: Ask) -> str:
+    """The base of the logarithm of a sum of four ones; "" if neither."""
+    answer = asked(ask, level(3, 4), Arguments(lse=True))
+    if answer is None or answer.lse is None:
+        return ""
+    number = float(answer.lse.flat[0])
+    return (
+        "natural"
+        if abs(number - np.log(4.0)) < 1e-2
+        else "base 2"
+        if abs(number - 2.0) < 1e-2
+        else ""
+    )

@@ -1,0 +1,39 @@
+"""Which argument of a function or forward has which role in a call, by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+SPELLINGS = {
+    "padding": r"(key|src|tgt|seq|token|kv)?_?pad(ding)?_?mask|key_mask|kv_mask|valid_mask",
+    "mask": r"(attn|attention|att|bool|boolean|src|self_attn)?_?masks?",
+    "bias": r"(attn|attention|score|scores|logit|logits|additive)_?bias|bias|mask_bias",
+    "causal": r"(is|use|apply)?_?causal(_mask)?",
+    "window": r"(sliding_|local_|attention_|attn_)?windows?(_size|_sizes)?|window_left|left_window",
+    "scale": r"(softmax_|sm_|attn_|attention_|qk_|score_)?scal(e|ing)(_factor)?",
+    "cap": r"(attn_?|logits?_?|score_?)*soft_?cap(ping)?",
+    "slopes": r"(alibi_)?slopes",
+    "groups": r"enable_gqa",
+    "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
+    "lse": r"return_(softmax_)?(lse|logsumexp)",
+    "context": (
+        r"context|encoder_(hidden_states?|outputs?)|cross_(states?|input)|memory|enc(oder)?_out|"
+        r"kv_input|key_value_states|cond"
+    ),
+}
+
+
+def role(name: str) -> str | None:
+    """A key of `ROLES`, or None for what has no role of these."""
+    plain = name.lower()
+    return next((r for r, known in SPELLINGS.items() if re.fullmatch(known, plain)), None)
+
+
+def roles(names: Iterable[str]) -> dict[str, str]:
+    """The first argument of each role, by role."""
+    found: dict[str, str] = {}
+    for name in names:
+        if (known := role(name)) is not None:
+            found.setdefault(known, name)
+    return found

@@ -1,0 +1,95 @@
+"""cross/: queries and keys may come from different tokens, and be of different numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from properties.basics.assertions import near
+from properties.cases.case import Case
+from properties.cases.question import question
+from properties.spec.clause import Condition, Level, clause
+
+OTHER = "cross/as-many-keys-as-there-are"
+
+
+def unequal(case: Case) -> bool:
+    """Whether there are more or fewer keys than queries."""
+    return case.call is not None and case.call.keys != case.sizes.tokens
+
+
+UNEQUAL = Condition("more or fewer keys than queries", unequal)
+LENGTHS = {"takes lengths"}
+
+
+@clause(
+    OTHER,
+    Level.MUST,
+    "T queries and S keys give T rows, each a mixture of all S values.",
+    needs=LENGTHS,
+    counts=UNEQUAL,
+)
+def as_many_keys(case: Case) -> float:
+    """Nothing hidden: every row by the formula, with more keys than queries and with fewer."""
+    return question(case).agrees()
+
+
+@clause(
+    "cross/each-query-alone",
+    Level.MUST,
+    "A query is answered as if it were asked alone.",
+    needs=LENGTHS,
+    counts=Condition("at least two queries", lambda case: case.sizes.tokens > 1),
+    after=(OTHER,),
+)
+def each_query_alone(case: Case) -> float:
+    """The first query by itself: the same row. Nothing is hidden, so its place does not matter."""
+    together = question(case)
+    inputs = {**together.inputs, "queries": together.inputs["queries"][:, :, :1]}
+    alone = together.with_inputs(inputs)
+    return near(
+        "a query asked alone to give an output of",
+        alone.answer().output,
+        together.answer().output[:, :1],
+        alone.truth.allowed + together.truth.allowed[:, :1],
+        "batch query column",
+    )
+
+
+@clause(
+    "cross/order-of-keys-does-not-matter",
+    Level.MUST,
+    "Keys may come in any order, each with its value.",
+    needs=LENGTHS,
+    counts=Condition(
+        "at least two keys", lambda case: case.call is not None and case.call.keys > 1
+    ),
+    after=(OTHER,),
+)
+def order_of_keys(case: Case) -> float:
+    """Nothing hidden, the keys turned round: the same sum in another order."""
+    asked = question(case)
+    turned = {n: np.flip(a, 2) if n in ("keys", "values") else a for n, a in asked.inputs.items()}
+    other = asked.with_inputs(turned)
+    return near(
+        "with the keys in another order an output of",
+        other.answer().output,
+        asked.answer().output,
+        asked.truth.allowed + other.truth.allowed,
+        "batch query column",
+    )
+
+
+@clause(
+    "cross/causal-diagonal-is-kept",
+    Level.MUST,
+    "With other numbers of queries and keys the causal flag hides by one convention, everywhere.",
+    needs={"takes lengths", "takes causal"},
+    counts=UNEQUAL,
+    after=(OTHER,),
+)
+def diagonal(case: Case) -> float:
+    """Top left: query i sees keys 0 to i (torch, JAX, Keras). Bottom right: the last query sees the last
+    key (flash attention from 2.1 on). Which of the two was found for small sizes, or is declared by the
+    signature; one that changes with the sizes is an error.
+    """
+    return question(case, "causal").agrees()

@@ -1,0 +1,48 @@
+"""memory/: a call leaves what it was given as it was, and what it gives is its own."""
+
+from __future__ import annotations
+
+from properties.basics.assertions import require
+from properties.cases.case import Case
+from properties.cases.question import Question, question
+from properties.spec.clause import Level, clause
+from properties.subjects.call import ROLES
+
+
+def everything(case: Case) -> list[Question]:
+    """One call for each argument that is an array, and one without."""
+    arrays = ("mask", "bias", "padding", "slopes")
+    roles = [role for role in arrays if role in case.subject.takes and role in ROLES]
+    return [question(case), *(question(case, role) for role in roles)]
+
+
+@clause(
+    "memory/arguments-are-not-written-to",
+    Level.MUST,
+    "Queries, keys, values and masks are the caller's: they hold the same numbers after the call.",
+    needs={"told by calls"},
+)
+def not_written_to(case: Case) -> None:
+    """A mask that is inverted in place is another mask at the next call."""
+    for asked in everything(case):
+        touched = asked.answer().touched
+        require(
+            not touched, "every argument to be left as it was", f"{' and '.join(touched)} changed"
+        )
+
+
+@clause(
+    "memory/output-is-no-view-of-an-input",
+    Level.MUST,
+    "The output has memory of its own: writing to it changes no input.",
+    needs={"told by calls"},
+)
+def no_view(case: Case) -> None:
+    """With one key, or nothing to mix, a shortcut returns the values themselves."""
+    for asked in everything(case):
+        shared = asked.answer().shared
+        require(
+            not shared,
+            "an output with memory of its own",
+            f"it shares that of {' and '.join(shared)}",
+        )

@@ -1,0 +1,62 @@
+"""result/: what is returned besides the context is what was used."""
+
+from __future__ import annotations
+
+from properties.basics.assertions import near
+from properties.cases.case import Case
+from properties.cases.question import question
+from properties.spec.clause import Level, clause
+
+WEIGHTS = "result/returned-weights-are-those-used"
+
+
+@clause(
+    WEIGHTS,
+    Level.MUST,
+    "The weights that are returned are the softmax of the scores: those by which the values are mixed.",
+    needs={"takes weights"},
+)
+def returned_weights(case: Case) -> float:
+    """One matrix for each head, or their mean where that is the convention; with whatever can hide."""
+    hiding = [role for role in ("causal", "mask", "padding") if role in case.subject.takes]
+    asked = [question(case, "weights"), *(question(case, "weights", role) for role in hiding)]
+    return max(one.agrees() for one in asked)
+
+
+@clause(
+    "result/asking-changes-nothing",
+    Level.MUST,
+    "The output is the same whether more than it is asked for or not.",
+    needs={"returns more"},
+)
+def asking_changes_nothing(case: Case) -> float:
+    """Asked for, weights are often made by another path than the output was made by before."""
+    more = [role for role in ("weights", "lse") if role in case.subject.takes]
+    hiding = [role for role in ("causal", "mask") if role in case.subject.takes]
+    shares = []
+    for role in ("", *hiding):
+        plain = question(case, *([role] if role else []))
+        asked = plain.changed(**dict.fromkeys(more, True))
+        shares.append(
+            near(
+                f"asked for {' and '.join(more)} as well an output of",
+                asked.answer().output,
+                plain.answer().output,
+                asked.truth.allowed + plain.truth.allowed,
+                "batch query column",
+            )
+        )
+    return max(shares)
+
+
+@clause(
+    "result/lse-is-the-logarithm-of-the-denominator",
+    Level.MUST,
+    "The log-sum-exp that is returned is that of the scores by which the output was made.",
+    needs={"takes lse"},
+)
+def lse(case: Case) -> float:
+    """Log sum_j exp(z_ij) over the keys that are seen, natural or to base 2 as was found."""
+    hiding = [role for role in ("causal", "window", "scale", "cap") if role in case.subject.takes]
+    asked = [question(case, "lse"), *(question(case, "lse", role) for role in hiding)]
+    return max(one.agrees() for one in asked)

@@ -1,0 +1,129 @@
+"""score/: what a call says of the scores is done to them: a scale, a cap, slopes.
+
+One order of steps: scale, cap, bias, what is seen, softmax.
+"""
+
+from __future__ import annotations
+
+from properties.basics.assertions import near
+from properties.cases.case import Case
+from properties.cases.question import question
+from properties.spec.clause import Condition, Level, clause
+
+SCALE = "score/given-scale-is-used-once"
+CAP = "score/cap-is-the-formula"
+FURTHER = Condition("at least two keys", lambda case: case.call is not None and case.call.keys > 1)
+
+
+@clause(
+    SCALE,
+    Level.MUST,
+    "A scale that is handed in multiplies the scores, once, in place of 1 / sqrt(head_dim).",
+    needs={"takes scale"},
+    counts=FURTHER,
+)
+def given_scale(case: Case) -> float:
+    """z_ij = scale * q_i . k_j. One that is ignored, used twice or on top of 1 / sqrt(D) shows."""
+    return question(case, "scale").agrees()
+
+
+@clause(
+    "score/zero-is-a-scale",
+    Level.SHOULD,
+    "A scale of zero is a scale: every key that is seen has the same weight.",
+    needs={"takes scale"},
+    counts=FURTHER,
+    after=(SCALE,),
+)
+def zero_is_a_scale(case: Case) -> float:
+    """`scale or default` takes zero for none."""
+    return question(case).changed(scale=0.0).agrees()
+
+
+@clause(
+    "score/default-scale",
+    Level.MUST,
+    "Without a scale the scores are divided by sqrt(head_dim).",
+    needs={"takes scale"},
+    counts=FURTHER,
+)
+def default_scale(case: Case) -> float:
+    """The same output as with the scale 1 / sqrt(D) handed in."""
+    without = question(case)
+    handed = without.changed(scale=float(case.sizes.head_dim**-0.5))
+    return near(
+        "without a scale to be as with 1 / sqrt(head_dim), an output of",
+        without.answer().output,
+        handed.answer().output,
+        without.truth.allowed + handed.truth.allowed,
+        "batch query column",
+    )
+
+
+@clause(
+    "score/scale-leaves-the-bias",
+    Level.MUST,
+    "A scale multiplies the scores alone, not the bias that is added to them.",
+    needs={"takes scale", "takes bias"},
+    counts=FURTHER,
+    after=(SCALE, "mask/bias-is-added-to-the-scores"),
+)
+def scale_leaves_the_bias(case: Case) -> float:
+    """z_ij = scale * q_i . k_j + bias_ij, both handed in."""
+    return question(case, "scale", "bias").agrees()
+
+
+@clause(
+    CAP,
+    Level.MUST,
+    "A cap c bounds the scaled scores: c tanh(z / c).",
+    needs={"takes cap"},
+    counts=FURTHER,
+)
+def cap_is_the_formula(case: Case) -> float:
+    """After the scale. Gemma 2 and flash attention have it so."""
+    return question(case, "cap").agrees()
+
+
+@clause(
+    "score/cap-comes-before-hiding",
+    Level.MUST,
+    "The cap is taken before anything is hidden: a hidden key has no weight, however small the cap.",
+    needs={"takes cap"},
+    counts=FURTHER,
+    after=(CAP,),
+)
+def cap_before_hiding(case: Case) -> float:
+    """A cap of one half, with everything that can hide. Taken after the mask, tanh makes minus infinity
+    into -c, and the hidden key comes back with exp(-2 c) of the weight of a shown one.
+    """
+    hiding = [role for role in ("causal", "mask", "window") if role in case.subject.takes]
+    shares = [question(case, "cap", role).changed(cap=0.5).agrees() for role in hiding]
+    return max(shares, default=0.0)
+
+
+@clause(
+    "score/wide-cap-is-none",
+    Level.MUST,
+    "A cap far above all scores changes nothing.",
+    needs={"takes cap"},
+    after=(CAP,),
+)
+def wide_cap(case: Case) -> float:
+    """C tanh(z / c) is z (1 - z^2 / 3 c^2): with c = 2^20 no format tells them apart at these scores."""
+    return question(case).changed(cap=2.0**20).agrees()
+
+
+@clause(
+    "score/slopes-grow-with-distance",
+    Level.MUST,
+    "Slopes (ALiBi) take slope times distance from each score, head by head.",
+    needs={"takes slopes"},
+    counts=FURTHER,
+)
+def slopes(case: Case) -> float:
+    """z_ij - m_h |i + offset - j|, where the offset lines the last query up with the last key, as the
+    causal flag does (Press, Smith and Lewis, 2022; flash attention).
+    """
+    flags = (True, False) if "causal" in case.subject.takes else (None,)
+    return max(question(case, "slopes").changed(causal=flag).agrees() for flag in flags)

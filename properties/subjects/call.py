@@ -1,0 +1,131 @@
+"""One call of attention in a fixed form: what goes in, what it is told besides, what comes out.
+
+An adapter turns this form into the subject's own arguments and back, by the conventions that were
+found for it. Everything is float64 or boolean NumPy.
+
+Legend: B batch, H query heads, G key-value heads (G divides H), T queries, S keys, D head_dim,
+E the width of a value, W = H * E.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from properties.basics.dtypes import Array
+
+Seen = NDArray[np.bool_]
+
+ROLES = {
+    "mask": "which keys a query sees, as booleans",
+    "bias": "numbers added to the scores",
+    "padding": "which keys of an item are real and not padding",
+    "causal": "whether the future is hidden",
+    "window": "how many keys before and after itself a query sees",
+    "scale": "what the scores are multiplied by",
+    "cap": "a bound on the scores, c tanh(z / c)",
+    "slopes": "one slope for each head, of a bias that grows with distance (ALiBi)",
+    "groups": "fewer heads of keys and values than of queries",
+    "lengths": "as many keys as one likes, whatever the number of queries",
+    "context": "other tokens, of which keys and values are made",
+    "weights": "whether the weights are returned, too",
+    "lse": "whether the logarithm of each row's sum of exponentials is returned, too",
+}
+"""What a call may be told besides its queries, keys and values; the names of `Arguments`, and the
+inputs that not everybody takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """What a call is told besides its inputs; None where the argument keeps its default.
+
+    mask: true where a key is seen, broadcastable to (B, H, T, S); bias: likewise, numbers; padding:
+    (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
+    limit; scale, cap: numbers above zero; slopes: (H,); weights, lse: whether they are wanted.
+    """
+
+    mask: Seen | None = None
+    bias: Array | None = None
+    padding: Seen | None = None
+    causal: bool | None = None
+    window: tuple[int, int] | None = None
+    scale: float | None = None
+    cap: float | None = None
+    slopes: Array | None = None
+    weights: bool = False
+    lse: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """The arguments that do not keep their defaults, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {n: v for n, v in values.items() if v is not None and v is not False}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Which of the known answers to a question of taste a subject gives; "" where it was not found.
+
+    mask, padding: what True means, "attend" or "hide"; align: where the diagonal lies if T is not S,
+    "top left" or "bottom right"; window: "others" besides the query's own key, or "counting oneself";
+    sides: whether a window has "one" width, of the past, or "two";
+    empty: what a row that sees nothing gives, "zeros", "nan" or "uniform"; weights: "per head" or
+    "averaged"; lse: "natural" or "base 2", and lse_axes: "B H T" or
+    "B T H".
+    """
+
+    mask: str = ""
+    padding: str = ""
+    align: str = ""
+    window: str = ""
+    sides: str = ""
+    empty: str = ""
+    weights: str = ""
+    lse: str = ""
+    lse_axes: str = ""
+
+
+ANSWERS = {
+    "mask": ("attend", "hide"),
+    "padding": ("attend", "hide"),
+    "align": ("top left", "bottom right"),
+    "window": ("others", "counting oneself"),
+    "sides": ("one", "two"),
+    "empty": ("zeros", "nan", "uniform"),
+    "weights": ("per head", "averaged"),
+    "lse": ("natural", "base 2"),
+    "lse_axes": ("B H T", "B T H"),
+}
+"""The known answers to each convention. What fits none of them is an error."""
+
+
+def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
+    """What a subject offers that takes these roles, in the words of capabilities."""
+    further = {
+        "told by calls": bool(takes),
+        "returns more": bool({"weights", "lse"} & set(takes)),
+        "two-sided window": "window" in takes and conventions.sides == "two",
+    }
+    return {f"takes {role}" for role in takes} | {name for name, there in further.items() if there}
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a call gave: output (B, T, W), heads side by side; weights (B, H, T, S), or (B, T, S) where
+    they are averaged; lse (B, H, T). None: not asked for, or not returned. touched: what the call was
+    given and holds other numbers since; shared: what shares its memory with the output.
+    """
+
+    output: Array
+    weights: Array | None = None
+    lse: Array | None = None
+    touched: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+
+
+Inputs = Mapping[str, Array]
+"""Of a function: queries (B, H, T, D), keys (B, G, S, D), values (B, G, S, E). Of a module: x
+(B, T, d_in) and, where keys and values are made of other tokens, context (B, S, d_context)."""

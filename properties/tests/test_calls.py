@@ -1,0 +1,109 @@
+"""Functions of queries, keys and values are asked about every argument that they take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from properties.cases.case import Case
+from properties.cases.strategies import make_case, pinned_cases
+from properties.recognition.targets import find
+from properties.runs.result import describe_case, read_case
+from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.tally import judge
+from properties.spec.clause import Level, clauses
+from properties.spec.profiles import profile_named
+from properties.subjects.subject import Subject
+from properties.zoo.faults import faults
+from properties.zoo.wide import held_ones, sound_ones
+
+AREAS = {"mask", "cross", "groups", "window", "score", "result", "memory"}
+KINDS = ("sdpa-like", "flash-like")
+LONG = {"flash-tiles-not-rescaled"}  # seen in rows of many keys alone
+FITTING = {n for n, held in held_ones().items() if held.fits} - {"sdpa-true-hides"}
+WRONG = {n: h.target for n, h in held_ones().items() if h.kind in KINDS}
+RIGHT = {n: s.target for n, s in sound_ones().items() if s.kind in KINDS}
+
+
+@cache
+def subject(target: Callable[..., Any]) -> Subject:
+    return find(target)[0]
+
+
+def broken_by(asked: Subject, cases: list[Case]) -> set[str]:
+    laws = [c for c in clauses().values() if c.area in AREAS and c.concerns(asked)]
+    with quiet_and_repeatable():
+        return {law.id for law in laws for case in cases if judge(law, case).status != "pass"}
+
+
+def failing(asked: Subject) -> set[str]:
+    """The laws about calls that pinned examples break, or else drawn ones."""
+    pinned = broken_by(asked, pinned_cases(asked))
+    return pinned or broken_by(asked, draw(asked, profile_named("quick"), 0))
+
+
+OTHERS = [f.module for f in faults().values() if f.module.__module__.endswith("faults.calls")]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_functions_hold_every_law_about_calls(name: str) -> None:
+    assert failing(subject(RIGHT[name])) == set()
+
+
+@pytest.mark.parametrize("name", sorted(WRONG.keys() - LONG - FITTING))
+def test_each_wrong_function_breaks_a_law_about_calls(name: str) -> None:
+    assert failing(subject(WRONG[name]))
+
+
+@pytest.mark.parametrize("name", sorted(FITTING & WRONG.keys()))
+def test_what_fits_a_known_convention_is_no_error_but_is_told(name: str) -> None:
+    """Only a declaration makes it wrong; the card says which convention was found."""
+    assert failing(subject(WRONG[name])) == set()
+
+
+def test_torch_is_asked_about_all_its_arguments() -> None:
+    """And none of them is left in the list of what was not asked."""
+    sdpa = find("torch.nn.functional:scaled_dot_product_attention")[0]
+    assert dict(sdpa.unasked) == {}
+    assert set(sdpa.takes) == {"mask", "bias", "causal", "scale", "groups", "lengths"}
+    assert sdpa.conventions.mask == "attend"
+    assert sdpa.conventions.align == "top left"
+    assert sdpa.conventions.empty == "zeros"
+    assert failing(sdpa) == set()
+
+
+def test_every_law_about_calls_has_a_function_that_breaks_it() -> None:
+    broken = set().union(*(failing(subject(target)) for target in (*WRONG.values(), *OTHERS)))
+    laws = {c.id for c in clauses().values() if c.area in AREAS and c.level is not Level.MAY}
+    assert laws - broken == set()
+
+
+def test_a_smaller_call_keeps_heads_with_their_group() -> None:
+    """Taking one key-value head takes the query heads that read it, and slopes and masks with them."""
+    sdpa = find("torch.nn.functional:scaled_dot_product_attention")[0]
+    base = pinned_cases(sdpa)[0]
+    case = make_case(sdpa, base.sizes, "float64", "ordinary", False, 0.5, 1, seed=2)
+    assert case.call is not None
+    assert case.call.shared == 3
+    small = case.take(heads=[1], keys=[0, 2])
+    assert small.call is not None
+    queries, keys = small.call.arrays["queries"], small.call.arrays["keys"]
+    assert queries.shape[1] == 3
+    assert keys.shape[1:3] == (1, 2)
+    assert (queries == case.call.arrays["queries"][:, 3:6]).all()
+    assert small.call.arrays["mask"].shape[1:] == (3, case.sizes.tokens, 2)
+
+
+def test_a_call_comes_back_from_plain_data() -> None:
+    """A waiver and a statement keep counterexamples as JSON."""
+    sdpa = find("torch.nn.functional:scaled_dot_product_attention")[0]
+    case = pinned_cases(sdpa)[1]
+    again = read_case(json.loads(json.dumps(describe_case(case))), sdpa)
+    assert again.call is not None
+    assert case.call is not None
+    assert again.call.data() == case.call.data()
+    assert broken_by(sdpa, [again]) == set()
