@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -20,11 +22,22 @@ from torch import nn
 from attention import MultiHeadAttention
 
 """
-TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+TRACEBACK = "Traceback (most recent call last)"
+SHAPE = ("--profile", "quick", "--only", "shape/output-shape")
 
 
 def check(*arguments: object) -> tuple[int, str, str]:
-    """Run `attention-properties check` in a process of its own: exit code, output, errors."""
+    """Run `attention-properties check` here: exit code, output, errors.
+
+    The target has a process of its own all the same.
+    """
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = main(["check", *map(str, arguments)])
+    return code, out.getvalue(), err.getvalue()
+
+
+def program(*arguments: object) -> tuple[int, str, str]:
+    """The same in a process, with all that is written to its files and not by it."""
     done = subprocess.run(
         [sys.executable, "-m", "properties", "check", *map(str, arguments)],
         capture_output=True,
@@ -32,13 +45,12 @@ def check(*arguments: object) -> tuple[int, str, str]:
         timeout=300,
         check=False,
     )
-    assert not TRACEBACK.search(done.stdout + done.stderr), done.stdout + done.stderr
     return done.returncode, done.stdout, done.stderr
 
 
 def quick(*arguments: object) -> tuple[int, str, str]:
     """The same for the shape clauses at profile quick."""
-    return check(*arguments, "--profile", "quick", "--only", "shape/output-shape")
+    return check(*arguments, *SHAPE)
 
 
 @pytest.fixture
@@ -75,6 +87,19 @@ def test_a_target_that_is_not_there_or_not_attention_cannot_be_asked(
     assert said in err
     assert err.startswith("attention-properties: ")
     assert not out
+
+
+def test_what_goes_wrong_in_a_target_leaves_no_traceback_of_ours(module: Path) -> None:
+    """As a program, too: nothing but the message."""
+    target = overriding(module, "sys.exit(0)")
+    right = module.read_text()
+    for text, code, said in (
+        (right, 1, "SystemExit"),
+        ("raise ValueError('at import')", 2, "at import"),
+    ):
+        module.write_text(text)
+        found, out, err = program(target, *SHAPE)
+        assert (found, said in out + err, TRACEBACK in out + err) == (code, True, False)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +156,9 @@ def test_a_forward_that_prints_does_not_disturb_the_report(module: Path, tmp_pat
     target = overriding(
         module, "print('noise'); os.system('echo noise'); return super().forward(x)"
     )
-    code, out, _ = quick(target, "--json", report)
+    code, out, err = program(target, *SHAPE, "--json", report)
     assert code == 0
-    assert "noise" not in out
+    assert "noise" not in out + err
     assert "printed" in out
     assert json.loads(report.read_text())["reports"][0]["conforms"]
 
