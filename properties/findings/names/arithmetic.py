@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from properties.basics.dtypes import Array, Format
 from properties.truth.bounds import SPARE, Near, exactly, gamma, product_error
+from properties.truth.bounds.arithmetic import gammas
 
 Change = Callable[[Array], Array]
 FUNCTION = 16  # roundings of an elementary function: one in the last place, with room
@@ -27,6 +28,13 @@ def moved(part: Near, change: Change) -> Near:
 def product(a: Near, b: Near, fmt: Format, spare: int = SPARE) -> Near:
     """The matrix product a @ b."""
     return Near(a.value @ b.value, product_error(a, b, fmt, spare))
+
+
+def mixture(weights: Near, values: Near, fmt: Format) -> Near:
+    """The product of weights and values: a weight of exactly zero rounds nothing."""
+    there = (weights.value != 0.0) | (weights.error != 0.0)
+    terms = there.sum(axis=-1, keepdims=True)
+    return Near(weights.value @ values.value, product_error(weights, values, fmt, terms=terms))
 
 
 def affine(x: Near, matrix: Array, bias: Array | None, fmt: Format) -> Near:
@@ -84,15 +92,16 @@ def softmax(
         nothing = 1.0 / z.value.shape[axis]
     seen = np.broadcast_to(seen, z.value.shape)
     shown = np.where(seen, z.value, -np.inf)
-    largest = np.where(seen, z.size, 0.0).max(axis=axis, keepdims=True, initial=0.0)
-    off = z.error + 6 * fmt.unit_roundoff * (z.size + largest + 1.0)
-    exponentials = np.exp(shown - shown.max(axis=axis, keepdims=True, initial=-np.inf))
+    largest = shown.max(axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isneginf(largest), 0.0, np.abs(largest))
+    off = z.error + 6 * fmt.unit_roundoff * (z.size + np.maximum(z.size, top) + 1.0)
+    exponentials = np.exp(shown - largest)
     w = np.where(seen, exponentials, 0.0)
     w = w / w.sum(axis=axis, keepdims=True)
     growth = np.where(seen, np.exp(np.minimum(off, 700.0)), 1.0)
     high = growth / (w / growth).sum(axis=axis, keepdims=True)
     low = 1.0 / growth / (w * growth).sum(axis=axis, keepdims=True)
-    rounding = gamma(4 * z.value.shape[axis] + 16, fmt)
+    rounding = gammas(4 * seen.sum(axis=axis, keepdims=True) + 16, fmt)
     relative = np.maximum(high * (1.0 + rounding) - 1.0, 1.0 - low * (1.0 - rounding))
     error = np.minimum(np.nan_to_num(w * relative, nan=np.inf), 1.0) + fmt.smallest_normal
     empty = ~seen.any(axis=axis, keepdims=True)

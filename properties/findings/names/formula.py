@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from properties.basics.dtypes import Array, Format
 from properties.cases.case import Case
-from properties.findings.names.arithmetic import ALMOST, affine, product, softmax
+from properties.findings.names.arithmetic import ALMOST, affine, mixture, product, softmax
 from properties.findings.names.drawing import Chance, Shape
 from properties.subjects.subject import FAMILIES
 from properties.truth.bounds import Near, exactly, merge_heads
@@ -216,7 +216,7 @@ class Formula:
 
     def mix(self, weights: Near, values: Near) -> Near:
         """(B, H, T, T), (B, H, T, D) -> (B, H, T, D)."""
-        return product(weights, values, self.fmt)
+        return mixture(weights, values, self.fmt)
 
     def merge(self, context: Near) -> Near:
         """(B, H, T, D) -> (B, T, W)."""

@@ -51,6 +51,10 @@ def manner(
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)
     works = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
+    if "causal" in found.takes and not probing.asked(
+        ask, probing.level(3, 4), Arguments(causal=True)
+    ):
+        works.discard("lengths")  # a mask of T x T would be asked about what it cannot hide
     told = {n: a for n, a in found.takes.items() if n in ASKED} | {
         name: takes.get(name, "") for name in works
     }
