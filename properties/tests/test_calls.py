@@ -73,6 +73,7 @@ def test_torch_is_asked_about_all_its_arguments() -> None:
     assert sdpa.conventions.mask == "attend"
     assert sdpa.conventions.align == "top left"
     assert sdpa.conventions.empty == "zeros"
+    assert not any(law.missing(sdpa) for law in clauses().values() if law.concerns(sdpa))
     assert failing(sdpa) == set()
 
 

@@ -39,6 +39,7 @@ ROOM = Condition("a context_length above 1", lambda case: case.sizes.context_len
     Level.MUST,
     "More tokens than context_length are refused, or attended to as by a module made for as many.",
     needs={"context-length"},
+    unless={"function"},
     counts=ROOM,
 )
 def too_many_tokens(case: Case) -> float:
@@ -54,6 +55,7 @@ def too_many_tokens(case: Case) -> float:
     Level.MUST,
     "A module with a context_length of 1 refuses two tokens, or hides the second from the first.",
     needs={"context-length"},
+    unless={"function"},
     after=("error/too-many-tokens",),
     half=Half.EDGE,
     brief="context_length = 1 leaks",
@@ -86,6 +88,7 @@ def attended_beyond(case: Case, limit: int) -> float:
     Level.SHOULD,
     "More tokens than context_length raise an error.",
     needs={"context-length"},
+    unless={"function"},
     counts=ROOM,
     half=Half.GUARDED,
     examples=40,
