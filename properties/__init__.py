@@ -71,8 +71,10 @@ def check(
     Raises `QuestionError` where the question cannot be asked.
     """
     from properties.recognition.targets import find_one
+    from properties.runs.result import Report
     from properties.runs.runner import run
 
+    Report.drawn = staticmethod(_page)
     return run(
         find_one(target, family),
         profile=profile,
@@ -132,6 +134,13 @@ def diff(
         return compare(
             old, new, mapping=mapping, family=family, profile=profile, seed=seed, only=only
         )
+
+
+def _page(report: Report) -> str:
+    """What a notebook's cell shows of a report."""
+    from properties.reports.page import in_a_frame
+
+    return in_a_frame(report)
 
 
 def __getattr__(name: str) -> Any:
