@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class Truth:
     empty: Seen
 
 
+Given = TypeVar("Given")
 INPUTS = ("queries", "keys", "values", "context")
 
 
@@ -89,12 +90,27 @@ class Question:
     def answer(self, *, training: bool = False) -> Answer:
         """What the subject gives; SubjectError where it raises, or gives what cannot be read."""
         case, subject = self.case, self.case.subject
-        probing.note(case.sizes, case.dtype)
         module = None if subject.bare else case.build().module
-        seed_generators(case.seed)
+        return self.asked(
+            lambda: subject.ask(module, self.inputs, self.arguments, case.dtype, training)
+        )
+
+    def gradients(self, upstream: Array) -> dict[str, Array]:
+        """The subject's derivatives of sum(upstream * output) by queries, keys, values and the bias, by
+        name; upstream is (B, H, T, E). Only of functions.
+        """
+        case, subject = self.case, self.case.subject
+        return self.asked(
+            lambda: subject.call_gradients(None, self.inputs, self.arguments, upstream, case.dtype)
+        )
+
+    def asked(self, ask: Callable[[], Given]) -> Given:
+        """What the subject gives, with the generators seeded and errors told as the subject's."""
+        probing.note(self.case.sizes, self.case.dtype)
+        seed_generators(self.case.seed)
         try:
             with doing("in forward"):
-                return subject.ask(module, self.inputs, self.arguments, case.dtype, training)
+                return ask()
         except (SubjectError, OutsideError):
             raise
         except BaseException as error:  # whatever it is, it is the subject's

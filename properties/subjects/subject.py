@@ -139,11 +139,22 @@ class Subject(ABC):
         """
         raise NotImplementedError
 
+    def call_gradients(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """The derivatives of sum(upstream * output) of such a call by each input and the bias, by name.
+
+        upstream: (B, H, T, E), of heads that are not yet side by side. Only subjects that are `bare`
+        and have gradients are asked so.
+        """
+        raise NotImplementedError
+
     @property
     def offers(self) -> frozenset[str]:
         """The capabilities, with those that follow from the formats it runs in and gradients."""
         followed = {
             "gradients": self.differentiable,
+            "gradients of calls": self.differentiable and self.bare and bool(self.takes),
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
             "float64": "float64" in self.dtypes,

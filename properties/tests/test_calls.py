@@ -46,7 +46,11 @@ def failing(asked: Subject) -> set[str]:
     return pinned or broken_by(asked, draw(asked, profile_named("quick"), 0))
 
 
-OTHERS = [f.module for f in faults().values() if f.module.__module__.endswith("faults.calls")]
+OTHERS = [
+    f.module
+    for f in faults().values()
+    if f.module.__module__.endswith(("faults.calls", "faults.call_gradients"))
+]
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -178,6 +178,12 @@ class FunctionSubject(Subject):
         """The function's own answer, nothing of ours around it."""
         return self.manner.ask(inputs, arguments, dtype)
 
+    def call_gradients(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """Those of the function itself."""
+        return self.manner.gradients(inputs, arguments, upstream, dtype)
+
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
         """Arrays by the names of the shell's parameters, in our layout."""
         query, key, value = (named[f"W_{role}.weight"].T for role in LETTER)

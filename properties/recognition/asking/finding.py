@@ -40,13 +40,16 @@ def manner(
     """
     takes = roles(names)
     mask_alone = "mask" in takes and "bias" not in takes
+    bias_alone = "bias" in takes and "mask" not in takes
     if mask_alone:
         takes["bias"] = takes["mask"]
-    elif "bias" in takes:
-        takes.setdefault("mask", takes["bias"])
+    if bias_alone:
+        takes["mask"] = takes["bias"]
     found = Manner(function, takes, layout, dropout=dropout)
     if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
         found = replace(found, takes={n: a for n, a in found.takes.items() if n != "bias"})
+    if bias_alone and not probing.polarity(asking(found), "mask"):  # True is a number to it
+        found = replace(found, takes={n: a for n, a in found.takes.items() if n != "mask"})
     found = with_what_comes(with_window(with_kinds_of_mask(found)))
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)

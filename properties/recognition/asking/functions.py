@@ -16,7 +16,7 @@ from torch import Tensor
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.subjects.call import Answer, Arguments, Conventions, Inputs
-from properties.subjects.instance import kind, to_array
+from properties.subjects.instance import go_back, gradient_of, kind, to_array
 from properties.truth.oracle import merge
 
 QKV = ("queries", "keys", "values")
@@ -50,6 +50,45 @@ class Manner:
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
             shared=tuple(n for n in given if shares_memory(returned, given[n])),
         )
+
+    def gradients(
+        self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """Of sum(upstream * output), by each input's name and, where one is given, the bias; upstream is
+        (B, H, T, E). What the output does not depend on has gradient zero.
+        """
+        fmt = getattr(torch, dtype)
+        leaves = {n: torch.tensor(inputs[n].copy(), dtype=fmt, requires_grad=True) for n in QKV}
+        options = self.options(inputs, arguments, fmt)
+        if arguments.bias is not None:
+            leaves["bias"] = options[self.takes["bias"]].requires_grad_()
+        returned = self.call(*(self.laid(leaves[name]) for name in QKV), **options)
+        context, _ = self.parts(returned, inputs)
+        go_back(context, torch.tensor(upstream, dtype=fmt))
+        return {name: gradient_of(leaf) for name, leaf in leaves.items()}
+
+    def parts(self, returned: Any, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+        """The context (B, H, T, E), which is the first tensor of its shape, and the other tensors."""
+        shape, tensors = (
+            (*inputs["queries"].shape[:3], inputs["values"].shape[3]),
+            self.tensors(returned),
+        )
+        for number, part in enumerate(tensors):
+            if tuple(part.shape) == shape:
+                return part, tensors[:number] + tensors[number + 1 :]
+        expected = "x".join(map(str, shape))
+        raise SubjectError(
+            f"the call returned {kind(returned)}; expected a tensor {expected} (B, H, T, D)"
+        )
+
+    def tensors(self, returned: Any) -> list[Tensor]:
+        """The tensors among what was returned, the first of all in our layout."""
+        parts = list(returned) if isinstance(returned, tuple | list) else [returned]
+        return [
+            self.laid(part) if number == 0 and part.ndim == 4 else part
+            for number, part in enumerate(parts)
+            if isinstance(part, Tensor)
+        ]
 
     def laid(self, part: Tensor) -> Tensor:
         """(B, H, T, D) as the function wants it, and back."""
@@ -92,33 +131,23 @@ class Manner:
 
     def read(self, returned: Any, inputs: Inputs) -> Answer:
         """The parts of what was returned, told by their shapes."""
-        parts = list(returned) if isinstance(returned, tuple | list) else [returned]
+        context, others = self.parts(returned, inputs)
         batch, heads, tokens, _ = inputs["queries"].shape
-        keys, width = inputs["keys"].shape[2], inputs["values"].shape[3]
+        keys = inputs["keys"].shape[2]
         wanted = {
-            "output": [(batch, heads, tokens, width)],
             "weights": [(batch, heads, tokens, keys), (batch, tokens, keys)],
             "lse": [(batch, heads, tokens), (batch, tokens, heads)],
         }
         found: dict[str, Array] = {}
-        for number, part in enumerate(parts):
-            if not isinstance(part, Tensor):
-                continue
-            if number == 0:
-                part = self.laid(part) if part.ndim == 4 else part
+        for part in others:
             shape = tuple(part.shape)
             for name, shapes in wanted.items():
                 if name not in found and shape in shapes:
                     found[name] = to_array(part)
                     break
-        if "output" not in found:
-            expected = "x".join(map(str, wanted["output"][0]))
-            raise SubjectError(
-                f"the call returned {kind(returned)}; expected a tensor {expected} (B, H, T, D)"
-            )
         if "lse" in found and self.conventions.lse_axes == "B T H":
             found["lse"] = found["lse"].swapaxes(1, 2)
-        return Answer(merge(found["output"]), found.get("weights"), found.get("lse"))
+        return Answer(merge(to_array(context)), found.get("weights"), found.get("lse"))
 
     def by(self, **conventions: str) -> Manner:
         """The same with some conventions told."""

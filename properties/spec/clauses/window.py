@@ -80,9 +80,12 @@ def joins_the_causal_flag(case: Case) -> float:
     after=(EXACT,),
 )
 def wide_is_none(case: Case) -> float:
-    """One more than the keys there are, on each side."""
+    """One more than the keys there are, on each side. A window of one width is of the past: it hides the
+    future, as ever, and nothing else.
+    """
     keys = question(case).shape[3]
-    wide = (keys + 1, 0) if causally(case) else (keys + 1, keys + 1)
+    one_side = causally(case) or not case.subject.has("two-sided window")
+    wide = (keys + 1, 0) if one_side else (keys + 1, keys + 1)
     return question(case).changed(window=wide, causal=causally(case)).agrees()
 
 

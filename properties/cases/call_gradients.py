@@ -1,0 +1,84 @@
+"""What is right for the gradients of a call of queries, keys and values, and how near is near.
+
+Legend: B batch, H query heads, G key-value heads, T queries, S keys, D head_dim, E width of a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from properties.basics.assertions import near
+from properties.basics.dtypes import Array
+from properties.cases.question import Question
+from properties.truth.attend import attend, attend_gradients
+from properties.truth.bounds import attend_gradient_budget
+
+AXES = {
+    "queries": "batch head query column",
+    "keys": "batch head key column",
+    "values": "batch head key column",
+    "bias": "batch head query key",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Right gradients and the error that rounding may make, by name: those of queries (B, H, T, D), keys
+    (B, G, S, D), values (B, G, S, E) and a bias (B, H, T, S).
+    """
+
+    right: Mapping[str, Array]
+    allowed: Mapping[str, Array]
+
+
+def upstream(question: Question) -> Array:
+    """(B, H, T, E), integers from 1 to 4: the factors of the outputs whose sum is differentiated.
+
+    Zero in rows that see nothing: what these give is a convention.
+    """
+    width = question.inputs["values"].shape[3]
+    shape = (*question.shape[:3], width)
+    integers = np.random.default_rng(question.case.seed).integers(1, 5, size=shape)
+    sees_some = question.request.seen(question.shape).any(axis=-1, keepdims=True)
+    return np.where(sees_some, integers, 0.0)
+
+
+def slopes(question: Question, upstream: Array) -> Slopes:
+    """What the chain rule says of sum(upstream * output)."""
+    q, k, v = (question.inputs[name] for name in ("queries", "keys", "values"))
+    request = question.request
+    if not question.case.subject.conventions.empty:  # it may be NaN, of which nothing is claimed
+        request = replace(request, empty="nan")
+    attended = attend(q, k, v, request)
+    right = attend_gradients(q, k, v, request, attended, upstream)
+    allowed = attend_gradient_budget(
+        q, k, v, request, attended, right, upstream, question.case.dtype
+    )
+    return Slopes(by_name(right), by_name(allowed))
+
+
+def by_name(parts: object) -> dict[str, Array]:
+    """The gradients of the inputs; that of a bias of full shape is that of the logits."""
+    own = {"queries": "queries", "keys": "keys", "values": "values", "bias": "logits"}
+    return {name: getattr(parts, attribute) for name, attribute in own.items()}
+
+
+def agree(question: Question, upstream: Array, names: tuple[str, ...] = ()) -> float:
+    """The subject's gradients are those of the formula; returns the share of the budget used.
+
+    names: those that are compared; by default queries, keys and values.
+    """
+    given, truth = question.gradients(upstream), slopes(question, upstream)
+    return max(
+        near(
+            f"{question.words} to have a gradient of the {name} of",
+            given[name],
+            truth.right[name],
+            truth.allowed[name],
+            AXES[name],
+        )
+        for name in names or ("queries", "keys", "values")
+    )
