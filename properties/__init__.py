@@ -54,6 +54,7 @@ def check(
     fail_fast: bool = False,
     waivers: str | PathLike[str] | None = None,
     strict: bool = False,
+    conventions: Mapping[str, str] | None = None,
 ) -> Report:
     """Check one attention implementation against the specification.
 
@@ -62,7 +63,8 @@ def check(
     wrapper, multihead where it should not be found out; profile: quick, ci or thorough; only: ids
     or areas of clauses; fail_fast: stop at the first failed MUST clause; waivers: a file of failures
     that are accepted; strict: whether bad input that is not refused, and an edge of a single size,
-    decide as well.
+    decide as well; conventions: those that it is held to, whatever is found, such as
+    {"mask": "hide"}.
 
     The target runs in this process. Whatever it raises is reported, SystemExit and KeyboardInterrupt
     of its own included. What ends a process (os._exit, a crash in compiled code) or hangs ends or
@@ -76,7 +78,7 @@ def check(
 
     Report.drawn = staticmethod(_page)
     return run(
-        find_one(target, family),
+        find_one(target, family, conventions),
         profile=profile,
         seed=seed,
         only=only,
@@ -95,6 +97,7 @@ def parametrize(
     waivers: str | PathLike[str] | None = None,
     old: Any = None,
     strict: bool = False,
+    conventions: Mapping[str, str] | None = None,
 ) -> pytest.MarkDecorator:
     """A pytest decorator: one test for each clause that the spec asks of the target.
 
@@ -108,7 +111,7 @@ def parametrize(
     """
     from properties.testing import parametrized
 
-    return parametrized(target, family, profile, seed, only, waivers, old, strict)
+    return parametrized(target, family, profile, seed, only, waivers, old, strict, conventions)
 
 
 def diff(
@@ -119,11 +122,13 @@ def diff(
     profile: str = "ci",
     seed: int = 0,
     only: Iterable[str] | None = None,
+    conventions: Mapping[str, str] | None = None,
 ) -> Comparison:
     """What a refactor changed: old against new, on the same weights and the same inputs.
 
     old, new, family, profile, seed: as for `check`; mapping: old names of parameters or parts to
-    new ones, where names are not recognised or are meant to change; only: the clauses asked of both.
+    new ones, where names are not recognised or are meant to change; only: the clauses asked of both;
+    conventions: those that both are held to.
 
     Raises `QuestionError` where the two cannot be compared.
     """
@@ -132,7 +137,14 @@ def diff(
 
     with watched():
         return compare(
-            old, new, mapping=mapping, family=family, profile=profile, seed=seed, only=only
+            old,
+            new,
+            mapping=mapping,
+            family=family,
+            profile=profile,
+            seed=seed,
+            only=only,
+            conventions=conventions,
         )
 
 

@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--attention-profile", default="ci", metavar="P", help="quick, ci or thorough")
     group.addoption("--attention-waivers", metavar="FILE", help="failures that are accepted")
     group.addoption(
+        "--attention-convention",
+        action="append",
+        default=[],
+        metavar="NAME=ANSWER",
+        help="hold it to this convention, whatever is found: mask=hide, say",
+    )
+    group.addoption(
         "--attention-strict",
         action="store_true",
         help="bad input that is not refused, and an edge of a single size, decide as well",
@@ -153,11 +160,17 @@ def walled(config: pytest.Config, name: str) -> Isolated:
     """The target with its subjects found, once in a session; QuestionError where one is refused."""
     from properties.basics.errors import QuestionError
     from properties.runs.isolation import Isolated
+    from properties.subjects.declaring import parse
 
     known = config.stash.setdefault(WALLS, {})
     if name not in known:
         option = config.getoption
-        known[name] = Isolated(name, option("--attention-family"), option("--attention-timeout"))
+        known[name] = Isolated(
+            name,
+            option("--attention-family"),
+            option("--attention-timeout"),
+            conventions=parse(option("--attention-convention")),
+        )
         known[name].survey()
     if known[name].refused:
         others = ", ".join(known[name].clauses)

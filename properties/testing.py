@@ -5,7 +5,7 @@ Both doors come here: `pytest --attention TARGET`, and `properties.parametrize` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from os import PathLike
@@ -174,6 +174,7 @@ def parametrized(
     waivers: str | PathLike[str] | None,
     old: Any,
     strict: bool,
+    conventions: Mapping[str, str] | None = None,
 ) -> pytest.MarkDecorator:
     """See `properties.parametrize`."""
     from properties.recognition.targets import find_one
@@ -183,7 +184,7 @@ def parametrized(
     only = None if only is None else list(only)
     try:
         profile_named(profile)
-        subject = find_one(target, family)
+        subject = find_one(target, family, conventions)
         if waivers is not None:
             read(Path(waivers))
         require_concern(subject, only or [])
@@ -192,6 +193,12 @@ def parametrized(
     except QuestionError as error:
         raise pytest.Collector.CollectError(str(error)) from error
     if old is not None:
-        options = {"family": family, "profile": profile, "seed": seed, "only": only}
+        options = {
+            "family": family,
+            "profile": profile,
+            "seed": seed,
+            "only": only,
+            "conventions": conventions,
+        }
         chosen.append(pytest.param(Diff(old, target, options), id="diff"))
     return pytest.mark.parametrize("check", chosen)

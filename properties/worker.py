@@ -86,18 +86,31 @@ class Work:
         self.examples: dict[str, list[Case]] = {}
 
     def survey(
-        self, target: str, family: str | None, only: list[str] | None, lost: dict[str, str]
+        self,
+        target: str,
+        family: str | None,
+        only: list[str] | None,
+        lost: dict[str, str],
+        conventions: dict[str, str],
     ) -> None:
         """Find the subjects. lost: those that ended a process before, which are passed over."""
         from properties.recognition.adapters import families
         from properties.recognition.targets import survey
         from properties.spec.clause import clauses, select
+        from properties.subjects.declaring import require_known
 
         families.validate(family)
+        require_known(conventions)
         select(only)
         self.wire.step("importing", 0, 0)
         try:
-            found = survey(target, family, lost, lambda name: self.wire.send("finding", name=name))
+            found = survey(
+                target,
+                family,
+                lost,
+                lambda name: self.wire.send("finding", name=name),
+                conventions,
+            )
         except QuestionError as error:
             self.wire.send("subjects", clauses={}, refused={target: str(error)})
             return
@@ -108,6 +121,18 @@ class Work:
         }
         refused = {name: str(error) for name, error in found.refused.items()}
         self.wire.send("subjects", clauses=asked, refused=refused)
+
+    def describe(self, name: str) -> None:
+        """The card of one of the subjects."""
+        from properties.runs.domain import explore
+        from properties.runs.runner import quiet_and_repeatable
+        from properties.subjects.card import card
+
+        self.wire.step("describing", 0, 0)
+        with quiet_and_repeatable():
+            inside, limitations = explore(self.subjects[name])
+        found = card(inside, [limitation.words for limitation in limitations])
+        self.wire.send("card", card=found.to_dict())
 
     def run(self, name: str, lost: Mapping[str, str], options: dict[str, Any]) -> None:
         """Check one of the subjects; its examples are kept for the next time."""

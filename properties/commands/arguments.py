@@ -27,6 +27,17 @@ def add_targets(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_conventions(command: argparse.ArgumentParser) -> None:
+    """What is declared of masks, windows and the like."""
+    command.add_argument(
+        "--convention",
+        action="append",
+        default=[],
+        metavar="NAME=ANSWER",
+        help="hold it to this convention, whatever is found: mask=hide, say; an unknown one lists all",
+    )
+
+
 def add_run(command: argparse.ArgumentParser) -> None:
     """How much is asked, and when to give up."""
     command.add_argument("--profile", default="ci", help="quick, ci (default) or thorough")

@@ -34,6 +34,7 @@ def register(commands: Any) -> None:
     """Add the command and its options."""
     command = commands.add_parser("check", help="verify implementations")
     arguments.add_targets(command)
+    arguments.add_conventions(command)
     arguments.add_run(command)
     command.add_argument(
         "-v", "--verbose", action="store_true", help="a line for each clause, findings in full"
@@ -130,7 +131,9 @@ def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
 def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Listener) -> None:
     """Every target, one after the other. Ctrl-C ends it, and what is known by then is kept."""
     from properties.runs.isolation import Request, run_isolated
+    from properties.subjects.declaring import parse
 
+    declared = parse(options.convention)
     asked = {
         "profile": options.profile,
         "seed": options.seed,
@@ -146,7 +149,15 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
         tell(*now)
 
     for target in dict.fromkeys(options.targets):
-        request = Request(target, options.family, asked, options.timeout, progressed, found.take)
+        request = Request(
+            target,
+            options.family,
+            asked,
+            options.timeout,
+            progressed,
+            found.take,
+            declared,
+        )
         try:
             if not found.interrupted:
                 run_isolated(request)

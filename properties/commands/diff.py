@@ -32,6 +32,7 @@ def register(commands: Any) -> None:
         help="parameters or parts that are named anew, or a TOML file of them; layers with names "
         "such as W_query, q_proj or qkv are found without",
     )
+    arguments.add_conventions(command)
     arguments.add_run(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     command.set_defaults(command=run)
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from properties.compare.mapping import parse
     from properties.reports import comparison as report
     from properties.spec.profiles import profile_named
+    from properties.subjects.declaring import parse as declared
 
     profile_named(options.profile)
     if options.json:
@@ -56,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         "profile": options.profile,
         "seed": options.seed,
         "only": options.only,
+        "conventions": declared(options.convention) or None,
     }
     with progress.shown("diff") as tell:
         found = compare_isolated(

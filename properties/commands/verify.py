@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 def again(claim: Mapping[str, Any], timeout: float) -> Any:
     """The report on a claim's subject, asked as it was then."""
+    from properties.reports import statement
     from properties.runs import waivers
     from properties.runs.isolation import Request, run_isolated
 
@@ -68,6 +69,7 @@ def again(claim: Mapping[str, Any], timeout: float) -> Any:
                 "strict": claim["strict"],
             },
             timeout=timeout,
+            conventions=statement.declared(claim),
         )
         reports = run_isolated(request)
     if request.refused or len(reports) != 1:

@@ -33,6 +33,7 @@ from properties.compare.verdicts import compare_interfaces, compare_verdicts
 from properties.runs.result import Report, Status, describe_case
 from properties.runs.runner import draw, quiet_and_repeatable, run, versions
 from properties.spec.profiles import Profile, profile_named
+from properties.subjects import declaring
 from properties.subjects.subject import Subject
 
 Listener = Callable[[str, int, int], None]  # what is compared, examples done, in all
@@ -220,12 +221,13 @@ def compare(
     profile: str = "ci",
     seed: int = 0,
     only: Iterable[str] | None = None,
+    conventions: Mapping[str, str] | None = None,
     listen: Listener = lambda phase, done, total: None,
     lost: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare two targets; see `properties.diff`."""
     amount = profile_named(profile)
-    subjects = load_pair(old, new, family)
+    subjects = load_pair(old, new, family, conventions)
     if mapping:
         require_known(mapping, *subjects)
     pair = Pair(*carried(*subjects, mapping))
@@ -238,7 +240,8 @@ def compare(
     chosen = None if only is None else list(only)
     work = Work(pair, mapping or {}, amount, seed, chosen, listen, lost or {})
     with quiet_and_repeatable(), redirect_stdout(StringIO()):
-        return replace(complete(work, common), options=words(family, mapping, chosen))
+        asked = [*words(family, mapping, chosen), *declaring.options(conventions or {})]
+        return replace(complete(work, common), options=asked)
 
 
 def words(family: str | None, mapping: Names | None, only: Sequence[str] | None) -> list[str]:

@@ -16,29 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from properties.basics.errors import QuestionError
-from properties.recognition.targets import FILES, find, make_importable
+from properties.recognition.targets import FILES, Declared, find, make_importable
 from properties.subjects.subject import Subject
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def load_pair(old: Any, new: Any, family: str | None = None) -> tuple[Subject, Subject]:
+def load_pair(
+    old: Any, new: Any, family: str | None = None, conventions: Declared = None
+) -> tuple[Subject, Subject]:
     """The subjects of both targets, the new one in the family of the old one.
 
     Raises QuestionError where either cannot be asked, or holds more than one attention class.
     """
     with set_aside_after(old, new):
-        first = single(old, family)
-    return first, single(new, family or first.family)
+        first = single(old, family, conventions)
+    return first, single(new, family or first.family, conventions)
 
 
-def single(target: Any, family: str | None) -> Subject:
+def single(target: Any, family: str | None, conventions: Declared) -> Subject:
     """The one subject that a target names."""
     root, found_as = importable(target)
     if root is not None:
         put_first(root)
         forget_others(root)
-    subjects = find(found_as, family)
+    subjects = find(found_as, family, conventions)
     if len(subjects) > 1:
         names = ", ".join(subject.name for subject in subjects)
         raise QuestionError(

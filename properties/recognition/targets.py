@@ -36,6 +36,8 @@ from properties.recognition.adapters import (
     subject_for,
     trials,
 )
+from properties.subjects import declaring
+from properties.subjects.call import CONCERNS
 from properties.subjects.source import source_of
 from properties.subjects.subject import CAPABILITIES, FAMILIES, Subject
 
@@ -51,15 +53,19 @@ class Survey:
     refused: dict[str, QuestionError] = field(default_factory=dict)  # by name
 
 
-def find(target: Any, family: str | None = None) -> list[Subject]:
+Declared = Mapping[str, str] | None  # conventions, by name; see `call.ANSWERS`
+
+
+def find(target: Any, family: str | None = None, conventions: Declared = None) -> list[Subject]:
     """The subjects that `target` names, at least one.
 
     target: a class, a factory or other function, a `Subject` or a class of them, or a string (see
-    above); family: a key of `FAMILIES`, where it should not be found out.
+    above); family: a key of `FAMILIES`, where it should not be found out; conventions: those that
+    are declared, whatever is found.
 
     Raises QuestionError where there is none, or where one of several cannot be asked.
     """
-    found = survey(target, family)
+    found = survey(target, family, conventions=conventions)
     if not found.refused:
         return found.subjects
     if len(found.refused) == 1 and not found.subjects:
@@ -72,9 +78,9 @@ def find(target: Any, family: str | None = None) -> list[Subject]:
     )
 
 
-def find_one(target: Any, family: str | None = None) -> Subject:
+def find_one(target: Any, family: str | None = None, conventions: Declared = None) -> Subject:
     """The subject that `target` names; QuestionError where it names several."""
-    subjects = find(target, family)
+    subjects = find(target, family, conventions)
     if len(subjects) != 1:
         names = ", ".join(subject.name for subject in subjects)
         raise QuestionError(f"{target} holds {len(subjects)} attention classes ({names}); name one")
@@ -86,6 +92,7 @@ def survey(
     family: str | None = None,
     lost: Mapping[str, str] | None = None,
     listen: Callable[[str], None] = lambda name: None,
+    conventions: Declared = None,
 ) -> Survey:
     """Like `find`, but with what cannot be asked beside what can, where a target holds several.
 
@@ -95,8 +102,25 @@ def survey(
     Raises QuestionError where the target itself cannot be found.
     """
     families.validate(family)
+    declaring.require_known(conventions or {})
     with trials.one_thread(), interrupts.watched():
-        return surveyed(target, family, lost or {}, listen)
+        found = surveyed(target, family, lost or {}, listen)
+        found.subjects = [held_to(subject, conventions or {}) for subject in found.subjects]
+    return found
+
+
+def held_to(subject: Subject, declared: Mapping[str, str]) -> Subject:
+    """The subject by the conventions that are declared; those that mean nothing of it are told."""
+    if not declared:
+        return subject
+    idle = [n for n in declared if not set(CONCERNS[n]) <= subject.takes.keys()]
+    held = subject.held_to({n: a for n, a in declared.items() if n not in idle})
+    held.options = (*subject.options, *declaring.options(declared))
+    for name in idle:
+        absent = next(role for role in CONCERNS[name] if role not in subject.takes)
+        note = f"the declared convention {name} means nothing of it: no call can be told {absent}"
+        held.notes = (*held.notes, note)
+    return held
 
 
 def surveyed(

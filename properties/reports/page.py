@@ -19,7 +19,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from properties.reports import tables, telling, terminal, verdict
+from properties.reports import card, tables, telling, terminal, verdict
 from properties.reports.characters import marked
 from properties.reports.found import called, errors, lead, main, single
 from properties.reports.heatmap import Heatmap, pair
@@ -271,6 +271,22 @@ class View:
                 others = f" ({area.others})" if area.others else ""
                 return f"{area.hold}{others}"
         return ""
+
+    @property
+    def card(self) -> str:
+        """The arguments by which it was asked, and its conventions, in a line or two."""
+        return card.brief(self.report.takes, self.report.conventions)
+
+    @property
+    def told_by(self) -> dict[str, str]:
+        """What each argument means."""
+        return card.by_argument(self.report.takes)
+
+    @property
+    def conventions(self) -> list[str]:
+        """Each convention in words, and how it is known."""
+        found = self.report.conventions
+        return [card.convention(name, each) for name, each in found.items()]
 
     @property
     def command(self) -> str:

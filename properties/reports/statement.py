@@ -27,6 +27,8 @@ CLAIM = {
     "waivers": list,
 }
 """The fields of a claim and their types."""
+LATER = {"takes": dict, "conventions": dict}
+"""Fields that statements of before have not."""
 
 
 def write(reports: Sequence[Report], path: Path) -> None:
@@ -63,6 +65,8 @@ def claim(report: Report) -> dict[str, Any]:
             for result in report.results
         },
         "waivers": report.waivers,
+        "takes": report.takes,
+        "conventions": report.conventions,
     }
 
 
@@ -93,10 +97,22 @@ def require_claim(place: str, found: Any) -> None:
     for name, kind in CLAIM.items():
         if not isinstance(found, dict) or not isinstance(found.get(name), kind):
             raise QuestionError(f"{place} is damaged: {name} is missing or no {kind.__name__}")
+    for name, kind in LATER.items():
+        if not isinstance(found.get(name, kind()), kind):
+            raise QuestionError(f"{place} is damaged: {name} is no {kind.__name__}")
     if not all(isinstance(entry, dict) for entry in found["clauses"].values()):
         raise QuestionError(f"{place} is damaged: a clause is no table")
+    if not all(is_convention(entry) for entry in found.get("conventions", {}).values()):
+        raise QuestionError(f"{place} is damaged: a convention has no answer, or is not known how")
     if not all(isinstance(entry, dict) for entry in found["waivers"]):
         raise QuestionError(f"{place} is damaged: a waiver is no table")
+
+
+def is_convention(entry: Any) -> bool:
+    """Whether it says an answer and how that is known."""
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(name), str) for name in ("answer", "found")
+    )
 
 
 def differences(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
@@ -111,6 +127,9 @@ def differences(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator
     for name in ("right", "guarded", "strict"):
         if stated[name] is not found[name]:
             yield f"{name}: stated {told(stated[name])}, now {told(found[name])}"
+    for name, kept in (("argument for ", "takes"), ("convention ", "conventions")):
+        if kept in stated:  # not in statements of before
+            yield from changed(name, *(in_words(claim[kept]) for claim in (stated, found)))
     yield from changed("", *(map_verdicts(claim["clauses"]) for claim in (stated, found)))
 
 
@@ -120,6 +139,17 @@ def changed(what: str, stated: Mapping[str, str], found: Mapping[str, str]) -> I
         before, now = stated.get(name, "nothing"), found.get(name, "nothing")
         if before != now:
             yield f"{what}{name}: stated {before}, now {now}"
+
+
+def in_words(kept: Mapping[str, Any]) -> dict[str, str]:
+    """What is kept under a name as one word: an argument, or a convention's answer."""
+    return {n: v["answer"] if isinstance(v, dict) else str(v) for n, v in kept.items()}
+
+
+def declared(claim: Mapping[str, Any]) -> dict[str, str]:
+    """The conventions that the subject of a claim was held to."""
+    kept = claim.get("conventions", {})
+    return {n: each["answer"] for n, each in kept.items() if each["found"] == "declared"}
 
 
 def map_verdicts(clauses: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

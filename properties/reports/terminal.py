@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from properties.reports import characters
+from properties.reports import card, characters
 from properties.reports.found import called, errors, lead, listed, main
 from properties.reports.lesser import lesser
 from properties.reports.lines import INDENT, hanging, in_parts, printable, wrapped
@@ -45,6 +45,7 @@ def report_lines(report: Report, width: int, *, verbose: bool) -> Iterator[Text]
     yield headline(report)
     for line in unsupported_lines(report, None if verbose else FEW):
         yield from prose(line, width)
+    yield from prose(card.brief(report.takes, report.conventions), width)
     found = main(report)
     faults = [finding for finding in found if finding.kind == "fault"]
     for finding in found:

@@ -10,6 +10,7 @@ from typing import Any
 from properties.basics.errors import QuestionError
 from properties.runs.process import GRACE, Loss, Lost, Process
 from properties.runs.result import Report
+from properties.subjects.card import Card
 
 Progress = Callable[[str, str, int, int], None]  # subject, phase or clause, cases done, in all
 PATIENCE = 3  # lost processes after which a subject's remaining clauses are not asked any more
@@ -20,8 +21,8 @@ class Isolated:
     """A target behind the wall of a process.
 
     timeout: seconds without a sign of life after which the process is ended; only: ids and areas
-    that will be asked; clauses: those that concern each subject, by its name; refused: why a subject
-    cannot be asked, by name.
+    that will be asked; conventions: those that are declared; clauses: those that concern each
+    subject, by its name; refused: why a subject cannot be asked, by name.
     """
 
     target: str
@@ -29,6 +30,7 @@ class Isolated:
     timeout: float = 60.0
     only: list[str] | None = None
     progress: Progress = lambda subject, phase, done, total: None
+    conventions: dict[str, str] = field(default_factory=dict)
     clauses: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
@@ -51,11 +53,16 @@ class Isolated:
             process.close(grace)
 
     def survey(self) -> None:
-        """Find the subjects; QuestionError where family or clauses are none."""
+        """Find the subjects; QuestionError where family, clauses or conventions are none."""
         lost: dict[str, str] = {}
         while True:
             self.subject = ""
-            options = {"family": self.family, "only": self.only, "lost": lost}
+            options = {
+                "family": self.family,
+                "only": self.only,
+                "lost": lost,
+                "conventions": self.conventions,
+            }
             try:
                 for event in self.ask("survey", target=self.target, **options):
                     self.clauses, self.refused = event["clauses"], event["refused"]
@@ -90,6 +97,17 @@ class Isolated:
                     f"{error.loss}; the process was ended. {error.loss.advice}".strip()
                 )
                 give_up(lost, options)
+
+    def describe(self, name: str) -> Card:
+        """The card of one of the subjects; QuestionError where the process is lost on the way."""
+        if self.process is None:
+            self.survey()
+        self.subject = name
+        try:
+            (found,) = self.ask("describe", name=name)
+        except Lost as error:
+            raise QuestionError(sentence(name, error.loss, "no card")) from error
+        return Card(**found["card"])
 
     def ask(self, command: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The answer to a command, without the signs of life on the way."""
@@ -140,6 +158,7 @@ class Request:
     timeout: float
     progress: Progress = lambda subject, phase, done, total: None
     arrived: Callable[[Report], None] = lambda report: None
+    conventions: dict[str, str] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
@@ -152,7 +171,12 @@ def run_isolated(request: Request) -> list[Report]:
     """
     only = request.options["only"]
     with Isolated(
-        request.target, request.family, request.timeout, only, request.progress
+        request.target,
+        request.family,
+        request.timeout,
+        only,
+        request.progress,
+        request.conventions,
     ) as isolated:
         isolated.survey()
         request.names, request.refused = list(isolated.clauses), dict(isolated.refused)

@@ -88,7 +88,9 @@ class Report:
     options: further words of the command line that are needed to ask the same again; unasked: the
     arguments that kept their defaults, each with what it means; false_alarm: a bound on the
     probability that a law about chance failed though it holds; strict: whether input that is not
-    refused, and edges, decide as well; findings: what failed, by cause, what decides first.
+    refused, and edges, decide as well; findings: what failed, by cause, what decides first; takes:
+    what a call may be told, and by which argument; conventions: the answer to each, and how it is
+    known.
     """
 
     drawn: ClassVar[Callable[[Report], str] | None] = None  # by the door that hands reports out
@@ -113,6 +115,8 @@ class Report:
     false_alarm: float = 0.0
     strict: bool = False
     findings: list[Finding] = field(default_factory=list)
+    takes: dict[str, str] = field(default_factory=dict)
+    conventions: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
     def refused(cls, subject: str, profile: str, seed: int, reason: str) -> Report:

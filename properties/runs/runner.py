@@ -48,6 +48,7 @@ from properties.runs.tally import (
 from properties.runs.waivers import Waiver, read, require_asked
 from properties.spec.clause import Clause, select
 from properties.spec.profiles import Profile, profile_named
+from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
 from properties.truth import chance
 
@@ -119,6 +120,8 @@ class Run:
             options=[*self.subject.options, *self.options],
             strict=self.strict,
             findings=self.findings,
+            takes=dict(self.subject.takes),
+            conventions=conventions_of(self.subject),
         )
 
     def tallies(self) -> dict[str, Tally]:

@@ -101,6 +101,23 @@ ANSWERS = {
 }
 """The known answers to each convention. What fits none of them is an error."""
 
+CONCERNS = {
+    "mask": ("mask",),
+    "padding": ("padding",),
+    "align": ("causal", "lengths"),
+    "window": ("window",),
+    "sides": ("window",),
+    "empty": ("mask",),
+    "weights": ("weights",),
+    "lse": ("lse",),
+    "lse_axes": ("lse",),
+}
+"""The roles without which a convention means nothing."""
+
+ORIGINS = ("trial", "signature of", "docstring", "declared")
+"""How an answer may be known: found by trial, promised by arguments named as somebody's are (who
+follows), said in the docstring, or declared by who asks."""
+
 
 def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
     """What a subject offers that takes these roles, in the words of capabilities."""

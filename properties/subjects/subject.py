@@ -5,9 +5,10 @@ Legend: B batch, T tokens, H heads, D head_dim.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from properties.basics.dtypes import Array
@@ -109,6 +110,8 @@ class Subject(ABC):
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
     takes: Mapping[str, str] = {}  # what a call may be told (`call.ROLES`), and by which argument
     conventions: Conventions = Conventions()
+    origins: Mapping[str, str] = {}  # how each convention is known: see `call.ORIGINS`
+    layout: str = ""  # the order of the axes of queries, keys and values, where a call has them
     bare: bool = False  # whether `ask` needs no module
 
     @abstractmethod
@@ -148,6 +151,13 @@ class Subject(ABC):
         and have gradients are asked so.
         """
         raise NotImplementedError
+
+    def held_to(self, declared: Mapping[str, str]) -> Subject:
+        """The same, held to these conventions (see `call.ANSWERS`) instead of what was found."""
+        held = copy.copy(self)
+        held.conventions = replace(self.conventions, **declared)
+        held.origins = {**self.origins, **dict.fromkeys(declared, "declared")}
+        return held
 
     @property
     def offers(self) -> frozenset[str]:

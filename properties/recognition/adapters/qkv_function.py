@@ -17,6 +17,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.adapters import calls, differentiability, families, messages, trials
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding
+from properties.recognition.asking.functions import Manner
 from properties.subjects.call import Answer, Arguments, Inputs
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
@@ -158,7 +159,8 @@ class FunctionSubject(Subject):
             )
             self.dtypes, unusable = finding.usable(self.manner, self.dtypes)
             self.notes = (*self.notes, *unusable)
-            self.takes, self.conventions = self.manner.takes, self.manner.conventions
+            self.takes, self.layout = self.manner.takes, function.layout
+            self.hold(self.manner)
             asked = set(self.takes.values())
             self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         shell = shell_of(function, family).eval()
@@ -171,6 +173,20 @@ class FunctionSubject(Subject):
         if weights is not None:
             load(shell, weights)
         return shell
+
+    def hold(self, manner: Manner) -> None:
+        """Call the function so, by these conventions; what is unusual about them is noted."""
+        before = finding.unusual(self.manner, self.function.arguments)
+        kept = [note for note in self.notes if note not in before]
+        self.manner, self.conventions, self.origins = manner, manner.conventions, manner.origins
+        self.notes = (*kept, *finding.unusual(manner, self.function.arguments))
+
+    def held_to(self, declared: Mapping[str, str]) -> Subject:
+        """The same by these conventions; what depends on them is found anew."""
+        held = super().held_to(declared)
+        if self.takes and isinstance(held, FunctionSubject):
+            held.hold(finding.settled(self.manner, self.function.arguments, declared))
+        return held
 
     def ask(
         self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool

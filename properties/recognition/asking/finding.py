@@ -7,8 +7,8 @@ what these say. What is not declared is found by `probing`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,17 @@ DECLARED = {
     ),
 }
 """Signatures that are known by some of their arguments, and what they promise."""
+USUAL = {
+    "torch's scaled_dot_product_attention": (
+        {"attn_mask", "is_causal"},
+        Conventions(align="top left"),
+    ),
+    "flash attention": (
+        {"softmax_scale", "causal"},
+        Conventions(align="bottom right", window="others", lse="natural", lse_axes="B H T"),
+    ),
+}
+"""What such signatures usually come with, and do not promise: another answer is told, and no error."""
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
@@ -62,7 +73,27 @@ def manner(
         name: takes.get(name, "") for name in works
     }
     found = replace(found, takes=told)
-    return replace(found, conventions=conventions(found, names))
+    return settled(found, names)
+
+
+def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | None = None) -> Manner:
+    """With its conventions, and how each is known. told: those that somebody declares."""
+    told = dict(told or {})
+    if "sides" in told:
+        found = replace(found, pair=told["sides"] == "two")
+    known = {n: getattr(says(found.call), n) for n in ("mask",) if "mask" in found.takes}
+    whose, by_name = declared(names)
+    promised = {f.name: getattr(by_name, f.name) for f in fields(Conventions)}
+    given = {
+        **{n: (a, f"signature of {whose}") for n, a in promised.items() if a},
+        **{n: (a, "docstring") for n, a in known.items() if a},
+        **{n: (a, "declared") for n, a in told.items()},
+    }
+    plain = replace(found, conventions=Conventions(), origins={})
+    answers = conventions(plain, {n: answer for n, (answer, _) in given.items()})
+    origins = {f.name: given.get(f.name, ("", "trial"))[1] for f in fields(answers)}
+    origins = {n: how for n, how in origins.items() if getattr(answers, n)}
+    return replace(found, conventions=answers, origins=origins)
 
 
 def with_kinds_of_mask(found: Manner) -> Manner:
@@ -148,15 +179,27 @@ def declared(names: Collection[str]) -> tuple[str, Conventions]:
     return "", Conventions()
 
 
+def unusual(found: Manner, names: Collection[str]) -> list[str]:
+    """A remark on each convention that differs from what such a signature usually comes with."""
+    remarks = []
+    for whose, (known, usual) in USUAL.items():
+        for name, answer in ((f.name, getattr(usual, f.name)) for f in fields(usual)):
+            kept = getattr(found.conventions, name)
+            if known <= set(names) and answer and kept and kept != answer:
+                remarks.append(
+                    f"convention {name} is {kept}; a signature like that of {whose} usually comes "
+                    f"with {answer}"
+                )
+    return remarks
+
+
 def says(function: Callable[..., Any]) -> Conventions:
     """What its docstring says of a boolean mask, where it says that True hides."""
     return Conventions(mask="hide" if HIDES.search(function.__doc__ or "") else "")
 
 
-def conventions(found: Manner, names: Collection[str]) -> Conventions:
-    """Those that the signature declares, and the others as probes find them."""
-    promised = says(found.call) if "mask" in found.takes else Conventions()
-    promised = promised if promised.mask else declared(names)[1]
+def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
+    """Those that are given, and the others as probes find them, where the arguments are there."""
     ask = asking(found)
     probes: dict[str, Callable[[], str]] = {
         "mask": lambda: probing.polarity(ask, "mask"),
@@ -169,7 +212,7 @@ def conventions(found: Manner, names: Collection[str]) -> Conventions:
     }
     needs = {"align": "lengths", "lse_axes": "lse"}
     told = {
-        name: getattr(promised, name) or probe()
+        name: given.get(name) or probe()
         for name, probe in probes.items()
         if needs.get(name, name) in found.takes
     }
@@ -177,5 +220,5 @@ def conventions(found: Manner, names: Collection[str]) -> Conventions:
         told["sides"] = "two" if found.pair else "one"
     held = replace(found, conventions=Conventions(**told))
     if "mask" in found.takes:
-        told["empty"] = probing.empty_row(asking(held))
+        told["empty"] = given.get("empty") or probing.empty_row(asking(held))
     return Conventions(**told)

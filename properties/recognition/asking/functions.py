@@ -25,7 +25,8 @@ QKV = ("queries", "keys", "values")
 @dataclass(frozen=True)
 class Manner:
     """How a function is called. takes: its argument for each role, "" where none is needed; layout: the
-    order of the axes of its tensors; pair: whether a window is given as (left, right).
+    order of the axes of its tensors; pair: whether a window is given as (left, right); origins: how
+    each convention is known.
     """
 
     call: Callable[..., Any]
@@ -34,6 +35,7 @@ class Manner:
     conventions: Conventions = field(default_factory=Conventions)
     pair: bool = True
     dropout: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def ask(self, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer for queries (B, H, T, D), keys (B, G, S, D) and values (B, G, S, E)."""
