@@ -23,7 +23,7 @@ def add_targets(command: argparse.ArgumentParser) -> None:
         "without a name, every attention class in it",
     )
     command.add_argument(
-        "--family", help="plain, self, causal, wrapper or multihead; found if not said"
+        "--family", help="plain, self, causal, wrapper, multihead or encoder; found if not said"
     )
 
 

@@ -23,7 +23,8 @@ def register(commands: Any) -> None:
     for name in ("old", "new"):
         command.add_argument(name, metavar=name.upper(), help="a target as for `check`")
     command.add_argument(
-        "--family", help="plain, self, causal, wrapper or multihead; that of OLD if not said"
+        "--family",
+        help="plain, self, causal, wrapper, multihead or encoder; that of OLD if not said",
     )
     command.add_argument(
         "--mapping",

@@ -15,6 +15,7 @@ from properties.cases.case import Case
 from properties.compare.outcome import Change
 from properties.compare.results import Pair, on
 from properties.spec.clauses.error import construction_refused, indivisible, of_width
+from properties.subjects.subject import JOINED_FAMILIES
 
 Ask = Callable[[Case], str | None]  # what is raised, None if there is an answer
 
@@ -56,7 +57,7 @@ def questions(pair: Pair, case: Case) -> list[Question]:
     if all(subject.has("context-length") for subject in pair.sides):
         what = f"{s.context_length + 1} tokens where {s.context_length} fit"
         asked.append(Question(what, "error/too-many-tokens-raise", one_token_more))
-    if family == "multihead":
+    if family in JOINED_FAMILIES:
         config = indivisible(case)
         what = f"{config.sizes.heads} heads for a width of {config.width}"
         asked.append(

@@ -17,16 +17,44 @@ from properties.subjects.call import Answer, Arguments, Conventions, Inputs
 from properties.subjects.limits import Limits
 from properties.truth.parameters import Sizes, Weights
 
-FAMILIES = {
-    "plain": "simplified self-attention: no weights, no scale, nothing hidden",
-    "self": "one head with trainable projections, nothing hidden",
-    "causal": "one head with trainable projections, the future hidden",
-    "wrapper": "causal heads side by side, each d_out wide",
-    "multihead": "causal heads that split d_out among them, then an output projection",
+
+@dataclass(frozen=True)
+class Traits:
+    """What a family is, in a sentence and in parts.
+
+    projected: queries, keys and values are made by weights; causal: the future is hidden; headed:
+    there are several heads; joined: they split d_out among them, and an output projection follows.
+    """
+
+    text: str
+    projected: bool = True
+    causal: bool = False
+    headed: bool = False
+    joined: bool = False
+
+
+TRAITS = {
+    "plain": Traits("simplified self-attention: no weights, no scale, nothing hidden", False),
+    "self": Traits("one head with trainable projections, nothing hidden"),
+    "causal": Traits("one head with trainable projections, the future hidden", causal=True),
+    "wrapper": Traits("causal heads side by side, each d_out wide", causal=True, headed=True),
+    "multihead": Traits(
+        "causal heads that split d_out among them, then an output projection",
+        causal=True,
+        headed=True,
+        joined=True,
+    ),
+    "encoder": Traits(
+        "heads that split d_out among them, nothing hidden, then an output projection",
+        headed=True,
+        joined=True,
+    ),
 }
-CAUSAL_FAMILIES = frozenset({"causal", "wrapper", "multihead"})
-HEADED_FAMILIES = frozenset({"wrapper", "multihead"})
-PROJECTED_FAMILIES = frozenset(FAMILIES) - {"plain"}
+FAMILIES = {family: traits.text for family, traits in TRAITS.items()}
+CAUSAL_FAMILIES = frozenset(family for family, traits in TRAITS.items() if traits.causal)
+HEADED_FAMILIES = frozenset(family for family, traits in TRAITS.items() if traits.headed)
+JOINED_FAMILIES = frozenset(family for family, traits in TRAITS.items() if traits.joined)
+PROJECTED_FAMILIES = frozenset(family for family, traits in TRAITS.items() if traits.projected)
 
 CAPABILITIES = {
     "projections": "the weights that make queries, keys and values can be set",
@@ -58,6 +86,7 @@ EXPECTED = {
     "causal": _CAUSAL,
     "wrapper": _CAUSAL,
     "multihead": _CAUSAL | {"out-projection"},
+    "encoder": _ONE_HEAD | {"batched", "module", "out-projection"},
 }
 """What the sources give each family. A clause that needs more than this is asked of those subjects
 that offer it, and is no part of the spec for the others."""

@@ -74,7 +74,7 @@ FAULTS = {
     "MultiSplitsWrongly": "multihead",
     "MultiMergesWrongly": "multihead",
     "MultiOfWrongRank": "multihead",
-    "MultiSwappedMatrices": "multihead",
+    "MultiSwappedMatrices": "encoder",
     "WrapperOfOpenHeads": "wrapper",
     "WrapperSums": "wrapper",
 }
@@ -132,7 +132,7 @@ def test_torchs_own_attention_with_our_weights_agrees_with_the_oracle(target: st
     require_agreement(subject)
 
 
-@pytest.mark.parametrize("family", ["multihead", "wrapper", "causal", "self"])
+@pytest.mark.parametrize("family", ["multihead", "encoder", "wrapper", "causal", "self"])
 def test_a_function_of_queries_keys_and_values_serves_every_projected_family(family: str) -> None:
     """The shell around it is that of the family asked for."""
     require_agreement(only(TORCH[1], family))
@@ -253,7 +253,7 @@ REFUSALS = {
     "GlobalWidthAttention": "has no argument for the width of its input",
     "RaisingAttention": "raised RuntimeError: no memory for that (refused.py:",
     "CrossAttention": "needs 3 inputs: forward(query, key, value)",
-    "MaskFromOutsideAttention": "hides the future only if forward is given mask",
+    "CausalByMaskAttention": "hides the future only if forward is given mask",
     "FixedMaskAttention": "the size of its mask, which is always 6 x 6",
     "TwoQueriesAttention": "W_query and q_proj could each be the query projection",
     "FixedHeadsAttention": "has no argument for the number of heads",
@@ -304,9 +304,9 @@ def test_a_causal_switch_follows_the_family(data: str) -> None:
 
 @pytest.mark.parametrize("target", [*TORCH, "attention:MultiHeadAttention"])
 def test_an_unknown_family_is_refused_with_the_choices(target: str) -> None:
-    """The five families are printed with their meaning."""
-    with pytest.raises(QuestionError, match="no family 'encoder'") as refused:
-        find(target, "encoder")
+    """The families are printed with their meaning."""
+    with pytest.raises(QuestionError, match="no family 'decoder'") as refused:
+        find(target, "decoder")
     assert "wrapper    causal heads side by side" in str(refused.value)
 
 

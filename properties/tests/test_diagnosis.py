@@ -41,6 +41,7 @@ from properties.spec.profiles import PROFILES
 from properties.subjects.subject import FAMILIES, Subject
 from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
+from properties.zoo.rights.encoders import VisionAttention
 
 DATA = Path(__file__).parent / "data" / "names.toml"
 NAMES = {
@@ -68,6 +69,7 @@ RIGHT = {
     "causal": PlainCausal,
     "wrapper": PlainWrapper,
     "multihead": PlainMultiHead,
+    "encoder": VisionAttention,
 }
 
 

@@ -22,6 +22,7 @@ REFERENCES = {
     "causal": "attention:CausalAttention",
     "wrapper": "attention:MultiHeadAttentionWrapper",
     "multihead": "attention:MultiHeadAttention",
+    "encoder": "properties.zoo.rights.encoders:VisionAttention",
 }
 
 

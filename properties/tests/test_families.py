@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from properties import Subject
 from properties.recognition.adapters.families import says_causal
 from properties.recognition.targets import find
+from properties.runs.runner import Run
+from properties.spec.clause import clauses
+from properties.spec.profiles import PROFILES
 
 
 class Base(nn.Module):
@@ -119,6 +122,66 @@ class SwitchedAttention(Base):
         return scores.softmax(-1) @ values
 
 
+class Heads(nn.Module):
+    """Heads that split the width; `hide` is each class's own."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(d_model, d_model) for _ in range(4)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        weights = self.hide(queries @ keys.mT / keys.shape[-1] ** 0.5).softmax(-1)
+        output: Tensor = self.out_proj((weights @ values).transpose(1, 2).flatten(2))
+        return output
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+class MultiHeadAttention(Heads):
+    """Nothing hidden, and nothing says that anything should be."""
+
+
+class CausalMultiHeadAttention(Heads):
+    """The mask is missing."""
+
+
+class UnnamedMultiHeadAttention(Heads):
+    """The future hidden, whatever it is called."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return masked(scores, 1)
+
+
+class NearSightedMultiHeadAttention(Heads):
+    """Some of the future is hidden, and no name says why."""
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return NearSightedAttention.hide(self, scores)  # type: ignore[arg-type]
+
+
+class BlockedMultiHeadAttention(Heads):
+    """Keeps a mask and does not use it."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.register_buffer("mask", torch.ones(128, 128).tril())
+
+
+class SwitchedMultiHeadAttention(Heads):
+    """Its constructor is told whether the future is hidden, and forgets it."""
+
+    def __init__(self, d_model: int, num_heads: int, is_causal: bool = False) -> None:
+        super().__init__(d_model, num_heads)
+
+
 def attention_of_the_past(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """A function that makes a mask and loses it."""
     scores = query @ key.mT / key.shape[-1] ** 0.5
@@ -148,6 +211,12 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
         ),
         (CausalLeakingAttention, "causal", "though some of the future is seen"),
         (SwitchedAttention, "self", ""),
+        (MultiHeadAttention, "encoder", ""),
+        (CausalMultiHeadAttention, "multihead", "--family encoder asks for the other"),
+        (UnnamedMultiHeadAttention, "multihead", ""),
+        (NearSightedMultiHeadAttention, "encoder", "--family multihead asks for the other"),
+        (BlockedMultiHeadAttention, "multihead", "it keeps a mask"),
+        (SwitchedMultiHeadAttention, "multihead", "it is told is_causal"),
         (attention_of_the_past, "multihead", "its code calls triu"),
     ],
 )
@@ -167,6 +236,15 @@ def test_the_option_decides_without_a_remark() -> None:
     found = subject(CasualAttention, "self")
     assert found.family == "self"
     assert not any("taken as" in note for note in found.notes)
+
+
+def test_an_encoder_that_is_asked_as_multihead_sees_the_future() -> None:
+    """The option says what is meant; then what is seen is a fault, and without it there is none."""
+    law = [clauses()["causality/future-does-not-change-past"]]
+    profile = PROFILES["quick"]
+    accused = Run(subject(MultiHeadAttention, "multihead"), law, profile, 0).report().results
+    assert [result.status for result in accused] == ["fail"]
+    assert not law[0].concerns(subject(MultiHeadAttention))
 
 
 @pytest.mark.parametrize(

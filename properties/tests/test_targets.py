@@ -173,7 +173,7 @@ class Adapted(Subject):
 
 
 class Misspelt(Adapted):
-    family = "encoder"
+    family = "decoder"
 
 
 class Boastful(Adapted):
@@ -197,7 +197,7 @@ def test_an_adapter_is_taken_as_a_class_and_as_an_instance() -> None:
 @pytest.mark.parametrize(
     ("adapter", "part"),
     [
-        (Misspelt, "Misspelt.family is 'encoder'"),
+        (Misspelt, "Misspelt.family is 'decoder'"),
         (Boastful, "Boastful.capabilities holds everything"),
         (Demanding, "Demanding() raised TypeError"),
     ],

@@ -16,7 +16,7 @@ from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script, construct
 from properties.spec.clauses.error import OUTSIDE, beyond, indivisible, of_width, refusals
 from properties.spec.clauses.shape import GPT2
-from properties.subjects.subject import Config
+from properties.subjects.subject import JOINED_FAMILIES, Config
 
 
 @recipe("error/wrong-d_in", "error/too-many-tokens-raise")
@@ -167,7 +167,7 @@ def refused_statements(case: Case) -> Iterator[tuple[Script, list[str]]]:
         module = script.build(built(case))
         script.add(f"x = {text.typed(x, case.dtype)}")
         yield script, [f"{module}.eval()", f"{module}(x)"]
-    if case.subject.family == "multihead":
+    if case.subject.family in JOINED_FAMILIES:
         yield Script(case.subject), construct(case.subject, indivisible(case))
     if case.subject.has("dropout"):
         yield Script(case.subject), construct(case.subject, case.config(dropout=1.5))

@@ -85,12 +85,15 @@ def made_of_x(name: str) -> str:
     return "x" if parameter_role(name) in LETTER else "..."
 
 
-def needs_mask(owner: str, masks: tuple[str, ...], target: Any) -> QuestionError:
-    """The refusal of a forward that hides the future only if it is handed a mask."""
+def needs_mask(owner: str, masks: tuple[str, ...], target: Any, other: str) -> QuestionError:
+    """The refusal of a forward that hides the future only if it is handed a mask.
+
+    other: the family that does not hide it.
+    """
     return messages.refusal(
         f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
         "called with x alone, it does not.",
-        "forward(x) that hides the future itself (--family self asks for none of that)",
+        f"forward(x) that hides the future itself (--family {other} asks for none of that)",
         f"name a module that passes {masks[0]}, here true for what is hidden:",
         messages.shell(owner, target, f"x, {masks[0]}={FUTURE}"),
     )

@@ -45,10 +45,10 @@ def decide(
     if structure is None and not has_parameters(module) and not arguments.has("num_heads"):
         return blueprint, "plain", ""
     if arguments.has("num_heads"):
-        return blueprint, headed_family(blueprint, structure), ""
+        return blueprint, *headed_family(blueprint, structure)
     if arguments.has("head_dim") and arguments.has("embed", "d_out"):
         if derives_heads(blueprint):
-            return blueprint, headed_family(blueprint, structure), ""
+            return blueprint, *headed_family(blueprint, structure)
         blueprint = as_one_head(blueprint)
         module = blueprint.attempt(Config(blueprint.sizes(1)), None)
     if structure is not None and structure.listed:
@@ -101,8 +101,8 @@ def max_other(weight: Tensor, d_in: int) -> int:
     return columns if rows == d_in else rows
 
 
-def headed_family(blueprint: Blueprint, structure: Structure | None) -> str:
-    """Wrapper if the output is H times d_out wide, else multihead.
+def headed_family(blueprint: Blueprint, structure: Structure | None) -> tuple[str, str]:
+    """Wrapper if the output is H times d_out wide, else multihead or encoder; and why, in doubt.
 
     Without an output to look at, a list of heads that are each d_out wide is a wrapper.
     """
@@ -117,10 +117,14 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> str:
         first = structure.cells["value"][0]
         wide = max_other(first.weight, sizes.d_in) // max(1, len(first.order))
         if wide == (sizes.head_dim if per_head else sizes.width):
-            return "wrapper"
+            return "wrapper", ""
     if trial.output is not None and trial.output.shape[-1] == sizes.width * sizes.heads:
-        return "wrapper"
-    return "multihead"
+        return "wrapper", ""
+    future = trial_future(module, sizes)
+    meant = meant_causal(blueprint, module)
+    if not meant and blueprint.arguments.has("causal"):
+        meant = f"it is told {blueprint.arguments.roles['causal']}"
+    return reading(meant, future, hiding="multihead", open="encoder")
 
 
 def single_family(blueprint: Blueprint, module: nn.Module) -> tuple[str, str]:
@@ -130,19 +134,24 @@ def single_family(blueprint: Blueprint, module: nn.Module) -> tuple[str, str]:
     return reading(meant, future)
 
 
-def reading(meant: str, future: str) -> tuple[str, str]:
-    """The family of one head, and a remark where what is meant and what is seen do not agree.
+def reading(
+    meant: str, future: str, *, hiding: str = "causal", open: str = "self"
+) -> tuple[str, str]:
+    """Which of two families, and a remark where what is meant and what is seen do not agree.
 
-    meant: what says that the future is to be hidden, "" if nothing; future: see `trials.sees_future`.
+    meant: what says that the future is to be hidden, "" if nothing; future: see `trials.sees_future`;
+    hiding, open: the family that hides it and the one that does not, by default those of one head.
     """
     seen = f"{future} of the future is seen" if future else "no trial tells what is seen"
     if meant:
-        doubt = f"taken as causal, since {meant}, though {seen}: --family self asks for the other"
-        return "causal", "" if future == "none" else doubt
-    doubt = f"taken as self, not causal: {seen}, and nothing says that it is to be hidden"
+        doubt = (
+            f"taken as {hiding}, since {meant}, though {seen}: --family {open} asks for the other"
+        )
+        return hiding, "" if future == "none" else doubt
+    doubt = f"taken as {open}, not {hiding}: {seen}, and nothing says that it is to be hidden"
     if future == "none":
-        return "causal", ""
-    return "self", "" if future == "all" else f"{doubt}; --family causal asks for the other"
+        return hiding, ""
+    return open, "" if future == "all" else f"{doubt}; --family {hiding} asks for the other"
 
 
 def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:

@@ -25,7 +25,7 @@ ADAPTER = """
 import properties, torch
 
 class Mine(properties.Subject):
-    family = "multihead"  # or plain, self, causal, wrapper
+    family = "multihead"  # or plain, self, causal, wrapper, encoder
     capabilities = frozenset({{"projections", "out-projection", "out-bias", "batched", "module"}})
 
     def build(self, config, weights):

@@ -20,7 +20,13 @@ from properties.recognition.asking import finding
 from properties.recognition.asking.functions import Manner
 from properties.subjects.call import Answer, Arguments, Inputs
 from properties.subjects.instance import seed_generators
-from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
+from properties.subjects.subject import (
+    CAUSAL_FAMILIES,
+    HEADED_FAMILIES,
+    JOINED_FAMILIES,
+    Config,
+    Subject,
+)
 from properties.truth.parameters import Sizes, Weights
 
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
@@ -54,7 +60,8 @@ class Function:
 class Shell(nn.Module):
     """What a function of queries, keys and values needs to be an attention module.
 
-    With family multihead there is an output projection; with self, nothing is hidden.
+    With families multihead and encoder there is an output projection; with self and encoder,
+    nothing is hidden.
     """
 
     def __init__(self, function: Function, config: Config, family: str) -> None:
@@ -67,7 +74,7 @@ class Shell(nn.Module):
         self.W_query = nn.Linear(sizes.d_in, config.width, bias=config.bias)
         self.W_key = nn.Linear(sizes.d_in, config.width, bias=config.bias)
         self.W_value = nn.Linear(sizes.d_in, config.width, bias=config.bias)
-        projected = family == "multihead"
+        projected = family in JOINED_FAMILIES
         self.out_proj = nn.Linear(config.width, config.width) if projected else nn.Identity()
         self.dropout: Any = config.dropout
         if function.dropped_by:
@@ -129,7 +136,7 @@ class FunctionSubject(Subject):
         """Say what the shell offers in this family, and try out the formats."""
         self.function, self.family, self.name = function, family, function.name
         offered = {"projections", "qkv-bias", "rectangular", "batched", "module", "function"}
-        if family == "multihead":
+        if family in JOINED_FAMILIES:
             offered |= {"out-projection", "out-bias"}
         if function.dropout:
             offered.add("dropout")
@@ -282,7 +289,7 @@ def subject(function: Function, family: str | None) -> Subject:
     if family == "plain":
         raise messages.refusal(
             f"{function.name} takes queries, keys and values; the family plain takes x alone.",
-            "--family multihead, wrapper, causal or self",
+            "--family multihead, encoder, wrapper, causal or self",
             "leave --family out, or name a function of x",
         )
     function = convention(function)

@@ -212,7 +212,8 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     size = families.mask_size(module)
     future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
     if call.masks and size is None and future == "all":
-        raise calls.needs_mask(blueprint.owner, call.masks, blueprint.target)
+        other = "encoder" if draft.family in HEADED_FAMILIES else "self"
+        raise calls.needs_mask(blueprint.owner, call.masks, blueprint.target, other)
     if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
         raise families.no_place(
             blueprint, "context_length", f"the size of its mask, which is always {size} x {size}"
@@ -240,7 +241,7 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
 
 def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
     """Claim "batched" and "unbatched": heads and masks come with batches, the rest is tried."""
-    if draft.family in CAUSAL_FAMILIES:
+    if draft.family in CAUSAL_FAMILIES | HEADED_FAMILIES:
         draft.capabilities.add("batched")
         return
     sizes = trial_config(blueprint, draft.family).sizes

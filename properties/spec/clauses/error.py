@@ -22,7 +22,7 @@ from properties.cases.case import Case, parameters
 from properties.spec.clause import Condition, Half, Level, clause
 from properties.spec.clauses.state import require_same_state
 from properties.subjects.instance import Instance
-from properties.subjects.subject import PROJECTED_FAMILIES, Config
+from properties.subjects.subject import JOINED_FAMILIES, PROJECTED_FAMILIES, Config
 from properties.truth.parameters import Weights
 
 AXES = "batch token column"
@@ -190,7 +190,7 @@ def wrong_rank(case: Case) -> float:
     "error/indivisible-heads",
     Level.MUST,
     "A d_out that the heads do not divide is refused at construction.",
-    families={"multihead"},
+    families=JOINED_FAMILIES,
     unless={"own-head-dim"},
     half=Half.GUARDED,
     brief="a d_out that the heads do not divide",
@@ -210,7 +210,7 @@ def indivisible_heads(case: Case) -> None:
     Level.MUST,
     "A module that takes a d_out which its heads do not divide raises when it is called, or puts out "
     "d_out columns.",
-    families={"multihead"},
+    families=JOINED_FAMILIES,
     unless={"own-head-dim", "function"},
     examples=40,
 )
@@ -366,7 +366,7 @@ def refusals(case: Case) -> Iterator[tuple[str | None, Numbers]]:
     instance = case.build()
     for x, numbers in invalid(case):
         yield instance.refusal(x), numbers
-    if case.subject.family == "multihead":
+    if case.subject.family in JOINED_FAMILIES:
         config = indivisible(case)
         numbers = [(str(config.width),), (str(config.sizes.heads),)]
         yield construction_refused(case, config), numbers

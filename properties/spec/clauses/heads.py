@@ -25,7 +25,7 @@ from properties.spec.clauses.conditions import (
     spread,
     with_identity_out,
 )
-from properties.subjects.subject import HEADED_FAMILIES
+from properties.subjects.subject import HEADED_FAMILIES, JOINED_FAMILIES
 from properties.truth import oracle
 
 TWO_HEADS = Condition("at least two heads", lambda case: case.sizes.heads > 1)
@@ -35,7 +35,7 @@ TWO_HEADS = Condition("at least two heads", lambda case: case.sizes.heads > 1)
     "heads/split-equals-per-head-matmul",
     Level.MUST,
     "Splitting the width into H heads gives each head what attention on its columns alone gives.",
-    families={"multihead"},
+    families=JOINED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_HEADS,
     after=("argument/num-heads-has-effect",),
@@ -114,8 +114,7 @@ def wrapper_concatenates_in_order(case: Case) -> float:
 @clause(
     "heads/wrapper-equals-multihead-with-identity-projection",
     Level.MUST,
-    "Causal heads side by side and weight splits with the identity as output projection compute "
-    "the same.",
+    "Heads side by side and weight splits with the identity as output projection compute the same.",
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_HEADS,
@@ -130,7 +129,7 @@ def wrapper_equals_multihead(case: Case) -> float:
     heads on their columns, concatenated; heads side by side against the split of one wide product.
     """
     probe = with_identity_out(case)
-    other = side_by_side if case.subject.family == "multihead" else split_from_one
+    other = side_by_side if case.subject.family in JOINED_FAMILIES else split_from_one
     return near(
         "of the other arrangement",
         probe.output,
@@ -141,24 +140,28 @@ def wrapper_equals_multihead(case: Case) -> float:
 
 
 def side_by_side(case: Case) -> Array:
-    """The context of one causal head after the other, concatenated."""
+    """The context of one head after the other, concatenated."""
     rows, width = range(case.sizes.d_in), range(case.sizes.width)
     alone = (
         take_weights(case.weights, rows, width[head_columns(case, head)])
         for head in range(case.sizes.heads)
     )
-    return np.concatenate([oracle.attention(case.x, w).context for w in alone], axis=-1)
+    return np.concatenate(
+        [oracle.attention(case.x, w, causal=case.causal).context for w in alone], axis=-1
+    )
 
 
 def split_from_one(case: Case) -> Array:
     """The context of all heads at once."""
-    return oracle.attention(case.x, case.weights, heads=case.sizes.heads).context
+    return oracle.attention(
+        case.x, case.weights, heads=case.sizes.heads, causal=case.causal
+    ).context
 
 
 @clause(
     "heads/one-head-equals-causal",
     Level.MUST,
-    "With H = 1 and the identity as output projection the output is that of one causal head.",
+    "With H = 1 and the identity as output projection the output is that of one head.",
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
@@ -173,7 +176,7 @@ def one_head_equals_causal(case: Case) -> float:
     """One head is head_dim = d_out wide, so nothing is left to split, merge or concatenate."""
     alone = with_identity_out(case.take(heads=[chosen_head(case)]))
     expected, allowed = alone.trace.context, alone.budget.output
-    return near("one causal head's", alone.output, expected, allowed, "batch token column")
+    return near("one head's", alone.output, expected, allowed, "batch token column")
 
 
 @clause(

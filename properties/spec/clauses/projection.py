@@ -15,7 +15,7 @@ from properties.cases.budgets import difference, one_run
 from properties.cases.case import Case
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.conditions import IN_RANGE, SEVERAL_TOKENS, with_identity_out
-from properties.subjects.subject import PROJECTED_FAMILIES
+from properties.subjects.subject import JOINED_FAMILIES, PROJECTED_FAMILIES
 from properties.truth.parameters import Weights
 
 MATRICES = ("query", "key", "value")
@@ -90,7 +90,7 @@ def out_bias_takes_part(case: Case) -> float:
     "projection/there-is-an-output-projection",
     Level.SHOULD,
     "Heads that split d_out among them are followed by an output projection.",
-    families={"multihead"},
+    families=JOINED_FAMILIES,
     needs={"projections"},
     unless={"function"},
     examples=1,

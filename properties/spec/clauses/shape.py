@@ -19,7 +19,7 @@ from properties.recognition.adapters.derived import companions, number_count
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS
 from properties.subjects.instance import Instance
-from properties.subjects.subject import PROJECTED_FAMILIES, Subject
+from properties.subjects.subject import JOINED_FAMILIES, PROJECTED_FAMILIES, Subject
 from properties.truth.parameters import Sizes, Weights
 
 AXES = "batch token column"
@@ -224,7 +224,7 @@ def parameter_shapes_and_count(case: Case) -> None:
     "shape/gpt-2-size",
     Level.MUST,
     "From 768 to 768 in 12 heads, without biases of q, k and v, there are 2,360,064 parameters.",
-    families={"multihead"},
+    families=JOINED_FAMILIES,
     needs={"projections", "out-projection", "out-bias", "qkv-bias", "module"},
     examples=1,
 )

@@ -48,7 +48,7 @@ class CrossAttention(Three):
         return query
 
 
-class MaskFromOutsideAttention(Three):
+class CausalByMaskAttention(Three):
     def __init__(self, d_in, d_out, num_heads):
         super().__init__(d_in, d_out)
 

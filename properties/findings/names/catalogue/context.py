@@ -13,7 +13,7 @@ from properties.basics.dtypes import Array
 from properties.findings.names.arithmetic import moved, normalised, plus, times, total
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula
-from properties.subjects.subject import FAMILIES, HEADED_FAMILIES
+from properties.subjects.subject import FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES
 from properties.truth.bounds import Near, exactly
 
 MIX = "the product of weights and values, and what is done to it"
@@ -144,7 +144,7 @@ class LayerNorm(Formula):
         return normalised(super().finish(context), self.fmt, centred=True, epsilon=1e-5)
 
 
-@wrong("output bias for the first token alone", "where the bias is added", {"multihead"})
+@wrong("output bias for the first token alone", "where the bias is added", JOINED_FAMILIES)
 class OutBiasFirst(Formula):
     """A bias that was broadcast along the tokens."""
 

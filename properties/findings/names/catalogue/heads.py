@@ -10,7 +10,7 @@ from properties.basics.dtypes import Array
 from properties.findings.names.arithmetic import moved, plus, times, total
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula, Seen
-from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES
+from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES
 from properties.truth.bounds import Near
 from properties.truth.oracle import merge
 from properties.truth.parameters import Sizes
@@ -18,14 +18,13 @@ from properties.truth.parameters import Sizes
 SPLIT = "the view and transpose that split the heads"
 MERGE = "the transpose and reshape that merge the heads"
 JOIN = "the order in which heads are put side by side"
-MULTIHEAD = frozenset({"multihead"})
 Rearranged = Callable[[Array, Sizes], Array]
 
 
 def splitting(called: str, change: Rearranged) -> None:
     """Enter a wrong way from (B, T, W) to (B, H, T, D)."""
 
-    @wrong(called, SPLIT, MULTIHEAD)
+    @wrong(called, SPLIT, JOINED_FAMILIES)
     class Split(Formula):
         """Another split."""
 
@@ -34,7 +33,7 @@ def splitting(called: str, change: Rearranged) -> None:
 
 
 def merging(
-    called: str, change: Rearranged, look: str = MERGE, families: frozenset[str] = MULTIHEAD
+    called: str, change: Rearranged, look: str = MERGE, families: frozenset[str] = JOINED_FAMILIES
 ) -> None:
     """Enter a wrong way from (B, H, T, D) to (B, T, W)."""
 
@@ -49,7 +48,7 @@ def merging(
 def both(called: str, split: Rearranged, back: Rearranged) -> None:
     """Enter a wrong split with the merge that fits it."""
 
-    @wrong(called, f"{SPLIT}, and back", MULTIHEAD)
+    @wrong(called, f"{SPLIT}, and back", JOINED_FAMILIES)
     class Both(Formula):
         """Another split, and its inverse."""
 
@@ -236,7 +235,7 @@ class OverAnotherAxis(Formula):
         return np.tril(everything) if self.case.causal and self.hides else everything
 
 
-@wrong("attention over the heads, not the tokens", SPLIT, MULTIHEAD, alone=True)
+@wrong("attention over the heads, not the tokens", SPLIT, JOINED_FAMILIES, alone=True)
 class OverHeads(OverAnotherAxis):
     """(B, T, H, D) is given where (B, H, T, D) is wanted."""
 
@@ -250,7 +249,7 @@ class OverHeads(OverAnotherAxis):
         return super().merge(moved(context, lambda array: array.swapaxes(1, 2)))
 
 
-@wrong("attention over the heads, not the tokens", SPLIT, MULTIHEAD, alone=True)
+@wrong("attention over the heads, not the tokens", SPLIT, JOINED_FAMILIES, alone=True)
 class OverAllHeads(OverHeads):
     """The same without a mask."""
 

@@ -11,7 +11,12 @@ from properties.cases.case import Case
 from properties.findings.names.arithmetic import affine, plus, times, total
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula
-from properties.subjects.subject import FAMILIES, HEADED_FAMILIES, PROJECTED_FAMILIES
+from properties.subjects.subject import (
+    FAMILIES,
+    HEADED_FAMILIES,
+    JOINED_FAMILIES,
+    PROJECTED_FAMILIES,
+)
 from properties.truth.bounds import Near, exactly
 
 COPIED = "a line for queries, keys or values that was copied and not changed"
@@ -20,7 +25,7 @@ BIAS = "where the bias is added"
 OUT = "what follows the merge of the heads"
 NAMES = ("query", "key", "value")
 PLURAL = {"query": "queries", "key": "keys", "value": "values"}
-PARTS = frozenset({"multihead"})
+PARTS = JOINED_FAMILIES
 
 
 def mixed_up(called: str, *sources: str) -> None:

@@ -11,7 +11,7 @@ from properties.basics.dtypes import Array
 from properties.findings.names.arithmetic import times
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula
-from properties.subjects.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
+from properties.subjects.subject import HEADED_FAMILIES, JOINED_FAMILIES, PROJECTED_FAMILIES
 from properties.truth.bounds import Near
 from properties.truth.parameters import Sizes
 
@@ -33,7 +33,7 @@ def scale(
 
 
 scale("scale absent", lambda s: 1.0)
-scale("scale 1/sqrt(d_out)", lambda s: 1 / sqrt(s.width), {"multihead"})
+scale("scale 1/sqrt(d_out)", lambda s: 1 / sqrt(s.width), JOINED_FAMILIES)
 scale("scale 1/sqrt(num_heads * d_out)", lambda s: 1 / sqrt(s.width), {"wrapper"})
 scale("scale 1/sqrt(d_in)", lambda s: 1 / sqrt(s.d_in))
 scale("scale 1/sqrt(num_heads)", lambda s: 1 / sqrt(s.heads), HEADED_FAMILIES)

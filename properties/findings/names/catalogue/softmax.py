@@ -10,7 +10,7 @@ import numpy as np
 from properties.findings.names.arithmetic import moved, over, plus, softmax, through, times, total
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula, Masked, Seen
-from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES
+from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES
 from properties.truth.bounds import Near, gamma
 
 AXIS = "the dim of the softmax; it should be -1, the keys"
@@ -45,7 +45,7 @@ def along(axis: int, called: str, families: frozenset[str]) -> None:
 
 
 along(-2, "softmax over the queries", frozenset(FAMILIES))
-along(1, "softmax over the heads", frozenset({"multihead"}))
+along(1, "softmax over the heads", JOINED_FAMILIES)
 along(0, "softmax over the batch", frozenset(FAMILIES))
 
 
