@@ -23,7 +23,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases import probing
 from properties.cases.case import Case
-from properties.subjects.call import Answer, Arguments, Inputs, Seen
+from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
 from properties.subjects.instance import describe, seed_generators
 from properties.truth import bounds, oracle, visibility
 from properties.truth.attend import Attended, attend
@@ -93,6 +93,13 @@ class Question:
         module = None if subject.bare else case.build().module
         return self.asked(
             lambda: subject.ask(module, self.inputs, self.arguments, case.dtype, training)
+        )
+
+    def answer_handing(self, handing: Handing) -> Answer:
+        """What a function gives for the same numbers, handed over in another way."""
+        case = self.case
+        return self.asked(
+            lambda: case.subject.ask_handing(self.inputs, self.arguments, case.dtype, handing)
         )
 
     def gradients(self, upstream: Array) -> dict[str, Array]:

@@ -20,6 +20,7 @@ AREAS = (
     "window",
     "score",
     "result",
+    "paths",
     "memory",
     "dropout",
     "numerics",

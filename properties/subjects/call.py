@@ -143,6 +143,23 @@ class Answer:
     shared: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Handing:
+    """How the tensors of a call are handed over, which no answer depends on.
+
+    gradients: whether inputs require one; again: whether the same tensors held other numbers in a call
+    before; stored: how one of them lies in memory, "transposed" or "spaced" (with NaN or True between
+    its numbers); which: "queries", "keys" or "values", or "told" for what is told besides.
+    """
+
+    gradients: bool = False
+    again: bool = False
+    stored: str = ""
+    which: str = ""
+
+
+PLAINLY = Handing()
+
 Inputs = Mapping[str, Array]
 """Of a function: queries (B, H, T, D), keys (B, G, S, D), values (B, G, S, E). Of a module: x
 (B, T, d_in) and, where keys and values are made of other tokens, context (B, S, d_context)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from properties.basics.dtypes import Array
 from properties.subjects import call as calls
-from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.limits import Limits
 from properties.truth.parameters import Sizes, Weights
 
@@ -168,6 +168,14 @@ class Subject(ABC):
 
         inputs: (see `Inputs`) in numbers that are exact in `dtype`; arguments: all of them are among
         what the subject `takes`. Only subjects that take something are asked so.
+        """
+        raise NotImplementedError
+
+    def ask_handing(
+        self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The answer to a call whose tensors are handed over in a way of their own. Only functions that
+        are told by calls are asked so.
         """
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from properties.subjects.subject import Subject
 from properties.zoo.faults import faults
 from properties.zoo.wide import held_ones, sound_ones
 
-AREAS = {"mask", "cross", "groups", "window", "score", "result", "memory"}
+AREAS = {"mask", "cross", "groups", "window", "score", "result", "memory", "paths"}
 KINDS = ("sdpa-like", "flash-like")
 LONG = {"flash-tiles-not-rescaled"}  # seen in rows of many keys alone
 FITTING = {n for n, held in held_ones().items() if held.fits} - {"sdpa-true-hides"}
@@ -49,7 +49,7 @@ def failing(asked: Subject) -> set[str]:
 OTHERS = [
     f.module
     for f in faults().values()
-    if f.module.__module__.endswith(("faults.calls", "faults.call_gradients"))
+    if f.module.__module__.endswith(("faults.calls", "faults.call_gradients", "faults.paths"))
 ]
 
 

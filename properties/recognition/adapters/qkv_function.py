@@ -18,7 +18,7 @@ from properties.recognition.adapters import calls, differentiability, families, 
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding
 from properties.recognition.asking.functions import Manner
-from properties.subjects.call import Answer, Arguments, Inputs
+from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
@@ -200,6 +200,12 @@ class FunctionSubject(Subject):
     ) -> Answer:
         """The function's own answer, nothing of ours around it."""
         return self.manner.ask(inputs, arguments, dtype)
+
+    def ask_handing(
+        self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The function's own answer."""
+        return self.manner.ask(inputs, arguments, dtype, handing)
 
     def call_gradients(
         self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str

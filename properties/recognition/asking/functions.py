@@ -15,7 +15,7 @@ from torch import Tensor
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
-from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+from properties.subjects.call import PLAINLY, Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import go_back, gradient_of, kind, to_array
 from properties.truth.oracle import merge
 
@@ -37,14 +37,26 @@ class Manner:
     dropout: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    def ask(self, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
+    def ask(
+        self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing = PLAINLY
+    ) -> Answer:
         """The answer for queries (B, H, T, D), keys (B, G, S, D) and values (B, G, S, E)."""
         fmt = getattr(torch, dtype)
         parts = {name: self.laid(torch.tensor(inputs[name].copy(), dtype=fmt)) for name in QKV}
         options = self.options(inputs, arguments, fmt)
+        if handing.stored:
+            parts, options = stored(parts, options, handing)
         given = parts | {name: o for name, o in options.items() if isinstance(o, Tensor)}
         before = {name: part.clone() for name, part in given.items()}
-        with torch.no_grad():
+        with torch.set_grad_enabled(handing.gradients):
+            if handing.gradients:
+                parts = {n: part.detach().requires_grad_() for n, part in parts.items()}
+            if handing.again:
+                for part in given.values():
+                    part.copy_(part.flip(-1, 0) if part.ndim > 1 else part.flip(0))
+                self.call(*parts.values(), **options)
+                for name, part in given.items():
+                    part.copy_(before[name])
             returned = self.call(*parts.values(), **options)
         answer = self.read(returned, inputs)
         return replace(
@@ -154,6 +166,28 @@ class Manner:
     def by(self, **conventions: str) -> Manner:
         """The same with some conventions told."""
         return replace(self, conventions=replace(self.conventions, **conventions))
+
+
+def stored(
+    parts: dict[str, Tensor], options: dict[str, Any], handing: Handing
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The same numbers, those of one tensor in another order in memory."""
+    parts, options = dict(parts), dict(options)
+    named = options if handing.which == "told" else parts
+    for name, part in named.items():
+        if isinstance(part, Tensor) and part.ndim > 1 and handing.which in ("told", name):
+            named[name] = reordered(part, handing.stored)
+    return parts, options
+
+
+def reordered(part: Tensor, how: str) -> Tensor:
+    """A tensor with the same numbers whose last two axes are exchanged in memory, or that has one more
+    number behind each.
+    """
+    if how == "transposed":
+        return part.mT.contiguous().mT
+    between = torch.full_like(part, True if part.dtype == torch.bool else torch.nan)
+    return torch.stack([part, between], dim=-1)[..., 0]
 
 
 def shares_memory(returned: Any, part: Tensor) -> bool:
