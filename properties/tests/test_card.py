@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from properties import check
+from properties import check, diff
 from properties.basics.errors import QuestionError
 from properties.cases.strategies import pinned_cases
 from properties.cli import main
 from properties.recognition.targets import find
 from properties.reports import card as words
+from properties.reports import statement
+from properties.reports.page import as_html
 from properties.reports.terminal import report_lines
 from properties.runs.result import Report
 from properties.runs.runner import quiet_and_repeatable
@@ -175,6 +178,42 @@ def test_every_report_has_the_card_in_two_lines() -> None:
     assert first < 4
     assert "True attends, causal top left" in " ".join(map(str.strip, shown[first : first + 2]))
     assert shown[first + 2] == ""
+
+
+def test_a_statement_keeps_what_was_declared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And asks by it again; a statement of before, without conventions, is still read."""
+    file = tmp_path / "s.json"
+    only = ["--profile", "quick", "--only", "score/default-scale"]
+    asked = ["--convention", "align=bottom right", "--statement", str(file)]
+    assert main(["check", SDPA, *only, *asked]) == 0
+    (claim,) = json.loads(file.read_text(encoding="utf-8"))["claims"]
+    assert statement.declared(claim) == {"align": "bottom right"}
+    assert main(["verify", str(file)]) == 0
+    found = copy.deepcopy(claim)
+    found["conventions"]["align"]["answer"] = "top left"
+    assert list(statement.differences(claim, found)) == [
+        "convention align: stated bottom right, now top left"
+    ]
+    before = {n: v for n, v in claim.items() if n not in statement.LATER}
+    statement.require_claim("s.json", before)
+    assert list(statement.differences(before, found)) == []
+    with pytest.raises(QuestionError, match="damaged"):
+        statement.require_claim("s.json", {**claim, "conventions": {"mask": "hide"}})
+
+
+def test_the_page_has_the_card() -> None:
+    page = as_html([check(SDPA, profile="quick", only=["shape/output-shape"])])
+    assert "True attends, causal top left" in page
+    assert "boolean mask: True attends (as torch" in page
+    assert "<code>attn_mask</code>: which keys a query sees" in page
+
+
+def test_both_sides_of_a_comparison_are_held_to_what_is_declared() -> None:
+    found = diff(SDPA, SDPA, profile="quick", only=["cross"], conventions={"align": "bottom right"})
+    assert found.options[-2:] == ["--convention", "align=bottom right"]
+    assert found.same
 
 
 def test_every_answer_and_every_role_has_its_words() -> None:

@@ -158,6 +158,20 @@ def test_marks_choose_by_area_and_level_and_a_waived_clause_is_expected_to_fail(
     assert "waived (MUST): known" in out
 
 
+def test_a_convention_is_declared_as_on_the_command_line(pytester: pytest.Pytester) -> None:
+    """By --attention-convention, once for each."""
+    sdpa = "torch.nn.functional:scaled_dot_product_attention"
+    options = ("--pyargs", "properties", "--attention", sdpa, "--attention-profile", "quick")
+    options += ("-k", "empty-row-is-answered-as-ever", "--attention-convention")
+    assert run_here(pytester, *options, "empty=zeros")[0] == 0
+    code, out = run_here(pytester, *options, "empty=nan")
+    assert code == 1
+    assert "a query that sees nothing to give NaN" in out
+    code, out = run_here(pytester, *options, "empty=ones")
+    assert code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
+    assert "no answer 'ones'" in out
+
+
 def test_parametrize_makes_the_same_tests_in_a_file_of_ones_own(pytester: pytest.Pytester) -> None:
     """Ids are slugs; a root fails, what it blocks is skipped, a MAY that fails is expected to."""
     pytester.makepyfile(test_mine=MINE)
