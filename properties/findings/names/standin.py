@@ -19,6 +19,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from properties.cases.case import Case
+from properties.findings.names.calls import match as calls
 from properties.findings.names.computed import passes
 from properties.findings.names.dropout import habits
 from properties.findings.names.examples import Example
@@ -39,6 +40,8 @@ def behaves_like(clause: str, case: Case) -> list[str]:
     """
     if clause not in clauses():
         return []
+    if clause.partition("/")[0] in calls.AREAS:
+        return calls.named(clause, case)
     told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
     if "dropout" not in clause and clause.partition("/")[0] not in NOT_A_FORMULA:
         for explanation in explanations(clause, case):
@@ -54,6 +57,8 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
 
     What a probe has found breaks the clauses that it lists; what else it breaks, nobody has computed.
     """
+    if clause.partition("/")[0] in calls.AREAS:
+        return calls.explains(name, clause, case)
     if name in map(str, PROBES):
         return True if name in probed(clause, case) else None
     found = (*explanations(clause, case), *habits(case))

@@ -1,0 +1,145 @@
+"""The questions on which wrong forms are told apart: small calls with general numbers, crossed.
+
+Each holds its subject's answer, and which forms agree with it, once they are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from properties.basics.errors import OutsideError, SubjectError
+from properties.cases.case import Case
+from properties.cases.question import Question, question
+from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
+from properties.findings.names.calls.form import RIGHT, SEEING, Form, agrees
+from properties.subjects.call import Answer
+from properties.subjects.subject import Subject
+
+SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
+"""Tokens, items and the seed, by which draw_call chooses keys and how many heads share one."""
+LOUD = (3e2, 3e3, 3e4, 3e5, 3e6)
+ROLES = ("mask", "bias", "padding", "causal", "window", "scale", "cap", "slopes", "weights", "lse")
+WINDOWS = ((0, 0), (1, 0), (0, 1), (2, 1), (1, 2), (1, -1), (-1, 1))
+
+
+class Item:
+    """A question, the subject's answer (None where it raised), and what agrees with it."""
+
+    def __init__(self, asked: Question, answer: Answer | None) -> None:
+        self.asked, self.answer = asked, answer
+        self.told: dict[int, bool] = {}
+
+    def agrees(self, form: Form) -> bool:
+        """Whether the answer is what the form gives."""
+        if id(form) not in self.told:
+            with np.errstate(all="ignore"):
+                self.told[id(form)] = agrees(form, self.asked, self.answer)
+        return self.told[id(form)]
+
+    @cached_property
+    def right(self) -> bool:
+        """Whether the answer is the definition's."""
+        return self.agrees(RIGHT)
+
+    @property
+    def off(self) -> bool:
+        """Whether it is wrong in a row that sees something."""
+        return not self.agrees(SEEING)
+
+
+@lru_cache(maxsize=2)
+def battery(subject: Subject) -> tuple[Item, ...]:
+    """Every question that the subject answers."""
+    items = []
+    for asked in questions(subject):
+        try:
+            items.append(Item(asked, asked.answer()))
+        except (SubjectError, OutsideError):
+            continue
+    return tuple(items)
+
+
+def questions(subject: Subject) -> Iterator[Question]:
+    """One role at a time, then two, on several sizes; then what tells numbers that hide apart."""
+    for tokens, batch, seed in SIZES:
+        yield from of(sized(subject, tokens, batch, seed))
+    case = sized(subject, *SIZES[0])
+    if "mask" in subject.takes:
+        yield from (loud(case, size) for size in LOUD)
+        for dtype in {"float16", subject.dtypes[0]} & set(subject.dtypes):
+            yield from empty(replace(case, dtype=dtype))
+
+
+def sized(subject: Subject, tokens: int, batch: int, seed: int) -> Case:
+    """A case of these sizes, two heads of keys and values."""
+    base = replace(PLAIN_SIZES, tokens=tokens, batch=batch, heads=2, head_dim=4)
+    sizes = coincide(base, "all different", subject)
+    return make_case(subject, sizes, subject.dtypes[0], "ordinary", True, 0.5, 1, seed=seed)
+
+
+def of(case: Case) -> Iterator[Question]:
+    """Questions about one case."""
+    takes = case.subject.takes
+    single: dict[str, list[dict[str, Any]]] = {role: values(case, role) for role in ROLES}
+    there = [role for role in ROLES if role in takes]
+    yield question(case)
+    for number, role in enumerate(there):
+        for told in single[role]:
+            yield question(case).changed(**told)
+        for other in there[number + 1 :]:
+            if {role, other} == {"mask", "bias"} and takes["mask"] == takes["bias"]:
+                continue
+            for one in crossed(single[role])[:2]:
+                for two in crossed(single[other])[:4]:
+                    yield question(case).changed(**one, **two)
+
+
+def crossed(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is told beside another role: a scale of zero times minus infinity is nobody's question."""
+    return [one for one in told if one.get("scale") != 0.0]
+
+
+def values(case: Case, role: str) -> list[dict[str, Any]]:
+    """What a role is told, one after the other."""
+    if role not in case.subject.takes:
+        return []
+    drawn = getattr(question(case, role).arguments, role)
+    if role in ("mask", "bias"):
+        cut = [drawn, drawn[:, :1], drawn[0, 0], drawn[:, :1, :1]]
+        first = drawn.copy()
+        first[0] = True if role == "mask" else 0.0
+        return [{role: np.ascontiguousarray(part)} for part in (*cut, first)]
+    if role == "scale":
+        return [{role: drawn}, {role: 0.0}]
+    if role == "window":
+        sides = WINDOWS if "two" in case.subject.conventions.sides else ((2, 0), (0, 0), (1, 0))
+        causal = "causal" in case.subject.takes
+        told = [{"window": pair} for pair in sides]
+        return told if len(sides) > 3 or not causal else [t | {"causal": True} for t in told]
+    return [{role: drawn}]
+
+
+def loud(case: Case, size: float) -> Question:
+    """The last key is hidden, and its scores are large."""
+    asked = question(case)
+    mask = np.ones(asked.shape, dtype=np.bool_)
+    mask[..., -1] = False
+    inputs = {name: array.copy() for name, array in asked.inputs.items()}
+    if asked.function:
+        inputs["keys"][:, :, -1] = size * np.sign(inputs["keys"][:, :, -1])
+    return asked.with_inputs(inputs).changed(mask=mask)
+
+
+def empty(case: Case) -> Iterator[Question]:
+    """The last query sees nothing."""
+    asked = question(case)
+    mask = np.ones(asked.shape, dtype=np.bool_)
+    mask[:, :, -1] = False
+    yield asked.changed(mask=mask)
+    if "causal" in case.subject.takes:
+        yield asked.changed(mask=mask, causal=True)

@@ -1,0 +1,247 @@
+"""Wrong masks and biases: what they mean, for whom they are, what becomes of what is hidden."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from properties.basics.dtypes import FORMATS, Array
+from properties.cases.question import Question
+from properties.findings.names.calls.catalogue import asks, form
+from properties.findings.names.calls.form import RefusedError, by
+from properties.subjects.call import Seen
+
+MEANING = "what True in the mask means"
+USE = "where the mask is used"
+SHAPE = "the shape to which the mask is expanded"
+FILL = "the number that hides a score"
+FILLS = ("-1e2", "-1e3", "-1e4", "-1e5", "-1e6", "-1e9")
+
+
+def shown(asked: Question) -> Seen:
+    """The mask as (B, H, T, S), true where a key is seen; everything where there is none."""
+    mask = asked.arguments.mask
+    return np.broadcast_to(True if mask is None else mask, asked.shape)
+
+
+def added(asked: Question, more: Array) -> Array:
+    """The bias with more on top."""
+    bias = asked.arguments.bias
+    return more if bias is None else bias + more
+
+
+@asks("True hides", MEANING, "mask")
+def true_hides(asked: Question) -> Question:
+    """The mask upside down."""
+    return asked.changed(mask=~shown(asked))
+
+
+@asks("mask added as a number", MEANING, "mask")
+def added_as_a_number(asked: Question) -> Question:
+    """True is one, False is zero; which of them shows, the caller decides."""
+    hides = asked.case.subject.conventions.mask == "hide"
+    number = (shown(asked) ^ hides).astype(np.float64)
+    return asked.changed(mask=None, bias=added(asked, number))
+
+
+@asks("mask ignored", USE, "mask")
+def mask_ignored(asked: Question) -> Question:
+    """Nothing is hidden by it."""
+    return asked.changed(mask=None)
+
+
+@asks("mask ignored", USE, "mask", "bias")
+def both_ignored(asked: Question) -> Question:
+    """Neither booleans nor numbers."""
+    return asked.changed(mask=None, bias=None)
+
+
+@asks("padding ignored", "where the padding mask is used", "padding")
+def padding_ignored(asked: Question) -> Question:
+    """Padding takes part."""
+    return asked.changed(padding=None)
+
+
+@asks("True is padding", "what True in the padding mask means", "padding")
+def true_is_padding(asked: Question) -> Question:
+    """The padding mask upside down."""
+    return asked.changed(padding=~np.asarray(asked.arguments.padding))
+
+
+@asks("bias ignored", USE, "bias")
+def bias_ignored(asked: Question) -> Question:
+    """Neither what it adds nor what it hides."""
+    told = asked.case.subject.takes
+    both = told.get("mask") == told.get("bias")
+    return asked.changed(bias=None, mask=None if both else asked.arguments.mask)
+
+
+@asks("bias read as boolean", MEANING, "bias")
+def read_as_boolean(asked: Question) -> Question:
+    """Zero hides, everything else shows."""
+    shows = np.broadcast_to(np.asarray(asked.arguments.bias) != 0.0, asked.shape)
+    return asked.changed(bias=None, mask=shows & shown(asked))
+
+
+@asks("bias subtracted", "the sign of the bias", "bias")
+def bias_subtracted(asked: Question) -> Question:
+    """What is favoured is avoided."""
+    return asked.changed(bias=-np.asarray(asked.arguments.bias))
+
+
+@asks("bias added twice", "where the bias is added", "bias")
+def bias_added_twice(asked: Question) -> Question:
+    """In two places."""
+    return asked.changed(bias=2.0 * np.asarray(asked.arguments.bias))
+
+
+def rounded(name: str) -> None:
+    """Enter a bias that is kept in a short format."""
+
+    @asks("bias rounded", f"a conversion of the bias to {name}", "bias")
+    def to_a_short_format(asked: Question) -> Question:
+        bias = np.asarray(asked.arguments.bias, np.float64)
+        kept = np.where(np.isfinite(bias), bias, 0.0)
+        return asked.changed(bias=np.where(np.isfinite(bias), FORMATS[name].round(kept), bias))
+
+
+rounded("bfloat16")
+rounded("float16")
+
+
+@asks("mask replaces causal", "the branch that a mask leads into", "mask", "bias")
+def mask_replaces_causal(asked: Question) -> Question:
+    """The flag is forgotten."""
+    return asked.changed(causal=False)
+
+
+@asks("mask replaces the window", "the branch that a mask leads into", "mask", "bias")
+def mask_replaces_the_window(asked: Question) -> Question:
+    """The window is forgotten."""
+    return asked.changed(window=None)
+
+
+@asks("causal replaces the mask", "the branch that the causal flag leads into", "causal")
+def causal_replaces_the_mask(asked: Question) -> Question:
+    """The mask is forgotten."""
+    return asked.changed(mask=None, bias=None)
+
+
+@asks("mask of items falls on heads", SHAPE, "mask", "bias")
+def items_on_heads(asked: Question) -> Question:
+    """(B, 1, T, S) without its axis of heads is one of heads, if there are as many."""
+    return asked.changed(**{n: on_heads(asked, a) for n, a in numbers(asked).items()})
+
+
+def on_heads(asked: Question, array: Array) -> Array:
+    """A mask of items as one of heads."""
+    batch, heads = asked.shape[:2]
+    if array.ndim < 4 or array.shape[1] != 1:
+        return array
+    if array.shape[0] not in (1, heads) or (batch != 1 and heads == 1 and array.shape[0] > 1):
+        raise RefusedError(f"{batch} items, {heads} heads")
+    return array.swapaxes(0, 1)
+
+
+def numbers(asked: Question, *roles: str) -> dict[str, Array]:
+    """The mask and the bias, as far as they are given."""
+    given = asked.arguments.given()
+    return {role: given[role] for role in roles or ("mask", "bias") if role in given}
+
+
+def of_the_first(who: str, axis: int, *roles: str) -> None:
+    """Enter a mask of which one part serves all."""
+    role = roles[0]
+
+    @asks(f"{role} of the first {who} for all", SHAPE, *roles)
+    def one_for_all(asked: Question) -> Question:
+        parts: dict[str, Any] = {}
+        for name, array in numbers(asked, *roles).items():
+            short = array.ndim < -axis
+            parts[name] = array if short else np.take(array, [0], axis=axis)
+        return asked.changed(**parts)
+
+
+for _who, _axis in (("item", -4), ("head", -3), ("query", -2)):
+    for _roles in (("mask",), ("bias",), ("mask", "bias")):
+        of_the_first(_who, _axis, *_roles)
+
+
+@asks("mask skipped by its first item", "the test whether anything is masked", "mask")
+def skipped_by_its_first_item(asked: Question) -> Question:
+    """Where the first item is whole, so are all."""
+    whole = bool(np.asarray(asked.arguments.mask)[0].all())
+    return asked.changed(mask=None) if whole else asked
+
+
+def filled(number: str, *, placed: bool) -> None:
+    """Enter a finite number in place of minus infinity: added to a score, or put in its place."""
+
+    @asks(f"fill of {number} leaks", FILL, "mask", of_empty=True)
+    def finite(asked: Question) -> Question:
+        hidden, level = ~shown(asked), float(number)
+        if placed:
+            wanted = np.where(hidden, level, logits(asked))
+            return with_logits(asked.changed(mask=None), wanted)
+        more = np.where(hidden, level, 0.0)
+        return asked.changed(mask=None, bias=added(asked, more))
+
+
+def logits(asked: Question) -> Array:
+    """The logits of all keys, (B, H, T, S)."""
+    capped: Array = asked.request.capped(scaled(asked))
+    return capped if asked.request.bias is None else capped + asked.request.bias
+
+
+def scaled(asked: Question) -> Array:
+    """The scaled scores of all keys, (B, H, T, S)."""
+    if not asked.function:
+        raise RefusedError("tokens are asked about")
+    queries, keys = asked.inputs["queries"], asked.inputs["keys"]
+    keys = np.repeat(keys, queries.shape[1] // keys.shape[1], axis=1)
+    scores: Array = queries @ keys.swapaxes(-1, -2) * asked.request.factor(queries.shape[-1])
+    return scores
+
+
+def with_logits(asked: Question, wanted: Array) -> Question:
+    """The question with the bias that brings each score to what is wanted, in place of slopes."""
+    more = wanted - asked.request.capped(scaled(asked))
+    return asked.changed(bias=more, slopes=None)
+
+
+for _number in FILLS:
+    filled(_number, placed=False)
+    filled(_number, placed=True)
+
+
+@asks("fill of -1e9 overflows", FILL, "mask", of_empty=True)
+def overflows(asked: Question) -> Question:
+    """In float16 it is minus infinity, and a row that sees nothing is NaN; elsewhere it hides."""
+    if asked.case.dtype == "float16":
+        return by(asked, empty="nan")
+    wanted = np.where(shown(asked), logits(asked), -1e9)
+    seen = asked.changed(mask=None).request.visible | ~shown(asked)
+    return with_logits(asked.changed(mask=seen, causal=False, window=None), wanted)
+
+
+@asks("least number added twice", FILL, "mask", of_empty=True)
+def least_number_added_twice(asked: Question) -> Question:
+    """Once by the flag, once by the mask: together they are minus infinity, so a row that sees nothing is
+    spread over the keys that one of them hides, as far as the format tells their sums apart.
+    """
+    fmt, open_row = FORMATS[asked.case.dtype], asked.changed(mask=None)
+    past = np.broadcast_to(open_row.request.visible, asked.shape)
+    hiding = (~past).astype(np.float64) + ~shown(asked)
+    with np.errstate(all="ignore"):
+        sums = fmt.round(logits(asked) - np.where(hiding > 1.0, np.inf, hiding * fmt.largest))
+    nothing = (hiding > 0.0).all(axis=-1, keepdims=True)
+    seen = np.where(nothing, np.isfinite(sums), hiding == 0.0)
+    top = np.max(sums, axis=-1, keepdims=True, where=seen, initial=-fmt.largest)
+    wanted = np.where(nothing & seen, sums - top, logits(asked))
+    told = asked.changed(causal=False, window=None, mask=seen)
+    return with_logits(told, wanted)
+
+
+form("mask written to", "an operation in place on the mask", "mask", writes="mask")
+form("bias written to", "an operation in place on the bias", "bias", writes="bias")

@@ -1,0 +1,146 @@
+"""A wrong form of a call: the question that is answered in place of the one that was asked.
+
+What it gives is the definition's answer to that other question, with the bounds of that one, so no
+tolerance is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from properties.basics.dtypes import Array
+from properties.cases.question import Question, Truth
+from properties.subjects.call import ANSWERS, Answer
+
+Asks = Callable[[Question], Question]
+Gives = Callable[[Question, Truth], Truth]
+
+
+class RefusedError(ValueError):
+    """A form does not fit a question: who computes it raises there."""
+
+
+def nothing_else(asked: Question, truth: Truth) -> Truth:
+    """What is right is returned."""
+    return truth
+
+
+def the_same(asked: Question) -> Question:
+    """What was asked is answered."""
+    return asked
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """called: what is wrong; look: where to look for it; roles: arguments, of which one must be given,
+    or a function without any of them must take them; asks: the question that is answered; gives:
+    what is then returned; writes: the role of an argument, or the input, that is written to; of_empty:
+    whether it says what rows give that see nothing, by the subject's convention.
+    """
+
+    called: str
+    look: str
+    roles: tuple[str, ...] = ()
+    asks: Asks = the_same
+    gives: Gives = nothing_else
+    writes: str = ""
+    of_empty: bool = False
+
+    def truth(self, asked: Question) -> Truth:
+        """What is returned for a question; RefusedError where the form raises."""
+        return self.gives(asked, self.asks(asked).truth)
+
+    def touched(self, asked: Question) -> tuple[str, ...]:
+        """The names of the arguments that the call writes to."""
+        if self.writes in asked.inputs:
+            return (self.writes,)
+        name = asked.case.subject.takes.get(self.writes, "")
+        return (name,) if self.writes in asked.arguments.given() else ()
+
+    def concerns(self, asked: Question) -> bool:
+        """Whether an argument that the form is about is given."""
+        return not self.roles or any(role in asked.arguments.given() for role in self.roles)
+
+
+RIGHT = Form("attention as specified", "", of_empty=True)
+SEEING = Form("attention as specified, in rows that see something", "")
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """When a form holds: in words, and as a predicate of the question."""
+
+    words: str
+    holds: Callable[[Question], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Supposed:
+    """A form, and when it holds; elsewhere the subject is right."""
+
+    form: Form
+    when: Condition | None = None
+
+    def of(self, asked: Question) -> Form:
+        """The form that answers a question."""
+        holds = self.form.concerns(asked) and (self.when is None or self.when.holds(asked))
+        return self.form if holds else RIGHT
+
+    def __str__(self) -> str:
+        when = f" {self.when.words}" if self.when else ""
+        return f"{self.form.called}{when}; look for {self.form.look}"
+
+
+def agrees(form: Form, asked: Question, answer: Answer | None) -> bool:
+    """Whether an answer is what a form gives, within its bounds; None is one that raised."""
+    try:
+        truth = form.truth(asked)
+    except RefusedError:
+        return answer is None
+    if answer is None or not set(answer.touched) <= set(form.touched(asked)):
+        return False
+    kept = asked.case.subject.conventions
+    if form.of_empty and kept.empty:
+        if not within(answer.output, truth.output, truth.allowed_if_empty):
+            return False
+    elif not in_rows(form, asked, answer.output, truth):
+        return False
+    if asked.arguments.weights and answer.weights is not None:
+        averaged = answer.weights.ndim == 3
+        expected = truth.weights.mean(axis=1) if averaged else truth.weights
+        slack = truth.allowed_averaged if averaged else truth.allowed_weights
+        if not within(answer.weights, expected, slack):
+            return False
+    if asked.arguments.lse and answer.lse is not None:
+        base = np.log(2.0) if kept.lse == "base 2" else 1.0
+        return within(answer.lse * base, truth.lse, truth.allowed_lse)
+    return True
+
+
+def in_rows(form: Form, asked: Question, output: Array, truth: Truth) -> bool:
+    """Whether an output is the form's, and one of the known answers in rows that see nothing by it."""
+    if not truth.empty.any():
+        return within(output, truth.output, truth.allowed)
+    known = (form.truth(by(asked, empty=answer)) for answer in ANSWERS["empty"])
+    return any(within(output, t.output, t.allowed_if_empty) for t in known)
+
+
+def within(found: Array, expected: Array, allowed: Array) -> bool:
+    """Whether every number is the expected one but for what is allowed."""
+    if found.shape != expected.shape:
+        return False
+    with np.errstate(all="ignore"):
+        same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+        near = same | (np.abs(found - expected) <= allowed) | np.isinf(allowed)
+    return bool(near.all())
+
+
+def by(asked: Question, **conventions: str) -> Question:
+    """The same question to a subject of other conventions."""
+    other = copy(asked.case.subject)
+    other.conventions = replace(other.conventions, **conventions)
+    return replace(asked, case=replace(asked.case, subject=other))
