@@ -238,6 +238,7 @@ class MaskOnlyInTraining(PlainMultiHead):
     symptom="is_causal is set on one of two code paths",
     source="facebookresearch/xformers#103 1328ba7 (the mask needed another argument)",
     family="causal",
+    apart="the future is seen, and what an eval output is hangs on the probability of dropout",
 )
 class MaskNeedsDropout(PlainCausal):
     def hide(self, scores: Tensor) -> Tensor:

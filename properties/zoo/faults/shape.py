@@ -21,6 +21,7 @@ REGISTERED = "shape/every-parameter-is-registered"
     "squeeze-of-the-output",
     AXES,
     symptom="a batch of one, or a single token while generating, loses an axis",
+    apart="a batch of one cannot be asked at all, a single token loses another axis",
 )
 class SqueezeOfTheOutput(PlainMultiHead):
     def finish(self, context: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ class KeysOfTheLastCallStay(PlainSelf):
     "result-kept-by-shape",
     PURE,
     symptom="a second input of the same shape gives the first one's output",
+    apart="what is kept is wrong for another input, and repeats a pattern of dropout",
 )
 class ResultKeptByShape(PlainMultiHead):
     def __init__(self, *args: Any, **options: Any) -> None:
