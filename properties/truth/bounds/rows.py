@@ -34,8 +34,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from properties.basics.dtypes import Array, Format
+from properties.truth.attend import Attended, repeated
 from properties.truth.bounds.arithmetic import gamma
 from properties.truth.oracle import Trace
+from properties.truth.request import Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,29 @@ def rows_of(trace: Trace, *, causal: bool, scaled: bool) -> Rows:
         value=float(values.max()),
         zero=np.broadcast_to(seen == 0.0, trace.output.shape),
     )
+
+
+def rows_of_call(
+    queries: Array, keys: Array, values: Array, request: Request, attended: Attended
+) -> Rows:
+    """The rows of one call, heads after items: (B * H, T, D) from (B, H, T, D) and (B, G, S, D)."""
+    heads = queries.shape[1]
+    keys, values = (repeated(part, heads) for part in (keys, values))
+    scale = request.factor(queries.shape[-1])
+    magnitude = np.abs(queries) @ np.abs(keys).swapaxes(-1, -2)
+    weights = attended.weights
+    first = weights == weights.max(axis=-1, keepdims=True)
+    others = np.where(first, 0.0, weights).sum(axis=-1, keepdims=True)
+    shared = first.sum(axis=-1, keepdims=True) > 1
+    parts = (
+        attended.context,
+        scale * magnitude.max(axis=-1, keepdims=True),
+        scale * np.abs(attended.scores).max(axis=-1, keepdims=True),
+        np.where(shared, np.inf, others),
+        attended.seen @ (values > 0.0).astype(np.float64) == 0.0,
+    )
+    output, magnitude, largest, others, zero = (part.reshape(-1, *part.shape[2:]) for part in parts)
+    return Rows(output, magnitude, largest, others, float(values.max()), zero)
 
 
 def rows_error(rows: Rows, fmt: Format) -> Array:
