@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from properties.reports.called import about_a_call, call_arrays, call_sizes
+
 INDENT = 2
 LABEL = 10  # columns of a label with the space after it
 SHORT = 24  # numbers of an array that are printed
@@ -73,8 +75,19 @@ def arrays(case: dict[str, Any]) -> dict[str, Any]:
     return {"x": case["x"], "other": case["other"], **case["weights"]}
 
 
-def case_lines(case: dict[str, Any], *, whole: bool = False) -> list[str]:
-    """A counterexample in attention's own terms; large arrays only where the whole is asked for."""
+def case_lines(case: dict[str, Any], clause: str = "", *, whole: bool = False) -> list[str]:
+    """A counterexample of a clause in attention's own terms; large arrays only where the whole is asked
+    for.
+    """
+    if about_a_call(case, clause):
+        return [
+            call_sizes(case, clause),
+            f"{case['dtype']}, seed {case['seed']}",
+            *(
+                number_line(name, numbers, whole=whole)
+                for name, numbers in call_arrays(case, clause).items()
+            ),
+        ]
     options = [case["dtype"], "bias" if case["bias"] else "no bias", f"p = {case['dropout']}"]
     return [
         sizes_line(case["sizes"]),

@@ -244,7 +244,7 @@ class View:
             row=Row(result, clauses()[result.clause]),
             title="" if title == result.clause else title,
             said=telling.told(finding) + telling.probe_told(result),
-            case=case_lines(case, whole=True) if case else [],
+            case=case_lines(case, result.clause, whole=True) if case else [],
             heatmaps=pair(result.evidence) if result.evidence else [],
             marked=marked(result.evidence) if result.evidence else "",
             again=telling.repeat(result, self.report),

@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from properties.reports import characters
+from properties.reports.called import about_a_call, call_arrays, call_sizes
 from properties.reports.found import listed
 from properties.reports.lines import (
     LABEL,
@@ -51,6 +52,10 @@ def case_told(finding: Finding, result: Result) -> list[tuple[str, str]]:
     case = finding.counterexample
     if case is None:
         return []
+    clause = finding.clauses[0]
+    if about_a_call(case, clause):
+        seed = [f"seed {case['seed']}"] if case["seed"] else []
+        return [("smallest", ", ".join([call_sizes(case, clause), case["dtype"], *seed]))]
     of = "made from " if result.probe else ""
     smallest = ", ".join([sizes_line(case["sizes"]), *options(case, finding.clauses[0])])
     return [*probe_told(result), ("smallest", of + smallest)]
@@ -69,6 +74,9 @@ def numbers(finding: Finding) -> list[str]:
     case = finding.counterexample
     if case is None:
         return []
+    if about_a_call(case, finding.clauses[0]):
+        named = call_arrays(case, finding.clauses[0])
+        return [number_line(name, array) for name, array in named.items()]
     area = finding.clauses[0].partition("/")[0]
     named = {
         name: array

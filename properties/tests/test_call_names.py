@@ -17,6 +17,8 @@ from properties.findings.names.calls.form import Supposed
 from properties.findings.names.calls.match import AREAS, explains, fitting
 from properties.findings.names.calls.standin import Supposing, breaks
 from properties.recognition.targets import find
+from properties.reports.lines import case_lines
+from properties.runs.result import describe_case
 from properties.runs.runner import draw, quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
@@ -118,3 +120,17 @@ def test_one_wrong_call_is_one_finding_with_its_name(name: str) -> None:
     """The first breaks laws about modules as well."""
     report = check(held_ones()[name].target, profile="quick")
     assert [finding.name for finding in report.findings] == [held_ones()[name].named]
+
+
+def test_the_smallest_case_of_a_call_is_told_as_the_call_saw_it() -> None:
+    """Queries, keys, values and the arguments that the law is about, a mask as zeros and ones."""
+    asked, law = subject("sdpa-mask-ignored"), "mask/shows-what-it-shows"
+    case = describe_case(failing(asked, law))
+    lines = case_lines(case, law, whole=True)
+    shape = np.shape(case["call"]["arrays"]["keys"])
+    assert f"S={shape[2]}" in lines[0]
+    assert f"G={shape[1]}" in lines[0]
+    assert [line.partition(" = ")[0] for line in lines[2:]] == ["queries", "keys", "values", "mask"]
+    assert set(lines[-1].partition(" = ")[2]) <= set("[]01, ")
+    assert "scale = " in case_lines(case, "score/given-scale-is-used-once")[0]
+    assert case_lines(case, "oracle/output-within-bound")[2].startswith("x = ")

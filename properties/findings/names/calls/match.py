@@ -17,7 +17,7 @@ from properties.findings.names.calls.form import Condition, Form, Supposed
 from properties.findings.names.calls.standin import breaks, heard
 from properties.subjects.subject import Subject
 
-AREAS = frozenset({"mask", "cross", "groups", "window", "score", "result", "memory"})
+AREAS = frozenset({"mask", "cross", "groups", "window", "score", "result", "memory", "paths"})
 FEW = 3  # names that nothing tells apart
 CONDITIONS = (
     Condition("beside the causal flag", lambda q: bool(q.arguments.causal)),

@@ -5,6 +5,7 @@ Legend: B batch, H heads, T queries, S keys.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -19,7 +20,7 @@ from properties.cases.question import Question
 from properties.findings.names.calls.battery import Item
 from properties.findings.names.calls.form import RIGHT, Supposed
 from properties.spec.clause import clauses
-from properties.subjects.call import Answer, Arguments, Inputs
+from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Weights
 
@@ -61,9 +62,24 @@ class Listening(Kept):
         self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
     ) -> Answer:
         """The original's answer."""
-        asked = Question(replace(self.case, dtype=dtype), inputs, arguments)
+        return self.noted(
+            Question(replace(self.case, dtype=dtype), inputs, arguments),
+            lambda: self.original.ask(module, inputs, arguments, dtype, training),
+        )
+
+    def ask_handing(
+        self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The original's answer."""
+        return self.noted(
+            Question(replace(self.case, dtype=dtype), inputs, arguments),
+            lambda: self.original.ask_handing(inputs, arguments, dtype, handing),
+        )
+
+    def noted(self, asked: Question, ask: Callable[[], Answer]) -> Answer:
+        """An answer, kept with its question."""
         try:
-            answer = self.original.ask(module, inputs, arguments, dtype, training)
+            answer = ask()
         except BaseException:
             self.items.append(Item(asked, None))
             raise
@@ -96,6 +112,12 @@ class Supposing(Kept):
             truth.lse / base if arguments.lse else None,
             form.touched(asked),
         )
+
+    def ask_handing(
+        self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The same, however it is handed over."""
+        return self.ask(None, inputs, arguments, dtype, False)
 
 
 @lru_cache(maxsize=ALIVE)

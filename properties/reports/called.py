@@ -1,0 +1,53 @@
+"""The smallest case of a law about calls of a function: what the call was given, not tokens and weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from properties.spec.clause import clauses
+
+NUMBERS = {"scale": ("scale",), "cap": ("cap",), "window": ("left", "right")}
+"""Arguments that are numbers, and under which names a case keeps them."""
+
+
+def about_a_call(case: dict[str, Any], clause: str) -> bool:
+    """Whether a law asks a function, whose queries, keys and values the case holds."""
+    arrays = case.get("call", {}).get("arrays", {})
+    needs = clauses()[clause].needs if clause in clauses() else ()
+    told = {"told by calls", "returns more"}
+    return "queries" in arrays and any(n in told or n.startswith("takes ") for n in needs)
+
+
+def call_arrays(case: dict[str, Any], clause: str) -> dict[str, Any]:
+    """Queries, keys, values and what the law tells besides; a mask is 1 where a key is seen."""
+    held = case["call"]["arrays"]
+    wanted = ("queries", "keys", "values", *roles(clause))
+    whole = {"mask", "padding"}
+    return {
+        name: np.asarray(held[name]).astype(int).tolist() if name in whole else held[name]
+        for name in wanted
+        if name in held
+    }
+
+
+def call_sizes(case: dict[str, Any], clause: str) -> str:
+    """Sizes in attention's own letters, and arguments that are numbers."""
+    held, numbers = case["call"]["arrays"], case["call"]["numbers"]
+    (batch, heads, tokens, width), (_, groups, keys, _) = (
+        np.shape(held[name]) for name in ("queries", "keys")
+    )
+    sizes = f"B={batch} T={tokens} S={keys} H={heads} G={groups} D={width}"
+    given = [
+        f"{role} = {', '.join(f'{numbers[name]:g}' for name in NUMBERS[role])}"
+        for role in roles(clause)
+        if role in NUMBERS
+    ]
+    return ", ".join([sizes, *given])
+
+
+def roles(clause: str) -> list[str]:
+    """What a law needs to be taken by a call."""
+    needs = clauses()[clause].needs if clause in clauses() else ()
+    return sorted(need.removeprefix("takes ") for need in needs if need.startswith("takes "))
