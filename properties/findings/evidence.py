@@ -11,11 +11,10 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
@@ -24,6 +23,9 @@ from properties.cases.budgets.causality import hidden_gradient
 from properties.cases.case import Case, parameters
 from properties.cases.devices import read_weights, with_visible_weights
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
+from properties.findings.call_evidence import call_pictures
+from properties.findings.names.calls.match import AREAS
+from properties.findings.pictures import Picture, off, worst
 from properties.truth import bounds
 from properties.truth.parameters import Weights
 
@@ -32,41 +34,14 @@ LONG = 12  # tokens: past the windows and fixed masks that five do not reach
 SEED = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One grid of numbers, as it should be and as it is; `allowed` is how far they may be apart."""
-
-    kind: str
-    title: str
-    rows: str
-    columns: str
-    expected: Array
-    actual: Array
-    allowed: Array
-
-    @property
-    def off(self) -> NDArray[np.bool_]:
-        """The cells that no rounding explains."""
-        return off(self.actual, self.expected, self.allowed)
-
-    def data(self) -> dict[str, Any]:
-        """Plain data; what JSON has no number for is written out."""
-        return {
-            "kind": self.kind,
-            "title": self.title,
-            "rows": self.rows,
-            "columns": self.columns,
-            "expected": plain(self.expected),
-            "actual": plain(self.actual),
-            "off": np.argwhere(self.off).tolist(),
-        }
-
-
 View = Callable[[Case], Iterable[Picture]]
 
 
 def evidence(clause: str, case: Case) -> dict[str, Any] | None:
     """Plain data that a report can draw for this failure; None where there is nothing to draw."""
+    if clause.partition("/")[0] in AREAS:
+        told = next((picture for picture in call_pictures(clause, case) if picture.off.any()), None)
+        return None if told is None else {**told.data(), "case": called(case), "own": True}
     for view in views(clause):
         for candidate in (typical(case), case, typical(case, tokens=LONG)):
             picture = first_off(view, candidate)
@@ -252,21 +227,6 @@ def worst_item(kind: str, title: str, expected: Array, actual: Array, allowed: A
     return Picture(kind, f"{title}, batch item {item}", "token", f"{kind} column", *grids)
 
 
-def worst(cells: NDArray[np.bool_]) -> tuple[int, ...]:
-    """The grid, by its leading axes, that has the most of these cells."""
-    counts = cells.sum(axis=(-2, -1))
-    return tuple(map(int, np.unravel_index(int(np.argmax(counts)), counts.shape)))
-
-
-def off(actual: Array, expected: Array, allowed: Array) -> NDArray[np.bool_]:
-    """Where the difference exceeds what is allowed; a NaN or an infinity on one side always does."""
-    with np.errstate(all="ignore"):
-        same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-        near = same | (np.abs(actual - expected) <= allowed)
-    wrong: NDArray[np.bool_] = np.isfinite(allowed) & ~near
-    return wrong
-
-
 def run(case: Case, *, training: bool = False, dropout: float = 0.0) -> Array:
     """The output, if it has the shape of one."""
     found = case.run(training=training, dropout=dropout)
@@ -276,15 +236,20 @@ def run(case: Case, *, training: bool = False, dropout: float = 0.0) -> Array:
     return found
 
 
+def called(case: Case) -> str:
+    """The sizes of a case's call."""
+    arrays = case.call.arrays if case.call else {}
+    if "queries" not in arrays:
+        return sizes_of(case)
+    batch, heads, tokens, width = arrays["queries"].shape
+    groups, keys = arrays["keys"].shape[1:3]
+    return f"B={batch} T={tokens} S={keys} H={heads} G={groups} D={width}, {case.dtype}"
+
+
 def sizes_of(case: Case) -> str:
     """The sizes of a case in attention's own letters."""
     s = case.sizes
     return f"B={s.batch} T={s.tokens} H={s.heads} D={s.head_dim} d_in={s.d_in}, {case.dtype}"
-
-
-def plain(grid: Array) -> list[list[float | str]]:
-    """The numbers of a grid; NaN and the infinities as text."""
-    return [[float(n) if np.isfinite(n) else str(float(n)) for n in row] for row in grid]
 
 
 VIEWS: dict[str, tuple[View, ...]] = {

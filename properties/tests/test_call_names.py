@@ -10,6 +10,7 @@ import pytest
 from properties import check
 from properties.cases.case import Case
 from properties.cases.strategies import pinned_cases
+from properties.findings.evidence import evidence
 from properties.findings.names import behaves_like
 from properties.findings.names.calls.battery import battery, sized
 from properties.findings.names.calls.catalogue import catalogue
@@ -134,3 +135,17 @@ def test_the_smallest_case_of_a_call_is_told_as_the_call_saw_it() -> None:
     assert set(lines[-1].partition(" = ")[2]) <= set("[]01, ")
     assert "scale = " in case_lines(case, "score/given-scale-is-used-once")[0]
     assert case_lines(case, "oracle/output-within-bound")[2].startswith("x = ")
+
+
+def test_a_wrong_mask_is_drawn_as_the_weights_that_it_lets_through() -> None:
+    """The cells that are off are those of keys that are hidden, among others."""
+    asked, law = subject("sdpa-mask-ignored"), "mask/shows-what-it-shows"
+    case = failing(asked, law)
+    drawn = evidence(law, case)
+    assert drawn is not None
+    assert drawn["kind"] == "weights"
+    assert drawn["title"].startswith("Weights of a call with mask, batch item")
+    assert np.shape(drawn["expected"]) == (case.sizes.tokens, case.call.keys if case.call else 0)
+    hidden = np.argwhere(np.asarray(drawn["expected"], float) == 0.0).tolist()
+    assert hidden
+    assert all(cell in drawn["off"] for cell in hidden)
