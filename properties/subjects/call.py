@@ -145,17 +145,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Handing:
-    """How the tensors of a call are handed over, which no answer depends on.
+    """How a call is made: how its tensors are handed over, which no answer depends on.
 
     gradients: whether inputs require one; again: whether the same tensors held other numbers in a call
     before; stored: how one of them lies in memory, "transposed" or "spaced" (with NaN or True between
-    its numbers); which: "queries", "keys" or "values", or "told" for what is told besides.
+    its numbers); which: "queries", "keys" or "values", or "told" for what is told besides. And, on which
+    an answer does depend, dropout: the probability with which weights are dropped.
     """
 
     gradients: bool = False
     again: bool = False
     stored: str = ""
     which: str = ""
+    dropout: float = 0.0
 
 
 PLAINLY = Handing()

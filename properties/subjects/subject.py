@@ -72,6 +72,7 @@ CAPABILITIES = {
     "`handed_over(x)`, the queries, keys and values of x, and `attend(query, key, value)`",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
     "gradients": "the output has a gradient with respect to the input",
+    "dropout of calls": "a call of the function itself takes a probability of dropout",
     "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
     "float64": "it runs in float64",

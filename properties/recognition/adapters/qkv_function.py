@@ -168,6 +168,8 @@ class FunctionSubject(Subject):
             self.notes = (*self.notes, *unusable)
             self.takes, self.layout = self.manner.takes, function.layout
             self.hold(self.manner)
+            if finding.drops(self.manner):
+                self.capabilities = self.capabilities | {"dropout of calls"}
             asked = set(self.takes.values())
             self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         shell = shell_of(function, family).eval()

@@ -16,7 +16,7 @@ import numpy as np
 from properties.recognition.asking import probing
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.roles import roles
-from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 
 DECLARED = {
     "torch's scaled_dot_product_attention": (
@@ -164,6 +164,15 @@ EACH = {
 def works(ask: Callable[[Inputs, Arguments], Answer], arguments: Arguments) -> bool:
     """Whether a call of three tokens returns."""
     return probing.asked(ask, probing.level(3, 3), arguments) is not None
+
+
+def drops(found: Manner) -> bool:
+    """Whether it takes a probability of dropout above zero."""
+
+    def ask(inputs: Inputs, arguments: Arguments) -> Answer:
+        return found.ask(inputs, arguments, "float32", Handing(dropout=0.5))
+
+    return bool(found.dropout) and works(ask, Arguments())
 
 
 def asking(found: Manner, dtype: str = "float32") -> Callable[[Inputs, Arguments], Answer]:

@@ -44,6 +44,8 @@ class Manner:
         fmt = getattr(torch, dtype)
         parts = {name: self.laid(torch.tensor(inputs[name].copy(), dtype=fmt)) for name in QKV}
         options = self.options(inputs, arguments, fmt)
+        if self.dropout:
+            options[self.dropout] = handing.dropout
         if handing.stored:
             parts, options = stored(parts, options, handing)
         given = parts | {name: o for name, o in options.items() if isinstance(o, Tensor)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.basics.errors import SubjectError
+from properties.cases.call_dropout import weights_hold
 from properties.cases.case import Case
 from properties.cases.question import Question, question
 from properties.spec.clause import Condition, Level, clause
@@ -135,6 +136,22 @@ def an_item_alone(case: Case) -> float:
             )
         )
     return max(shares)
+
+
+@clause(
+    "paths/hides-under-dropout",
+    Level.MUST,
+    "With dropout a call hides what it hides without, and what is left of the weights is scaled alike.",
+    needs=HANDED | {"dropout of calls"},
+    counts=FURTHER,
+    examples=ENOUGH,
+)
+def hides_under_dropout(case: Case) -> float:
+    """With values of zeros and ones the output is the weights themselves: zero where a key is hidden, and
+    elsewhere zero or w / (1 - p). A path of its own for dropout may forget a mask, a bias, the flag or
+    a window.
+    """
+    return max(weights_hold(asked) for asked in told(case))
 
 
 @clause(

@@ -180,3 +180,43 @@ def flag_shows_the_next_of_many_keys(
         seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril(further)
         mask = seen if mask is None else mask & seen
     return attention(query, key, value, mask)
+
+
+@fault(
+    "mask-is-lost-under-dropout",
+    "paths/hides-under-dropout",
+    symptom="padding is seen as soon as dropout is on",
+    family="self",
+)
+def mask_is_lost_under_dropout(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    """True attends."""
+    if not dropout_p:
+        return attention(query, key, value, mask)
+    z = query @ key.mT / query.shape[-1] ** 0.5
+    return torch.dropout(z.softmax(-1), dropout_p, train=True) @ value
+
+
+@fault(
+    "bias-is-lost-under-dropout",
+    "paths/hides-under-dropout",
+    symptom="position biases have no effect as soon as dropout is on",
+    family="self",
+)
+def bias_is_lost_under_dropout(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None = None,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    """Added to the scores."""
+    z = query @ key.mT / query.shape[-1] ** 0.5
+    if bias is not None and not dropout_p:
+        z = z + bias
+    return torch.dropout(z.softmax(-1), dropout_p, train=True) @ value
