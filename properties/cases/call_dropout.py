@@ -28,15 +28,16 @@ def weights_hold(asked: Question) -> float:
 def read(asked: Question, start: int) -> float:
     """The weights of D keys from one on."""
     values = asked.inputs["values"]
+    width = values.shape[3]
     batch, heads, tokens, _ = asked.shape
-    ones = np.broadcast_to(np.eye(*values.shape[2:], k=-start), values.shape).copy()
+    ones = np.broadcast_to(np.eye(values.shape[2], width, k=-start), values.shape).copy()
     reading = asked.with_inputs({**asked.inputs, "values": ones})
     given = reading.answer_handing(Handing(dropout=PROBABILITY)).output
     weights, error = reading.truth.output, reading.truth.allowed
     kept = np.where(given == 0.0, 0.0, weights / (1.0 - PROBABILITY))
     allowed = survivors(weights, error, PROBABILITY, asked.case.dtype)
     what = f"{asked.words} and dropout of {PROBABILITY} to give a weight of"
-    shape = (batch, tokens, heads, values.shape[3])
+    shape = (batch, tokens, heads, width)
     given, kept, allowed, weights = (
         part.reshape(shape) for part in (given, kept, allowed, weights)
     )
