@@ -44,8 +44,11 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
         arrays["context"] = values((s.batch, keys, s.d_in), kind, rng)
     shape = (s.batch, heads, s.tokens, keys)
     arrays["mask"] = some_seen(shape, rng)
+    if not subject.bare:  # a mask that is handed to a module is for all of its heads
+        arrays["mask"] = np.broadcast_to(arrays["mask"][:, :1], shape).copy()
     arrays["padding"] = some_seen((s.batch, keys), rng)
-    arrays["bias"] = rng.normal(size=shape)  # rounded to the case's format where it is asked
+    bias = rng.normal(size=shape)  # rounded to the case's format where it is asked
+    arrays["bias"] = bias if subject.bare else np.broadcast_to(bias[:, :1], shape).copy()
     arrays["slopes"] = np.array([SLOPES[(h + seed) % len(SLOPES)] for h in range(heads)])
     numbers = {
         "scale": SCALES[seed % len(SCALES)],

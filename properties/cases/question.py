@@ -87,13 +87,21 @@ class Question:
             self.inputs.get("context", self.inputs["x"]).shape[1],
         )
 
-    def answer(self, *, training: bool = False) -> Answer:
-        """What the subject gives; SubjectError where it raises, or gives what cannot be read."""
+    def answer(self, *, training: bool = False, after: Question | None = None) -> Answer:
+        """What the subject gives; SubjectError where it raises, or gives what cannot be read.
+
+        after: a call that the same module answers before.
+        """
         case, subject = self.case, self.case.subject
         module = None if subject.bare else case.build().module
-        return self.asked(
-            lambda: subject.ask(module, self.inputs, self.arguments, case.dtype, training)
-        )
+
+        def ask(one: Question) -> Answer:
+            return subject.ask(module, one.inputs, one.arguments, case.dtype, training)
+
+        if after is not None:
+            earlier = after
+            self.asked(lambda: ask(earlier))
+        return self.asked(lambda: ask(self))
 
     def answer_handing(self, handing: Handing) -> Answer:
         """What a function gives for the same numbers, handed over in another way."""

@@ -32,6 +32,9 @@ from properties.recognition.adapters.first_build import first_build
 from properties.recognition.adapters.loading import Scheme, collect, load
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import LETTER
+from properties.recognition.asking import module_finding
+from properties.recognition.asking.modules import ModuleManner
+from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
 from properties.truth.parameters import Sizes, Weights
 
@@ -53,6 +56,7 @@ class ModuleSubject(Subject):
         self.blueprint = blueprint
         self.scheme = draft.scheme
         self.residual = draft.residual
+        self.manner = ModuleManner()
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
@@ -63,6 +67,13 @@ class ModuleSubject(Subject):
             module.get_submodule(path).p = 0.0  # type: ignore[assignment]
         self.fill(module, config, weights)
         return module
+
+    def ask(
+        self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
+    ) -> Answer:
+        """The answer of forward, told masks as it takes them."""
+        manner = replace(self.manner, conventions=self.conventions)
+        return manner.ask(module, inputs, arguments, dtype, training)
 
     def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
         """Write the weights, if there are any and they can be set, into a module built before."""
@@ -143,7 +154,28 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
         switch_off_residual(draft, blueprint, module)
     finished = ModuleSubject(blueprint, draft)
     offer_dtypes(finished)
+    offer_masks(finished, call)
     return finished
+
+
+def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
+    """Claim the masks that forward takes from outside, in the formats in which they can be given."""
+    if not finished.has("projections") or not finished.has("batched"):
+        return
+    sizes = trial_config(finished.blueprint, finished.family).sizes
+    found = module_finding.manner(call.optional, finished.build, sizes)
+    if not found.takes:
+        return
+    kept = module_finding.usable(found, finished.build, sizes, finished.dtypes)
+    lost = [dtype for dtype in finished.dtypes if dtype not in kept]
+    finished.notes += tuple(
+        f"not asked in {dtype}: there a call with a mask raises" for dtype in lost
+    )
+    finished.dtypes = tuple(kept) or finished.dtypes
+    finished.manner, finished.takes, finished.conventions = found, found.takes, found.conventions
+    finished.origins = {n: "trial" for n in ANSWERS if getattr(found.conventions, n)}
+    asked = set(found.takes.values())
+    finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
 
 
 def settle_family(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from properties.basics.assertions import require
+from properties.basics.assertions import near, require
 from properties.cases.case import Case
 from properties.cases.question import Question, question
 from properties.spec.clause import Level, clause
@@ -46,3 +46,24 @@ def no_view(case: Case) -> None:
             "an output with memory of its own",
             f"it shares that of {' and '.join(shared)}",
         )
+
+
+@clause(
+    "memory/earlier-call-is-forgotten",
+    Level.MUST,
+    "A call is answered as by a new module, whatever an earlier one was told.",
+    needs={"told by calls"},
+)
+def earlier_call_is_forgotten(case: Case) -> float:
+    """A mask that was joined to a buffer, or kept for its length, hides in the next batch as well."""
+    asked = question(case)
+    return max(
+        near(
+            f"after {earlier.words} an output of",
+            asked.answer(after=earlier).output,
+            asked.answer().output,
+            2.0 * asked.truth.allowed,
+            "batch query column",
+        )
+        for earlier in everything(case)
+    )

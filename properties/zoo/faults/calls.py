@@ -12,6 +12,7 @@ from torch import Tensor
 
 from properties.zoo.faults import fault
 from properties.zoo.wide import held_ones
+from properties.zoo.wide.encoder import PlainEncoder
 
 BREAKS = {
     "sdpa-true-hides": (
@@ -182,6 +183,62 @@ BREAKS = {
 for _name, _laws in BREAKS.items():
     _held = held_ones()[_name]
     fault(_name, *_laws, symptom=_held.symptom, source=_held.source)(_held.target)
+
+
+OF_MODULES = {
+    "encoder-padding-acts-on-queries": ("mask/padding-shows-what-is-real",),
+    "encoder-mask-multiplied-into-scores": (
+        "mask/shows-what-it-shows",
+        "mask/padding-shows-what-is-real",
+    ),
+    "encoder-mask-of-the-first-item": ("mask/padding-shows-what-is-real",),
+    "encoder-true-hides-in-pairs": ("mask/shows-what-it-shows", "mask/joins-padding"),
+    "masked-mask-replaces-causal": (
+        "mask/shows-what-it-shows",
+        "mask/padding-shows-what-is-real",
+        "mask/all-shown-is-no-mask",
+    ),
+    "masked-padding-lost-in-eval": ("mask/padding-shows-what-is-real",),
+    "masked-mask-of-an-earlier-call": ("memory/earlier-call-is-forgotten",),
+    "masked-buffer-written-to": ("memory/earlier-call-is-forgotten",),
+}
+"""By the name of the wrong module."""
+
+for _name, _laws in OF_MODULES.items():
+    _held = held_ones()[_name]
+    _family = "encoder" if _held.kind == "encoder" else "multihead"
+    fault(_name, *_laws, symptom=_held.symptom, source=_held.source, family=_family)(_held.target)
+
+
+@fault(
+    "padding-counted-from-the-left",
+    "mask/padding-side-does-not-matter",
+    symptom="right for padding on the right; on the left real tokens are hidden and padding is seen",
+    family="encoder",
+)
+class PaddingCountedFromTheLeft(PlainEncoder):
+    """As many keys as there are real ones, from the first one on."""
+
+    def widen(self, mask: Tensor) -> Tensor:
+        if mask.dim() != 2:
+            return super().widen(mask)
+        lengths = mask.sum(dim=1, keepdim=True)
+        return super().widen(torch.arange(mask.shape[1]) < lengths)
+
+
+@fault(
+    "a-mask-takes-the-place-of-padding",
+    "mask/joins-padding",
+    symptom="padding takes part as soon as a mask is handed in as well",
+    family="encoder",
+)
+class AMaskTakesThePlaceOfPadding(PlainEncoder):
+    """Both are taken, and one is used."""
+
+    def forward(
+        self, x: Tensor, attn_mask: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        return super().forward(x, padding_mask if attn_mask is None else attn_mask)
 
 
 def mixed(z: Tensor, hidden: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

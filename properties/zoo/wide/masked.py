@@ -133,7 +133,9 @@ class TwoMasksAttention(nn.Module):
             else:
                 bias = attn_mask
         scores = torch.where(
-            seen, heads[0] @ heads[1].mT * heads[0].shape[-1] ** -0.5 + bias, -1e30
+            seen,
+            heads[0] @ heads[1].mT * heads[0].shape[-1] ** -0.5 + bias,
+            torch.finfo(x.dtype).min,
         )
         weights = scores.softmax(-1) * seen
         output: Tensor = self.wo((weights @ heads[2]).transpose(1, 2).flatten(2))
