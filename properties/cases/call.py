@@ -61,17 +61,20 @@ class Call:
         heads: Sequence[int],
         dims: Sequence[int],
         keys: Sequence[int] | None = None,
+        readers: Sequence[int] | None = None,
     ) -> Call:
-        """Only these items, queries, heads of keys and values (with their queries), columns, keys."""
+        """Only these items, queries, heads of keys and values (with their queries), columns, keys.
+
+        readers: those kept of the heads of queries that read each head of keys; None: all.
+        """
+        readers = range(self.shared) if readers is None else readers
         if not self.own_keys:
             keys = tokens
         kept = {"B": batch, "T": tokens, "D": dims, "S": keys}
         if not self.own_heads:
-            readers = [head * self.shared + n for head in heads for n in range(self.shared)]
-            kept |= {"G": heads, "H": readers}
-        return replace(
-            self, arrays={name: taken(a, AXES[name], kept) for name, a in self.arrays.items()}
-        )
+            kept |= {"G": heads, "H": [head * self.shared + n for head in heads for n in readers]}
+        arrays = {name: taken(a, AXES[name], kept) for name, a in self.arrays.items()}
+        return replace(self, arrays=arrays, shared=len(readers))
 
     def map_arrays(self, change: Callable[[str, Array], Array]) -> Call:
         """The call with each array replaced by change(name, array)."""

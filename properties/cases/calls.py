@@ -31,9 +31,9 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
     rng = np.random.default_rng(seed + 2)
     own_keys = "lengths" in subject.takes or "context" in subject.takes
     keys = max(1, s.tokens + FURTHER[seed % len(FURTHER)]) if own_keys else s.tokens
-    shared = 1 + seed % 3 if subject.bare and "groups" in subject.takes else 1
+    shared = 1 + seed % 3 if subject.bare and "groups" in subject.takes else s.shared
     own_heads = subject.bare and s.heads == 1
-    groups = 1 + seed % 2 if own_heads else s.heads
+    groups = 1 + seed % 2 if own_heads else s.key_heads
     heads = groups * shared
     arrays: dict[str, Array] = {}
     if subject.bare:

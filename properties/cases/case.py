@@ -160,35 +160,43 @@ class Case:
         dims: Sequence[int] | None = None,
         inputs: Sequence[int] | None = None,
         keys: Sequence[int] | None = None,
+        readers: Sequence[int] | None = None,
     ) -> Case:
         """The smaller case with only these batch items, tokens, heads, head dimensions, input columns, and
         keys of its call where they are other tokens.
 
-        A subject whose d_in is its width loses as many input columns as it loses others.
+        Heads are those of keys and values, each with the heads of queries that read it, of which
+        `readers` are kept. A subject whose d_in is its width loses as many input columns as it loses
+        others.
         """
         s = self.sizes
-        batch, tokens, heads, dims = (
+        batch, tokens, heads, dims, readers = (
             list(range(size)) if kept is None else list(kept)
             for size, kept in (
                 (s.batch, batch),
                 (s.tokens, tokens),
-                (s.heads, heads),
+                (s.key_heads, heads),
                 (s.head_dim, dims),
+                (s.shared, readers),
             )
         )
+        queries = [head * s.shared + reader for head in heads for reader in readers]
         plain = self.subject.family == "plain"
         square = not plain and not self.subject.has("rectangular")
         if square or inputs is None:
-            inputs = range(len(heads) * len(dims) if square else s.d_in)
-        columns = [head * s.head_dim + dim for head in heads for dim in dims]
+            inputs = range(len(queries) * len(dims) if square else s.d_in)
+        columns, of_keys = (
+            [head * s.head_dim + dim for head in kept for dim in dims] for kept in (queries, heads)
+        )
         rows = list(inputs)
         sizes = Sizes(
             batch=len(batch),
             tokens=len(tokens),
             d_in=len(rows),
-            heads=len(heads),
+            heads=len(queries),
             head_dim=len(rows) if plain else len(dims),
             context_length=s.context_length - s.tokens + len(tokens),
+            groups=len(heads) if len(heads) < len(queries) else 0,
         )
         pick = np.ix_(batch, tokens, rows)
         return replace(
@@ -196,10 +204,17 @@ class Case:
             sizes=sizes,
             x=self.x[pick],
             other=self.other[pick],
-            weights=take_weights(self.weights, rows, columns),
+            weights=take_weights(self.weights, rows, columns, of_keys),
             cut=sum(token <= self.cut for token in tokens[1:]),
             call=self.call
-            and self.call.take(batch=batch, tokens=tokens, heads=heads, dims=dims, keys=keys),
+            and self.call.take(
+                batch=batch,
+                tokens=tokens,
+                heads=heads,
+                dims=dims,
+                keys=keys,
+                readers=None if self.subject.bare else readers,
+            ),
         )
 
     def map_arrays(self, change: Callable[[str, Array], Array]) -> Case:
@@ -225,15 +240,23 @@ def parameters(weights: Weights | None) -> dict[str, Array]:
 
 
 def take_weights(
-    weights: Weights | None, rows: Sequence[int], columns: Sequence[int]
+    weights: Weights | None,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    of_keys: Sequence[int] | None = None,
 ) -> Weights | None:
-    """The parameters of the chosen input rows and of the chosen columns of all heads."""
+    """The parameters of the chosen input rows and of the chosen columns of all heads.
+
+    of_keys: the columns of keys and values, where they are others.
+    """
     if weights is None:
         return None
     kept = {}
     for name, array in parameters(weights).items():
+        narrow = name.startswith(("key", "value"))
+        chosen = columns if of_keys is None or not narrow else of_keys
         if array.ndim == 1:
-            kept[name] = array[list(columns)]
+            kept[name] = array[list(chosen)]
         else:
-            kept[name] = array[np.ix_(columns if name == "out" else rows, columns)]
+            kept[name] = array[np.ix_(columns if name == "out" else rows, chosen)]
     return Weights(**kept)

@@ -22,14 +22,17 @@ import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
+from properties.truth.attend import repeated
 from properties.truth.parameters import Weights
 
 
 def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Array) -> Case:
     """The case whose queries, keys and values are those given, each (B, H, T, D').
 
-    D' may be smaller than the new head_dim: the rest is filled with zeros.
+    D' may be smaller than the new head_dim: the rest is filled with zeros. Keys and values may have
+    fewer heads than queries: each is written out for every head that reads it.
     """
+    keys, values = (repeated(part, queries.shape[1]) for part in (keys, values))
     batch, heads, tokens, dims = values.shape
     head_dim = dims
     if not case.subject.has("rectangular"):
@@ -50,6 +53,7 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
             tokens=tokens,
             heads=heads,
             head_dim=head_dim,
+            groups=0,
             d_in=d_in,
             context_length=max(tokens, case.sizes.context_length),
         ),

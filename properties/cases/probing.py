@@ -6,7 +6,6 @@ A report names it beside the drawn case, whose sizes and format may be others th
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import asdict
 from typing import Any
 
 from properties.truth.parameters import Sizes
@@ -24,4 +23,4 @@ def other_than(sizes: Sizes, dtype: str) -> dict[str, Any] | None:
     last = _last.get()
     if last in (None, (sizes, dtype)):
         return None
-    return {"sizes": asdict(last[0]), "dtype": last[1]}
+    return {"sizes": last[0].data(), "dtype": last[1]}

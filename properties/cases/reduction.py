@@ -20,7 +20,8 @@ from properties.cases.case import Case
 Fails = Callable[[Case], bool]
 AXES = {
     "tokens": "tokens",
-    "heads": "heads",
+    "heads": "key_heads",
+    "readers": "shared",
     "dims": "head_dim",
     "batch": "batch",
     "inputs": "d_in",
@@ -103,13 +104,18 @@ def tied(case: Case) -> Iterator[Case]:
     """Two sizes that are the same, both smaller: a failure may need them to be."""
     s = case.sizes
     lengths = {
-        axis: int(getattr(s, name)) for axis, name in AXES.items() if axis not in ("inputs", "keys")
+        axis: int(getattr(s, name))
+        for axis, name in AXES.items()
+        if axis not in ("inputs", "keys", "readers")
     }
     for (one, length), (other, same) in combinations(lengths.items(), 2):
         if length == same > 1:
             yield case.take(**{axis: list(range(length - 1)) for axis in (one, other)})
     if s.d_in == s.width and case.subject.has("rectangular"):
-        for axis, size, share in (("dims", s.head_dim, s.heads), ("heads", s.heads, s.head_dim)):
+        for axis, size, share in (
+            ("dims", s.head_dim, s.heads),
+            ("heads", s.key_heads, s.head_dim * s.shared),
+        ):
             if size > 1:
                 fewer = {axis: list(range(size - 1)), "inputs": list(range((size - 1) * share))}
                 yield case.take(**fewer)

@@ -5,7 +5,7 @@ pairwise different unless a coincidence is drawn by name, because equal sizes le
 Every number has at most eight significant bits, so it is exact in every format from float64 to
 bfloat16, and subject and oracle start from the same values.
 
-Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+Legend: B batch, T tokens, H heads, G heads of keys and values, D head_dim, W = H * D.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ COINCIDENCES: dict[str, dict[str, int | str]] = {
     "one of each": {"batch": 1, "tokens": 1, "heads": 1, "head_dim": 1, "context_length": 1},
 }
 PLAIN_SIZES = Sizes(batch=2, tokens=5, d_in=7, heads=3, head_dim=4, context_length=11)
+GROUPS = (
+    "several",
+    "as heads",
+    "one",
+    "as heads",
+)  # heads of keys and values, where there may be fewer
 PROBABILITIES = (0.5, 0.25, 0.1, 0.75, 0.9)
 
 
@@ -45,10 +51,13 @@ def sizes(subject: Subject, *, largest: int = 9) -> SearchStrategy[Sizes]:
     if largest < 5:
         raise ValueError(f"largest is {largest}; five different sizes need at least 5")
     return st.builds(
-        lambda different, slack, name: coincide(different_sizes(different, slack), name, subject),
+        lambda different, slack, name, groups: coincide(
+            grouped(different_sizes(different, slack), groups), name, subject
+        ),
         st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True),
         st.integers(1, 4),
         st.sampled_from(list(COINCIDENCES)),
+        st.sampled_from(GROUPS) if subject.has("groups") else st.just("as heads"),
     )
 
 
@@ -56,6 +65,20 @@ def different_sizes(different: list[int], slack: int) -> Sizes:
     """Tokens, heads, head_dim, batch and d_in in this order: the first shrinks first."""
     tokens, heads, head_dim, batch, d_in = different
     return Sizes(batch, tokens, d_in, heads, head_dim, tokens + slack)
+
+
+def grouped(base: Sizes, groups: str) -> Sizes:
+    """`base` with fewer heads of keys and values than of queries, or with as many (see `GROUPS`).
+
+    Several: two or three heads of queries for each, so that H is no power of G alone.
+    """
+    if groups == "as heads" or base.heads == 1:
+        return base
+    if groups == "one":
+        return replace(base, groups=1)
+    shared = 3 if base.heads % 2 else 2
+    several = max(2, base.heads // shared)
+    return replace(base, heads=several * shared, groups=several)
 
 
 def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
@@ -67,6 +90,8 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
         base = replace(base, **{field: value})
     if subject.family not in HEADED_FAMILIES:
         base = replace(base, heads=1)
+    if base.groups >= base.heads or (base.groups and base.heads % base.groups):
+        base = replace(base, groups=0)  # the coincidence left another number of heads
     limits = subject.limits
     tokens, batch = limits.tokens(base.tokens), 1 if limits.one_item else base.batch
     base = replace(base, tokens=tokens, batch=batch)
@@ -81,7 +106,11 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
 
 def pinned_sizes(subject: Subject) -> list[Sizes]:
     """Every coincidence once."""
-    return [coincide(PLAIN_SIZES, name, subject) for name in COINCIDENCES]
+    groups = GROUPS if subject.has("groups") else ("as heads",)
+    return [
+        coincide(grouped(PLAIN_SIZES, groups[number % len(groups)]), name, subject)
+        for number, name in enumerate(COINCIDENCES)
+    ]
 
 
 def values(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> Array:
@@ -111,15 +140,16 @@ def weights(subject: Subject, s: Sizes, bias: bool, rng: np.random.Generator) ->
     if not subject.has("projections"):
         return None
 
-    def matrix(rows: int) -> Array:
-        return exact(rng.normal(size=(rows, s.width)) / np.sqrt(rows))
+    def matrix(rows: int, role: str) -> Array:
+        return exact(rng.normal(size=(rows, s.width_of(role))) / np.sqrt(rows))
 
-    def vector() -> Array:
-        return exact(rng.normal(size=s.width))
+    def vector(role: str) -> Array:
+        return exact(rng.normal(size=s.width_of(role)))
 
     projected = subject.has("out-projection")
-    query, key, value = (matrix(s.d_in) for _ in range(3))
-    query_bias, key_bias, value_bias = (vector() if bias else None for _ in range(3))
+    roles = ("query", "key", "value")
+    query, key, value = (matrix(s.d_in, role) for role in roles)
+    query_bias, key_bias, value_bias = (vector(role) if bias else None for role in roles)
     return Weights(
         query=query,
         key=key,
@@ -127,8 +157,8 @@ def weights(subject: Subject, s: Sizes, bias: bool, rng: np.random.Generator) ->
         query_bias=query_bias,
         key_bias=key_bias,
         value_bias=value_bias,
-        out=matrix(s.width) if projected else None,
-        out_bias=vector() if projected and subject.has("out-bias") else None,
+        out=matrix(s.width, "out") if projected else None,
+        out_bias=vector("out") if projected and subject.has("out-bias") else None,
     )
 
 

@@ -64,8 +64,9 @@ def in_parts(requirement: str, message: str) -> list[tuple[str, str]]:
 def sizes_line(sizes: dict[str, int]) -> str:
     """Sizes in attention's own letters."""
     s = sizes
+    groups = f" G={s['groups']}" if s.get("groups") else ""
     return (
-        f"B={s['batch']} T={s['tokens']} H={s['heads']} D={s['head_dim']} d_in={s['d_in']} "
+        f"B={s['batch']} T={s['tokens']} H={s['heads']}{groups} D={s['head_dim']} d_in={s['d_in']} "
         f"context_length={s['context_length']}"
     )
 

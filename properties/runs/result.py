@@ -280,9 +280,13 @@ def read_call(data: Mapping[str, Any]) -> Call:
 def read_sizes(data: Mapping[str, Any]) -> Sizes:
     """Sizes that attention can have."""
     sizes = Sizes(**data)
-    for name, size in asdict(sizes).items():
+    for name, size in sizes.data().items():
         if type(size) is not int or size < 1:
             raise ValueError(f"{name} is {size!r}, expected a size above 0")
+    if sizes.heads % sizes.key_heads:
+        raise ValueError(
+            f"{sizes.groups} groups, expected a number that divides {sizes.heads} heads"
+        )
     if sizes.tokens > sizes.context_length:
         raise ValueError(
             f"{sizes.tokens} tokens are more than context_length {sizes.context_length}"
@@ -294,15 +298,16 @@ def shape_of(name: str, sizes: Sizes) -> tuple[int, ...]:
     """The shape of an array of a case."""
     if name in ("x", "other"):
         return sizes.batch, sizes.tokens, sizes.d_in
+    width = sizes.width_of(name.removesuffix("_bias"))
     if name.endswith("bias"):
-        return (sizes.width,)
-    return (sizes.width if name == "out" else sizes.d_in), sizes.width
+        return (width,)
+    return (sizes.width if name == "out" else sizes.d_in), width
 
 
 def describe_case(case: Case) -> dict[str, Any]:
     """A case as plain data, complete: sizes, options and every number."""
     return {
-        "sizes": asdict(case.sizes),
+        "sizes": case.sizes.data(),
         "dtype": case.dtype,
         "bias": case.bias,
         "dropout": case.dropout,

@@ -121,6 +121,8 @@ def judge(clause: Clause, case: Case) -> Outcome:
     """Check one clause on one case. What the subject raises is a failure, what we raise an error."""
     probing.note(None)
     try:
+        if not clause.suits(case):
+            return Outcome(Status.PASS)
         margin = clause.check(case)
         return Outcome(Status.PASS, clause.counts.holds(case), margin)
     except OutsideError:
@@ -143,7 +145,7 @@ def judge(clause: Clause, case: Case) -> Outcome:
 def may_count(clause: Clause, case: Case) -> bool:
     """Whether an example meets the clause's condition, or a subject that fails keeps that open."""
     try:
-        return clause.counts.holds(case)
+        return clause.suits(case) and clause.counts.holds(case)
     except SubjectError:
         return True
 

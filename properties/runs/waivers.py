@@ -59,6 +59,7 @@ class Waiver:
             "dtype": case.dtype,
             "bias": case.bias,
             **asdict(case.sizes),
+            "groups": case.sizes.key_heads,
         }
         return all(facts[name] == value for name, value in self.when.items())
 

@@ -62,7 +62,9 @@ class Clause:
     words, for the first line of a report (of clauses that are no part of the first half);
     unless: capabilities with which the question makes no sense;
     examples: how many that count are enough, where one tells as much as many; None: all there are;
-    since: the first profile that has time for it; those before it ask it by name alone.
+    since: the first profile that has time for it; those before it ask it by name alone;
+    shared: whether it is asked, too, where several heads of queries read one head of keys and values;
+    False where the check sets keys or values of each head by itself.
     """
 
     id: str
@@ -78,6 +80,11 @@ class Clause:
     unless: frozenset[str] = frozenset()
     examples: int | None = None
     since: str = "quick"
+    shared: bool = True
+
+    def suits(self, case: Case) -> bool:
+        """Whether the check is made for as many heads of keys and values as the case has."""
+        return self.shared or case.sizes.shared == 1
 
     @property
     def area(self) -> str:
@@ -125,6 +132,7 @@ def clause(
     unless: Iterable[str] = (),
     examples: int | None = None,
     since: str = "quick",
+    shared: bool = True,
 ) -> Callable[[Check], Check]:
     """Register the decorated check as a clause."""
     if id in _registry:
@@ -145,6 +153,7 @@ def clause(
             frozenset(unless),
             examples,
             since,
+            shared,
         )
         return check
 

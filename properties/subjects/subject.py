@@ -64,6 +64,7 @@ CAPABILITIES = {
     "always-biased": "queries, keys and values always have a bias",
     "dropout": "the constructor takes a dropout probability",
     "own-head-dim": "the constructor takes head_dim beside d_out and the number of heads",
+    "groups": "the constructor takes the number of heads of keys and values beside that of queries",
     "context-length": "the constructor takes the largest number of tokens",
     "rectangular": "d_in may differ from the width of all heads together",
     "batched": "the input may have a batch axis: (B, T, d_in)",

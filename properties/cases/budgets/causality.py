@@ -20,6 +20,7 @@ import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
+from properties.truth.attend import over_groups, repeated
 from properties.truth.bounds import gamma
 from properties.truth.oracle import merge, split
 
@@ -36,10 +37,11 @@ def hidden_gradient(case: Case, upstream: Array, found: Array) -> Array:
         return np.full((s.batch, 1, s.d_in), np.sqrt(fmt.unit_roundoff) * largest)
     trace, magnitude = case.trace, np.abs(upstream)
     to_context = split(magnitude if p.out is None else magnitude @ np.abs(p.out).T, s.heads)
-    to_weights = (to_context @ np.abs(trace.values).swapaxes(-1, -2)).max(axis=-1, keepdims=True)
+    values = repeated(np.abs(trace.values), s.heads)
+    to_weights = (to_context @ values.swapaxes(-1, -2)).max(axis=-1, keepdims=True)
     if not case.budget.claims or to_weights.max(initial=0.0) * s.tokens > fmt.largest / 2:
         return np.full((s.batch, 1, s.d_in), np.inf)
     left = 2.0 * gamma(4 * s.tokens + 16, fmt) * to_weights
     to_keys = (left * np.abs(trace.queries)).sum(axis=-2, keepdims=True) / np.sqrt(s.head_dim)
-    to_x: Array = merge(to_keys) @ np.abs(p.key).T
+    to_x: Array = merge(over_groups(to_keys, s.key_heads)) @ np.abs(p.key).T
     return to_x

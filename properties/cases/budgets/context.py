@@ -24,7 +24,8 @@ def mixing(case: Case, largest: Array) -> Array:
 
     Infinite where a magnitude of the example leaves the format's range.
     """
-    fmt, s, shape = FORMATS[case.dtype], case.sizes, case.trace.values.shape
+    fmt, s = FORMATS[case.dtype], case.sizes
+    shape = (*case.trace.queries.shape[:-1], case.trace.values.shape[-1])
     weights = merge(np.broadcast_to(row_sums(case)[..., None], shape))
     roundings = gamma(s.tokens + SPARE, fmt) + gamma(s.width + SPARE, fmt)
     allowed = largest * (weights + roundings * (1.0 + weights))

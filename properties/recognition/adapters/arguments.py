@@ -30,7 +30,8 @@ class Arguments:
 
     roles: role (a key of `ARGUMENTS`) -> argument; required: the arguments without a default;
     unasked: those that attention gives a meaning, and that no example varies; dropped_by: whether
-    the one for dropout is a module, not a probability.
+    the one for dropout is a module, not a probability; readers: whether the one for key-value heads
+    is told how many heads of queries read each of them, not how many there are.
     """
 
     owner: str
@@ -39,6 +40,7 @@ class Arguments:
     notes: tuple[str, ...] = ()
     unasked: Mapping[str, str] = field(default_factory=dict)
     dropped_by: bool = False
+    readers: bool = False
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -65,7 +67,7 @@ class Arguments:
             "value_dim": sizes.head_dim,
             "query_dim": sizes.head_dim,
             "num_heads": sizes.heads,
-            "kv_heads": sizes.heads,
+            "kv_heads": sizes.shared if self.readers else sizes.key_heads,
             "context_length": sizes.context_length,
             "dropout": nn.Dropout(config.dropout) if self.dropped_by else config.dropout,
             "qkv_bias": config.bias,
@@ -97,8 +99,6 @@ def read(target: Callable[..., Any], owner: str) -> Arguments:
             candidates.setdefault(role, []).append(name)
         elif meaning(name):
             unasked |= calls.unasked([name])
-        if role == "kv_heads":
-            unasked[name] = "fewer heads of keys than of queries: there are always as many"
         if note:
             notes.append(note)
     roles = {role: only(names, role, owner, target) for role, names in candidates.items()}

@@ -48,7 +48,8 @@ class Scheme:
 def expected_shape(cell: Cell, role: str, count: int, sizes: Sizes) -> tuple[int, int]:
     """(out, in) of one of `count` cells that carry `role` together."""
     d_in = sizes.width if role == "out" else sizes.d_in
-    return sizes.width // count * max(1, len(cell.order)), d_in
+    parts = [of for of, letter in LETTER.items() if letter in cell.order] or [role]
+    return sum(sizes.width_of(part) for part in parts) // count, d_in
 
 
 def orientation(cell: Cell, expected: tuple[int, int]) -> bool | None:
@@ -66,7 +67,7 @@ def orientation(cell: Cell, expected: tuple[int, int]) -> bool | None:
 def shapes(structure: Structure, role: str, sizes: Sizes) -> bool | None:
     """The orientation of the matrices for `role`, as their shapes tell it; see `orientation`."""
     cells = structure.cells[role]
-    if sizes.width % len(cells):
+    if sizes.width_of(role) % len(cells):
         raise SubjectError(f"{len(cells)} matrices for {role}, expected {sizes.heads}")
     seen = [orientation(c, expected_shape(c, role, len(cells), sizes)) for c in cells]
     return seen[0]
@@ -102,10 +103,10 @@ def write(
     sizes: Sizes,
     scheme: Scheme,
 ) -> None:
-    """Write one of our matrices (in, W) and its bias (W,) into the cells that carry it."""
+    """Write one of our matrices (in, W or G * D) and its bias into the cells that carry it."""
     cells = structure.cells[role]
     turned = is_turned(structure, role, sizes, scheme)
-    bias = np.zeros(sizes.width) if bias is None else bias
+    bias = np.zeros(sizes.width_of(role)) if bias is None else bias
     blocks = zip(np.split(matrix.T, len(cells)), np.split(bias, len(cells)), strict=True)
     for cell, (block, vector) in zip(cells, blocks, strict=True):
         target = cell.weight if turned else cell.weight.T  # (out, in)
@@ -149,10 +150,14 @@ def own_rows(
 ) -> torch.Tensor:
     """The numbers of the rows of a cell that belong to `role`: all of them unless it is shared."""
     count = len(structure.cells[role])
-    width = sizes.width // count
+    width = sizes.width_of(role) // count
     if not cell.order:
         return torch.arange(width)
-    heads = 1 if count > 1 else sizes.heads
     order = scheme.order or cell.order
+    if "q" in order and sizes.shared > 1:  # parts of two widths, one after the other
+        widths = [sizes.width if letter == "q" else sizes.key_width for letter in order]
+        start = sum(widths[: order.index(LETTER[role])])
+        return torch.arange(start, start + width)
+    heads = 1 if count > 1 else sizes.key_heads if "q" not in order else sizes.heads
     dealt = LAYOUTS[scheme.layout](len(order), heads, width // heads)
     return torch.from_numpy(dealt[order.index(LETTER[role])].copy())

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from functools import cache
 
 # "embed" is d_in and d_out in one; "value_dim" and "query_dim" are for classes that tell d_q, d_k
-# and d_v apart; with as many "kv_heads" as heads a grouped-query class is an ordinary one; the
-# last three are known, but not ours to vary.
+# and d_v apart; "kv_heads" are heads of keys and values, or the readers of each; the last three are
+# known, but not ours to vary.
 ARGUMENTS = {
     "d_in": """d_in dim_in in_dim d_input dim_input input_dim inp_dim input_size inp_size in_size
         in_features input_features num_input_features n_input_features in_channels input_channels

@@ -8,6 +8,7 @@ clause: where a trial fails, what the constructor says counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.basics.dtypes import FORMATS, Array
-from properties.basics.errors import SubjectError
+from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import (
     arguments,
     calls,
@@ -29,7 +30,7 @@ from properties.recognition.adapters import (
 )
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
 from properties.recognition.adapters.first_build import first_build
-from properties.recognition.adapters.loading import Scheme, collect, load
+from properties.recognition.adapters.loading import Scheme, collect, load, shapes
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking import module_finding
@@ -149,6 +150,7 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     check_mask(blueprint, draft, module, call)
     offer_arguments(draft, blueprint)
     offer_axes(draft, blueprint, module)
+    blueprint = offer_groups(draft, blueprint)
     if family != "plain":
         blueprint = offer_projections(draft, blueprint, module)
         switch_off_residual(draft, blueprint, module)
@@ -269,6 +271,36 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
     if blueprint.arguments.has("d_in"):
         reason = "a d_in that is not d_out is refused, or makes a module of one width"
     draft.settle("rectangular", not blueprint.square, reason)
+
+
+def offer_groups(draft: Draft, blueprint: Blueprint) -> Blueprint:
+    """Claim fewer heads of keys than of queries where an argument makes keys and values narrower."""
+    if not blueprint.arguments.has("kv_heads"):
+        return blueprint
+    name = blueprint.arguments.roles["kv_heads"]
+    sizes = trial_config(blueprint, draft.family).sizes
+    told = groups_told(blueprint, draft.family, sizes)
+    if told is None:
+        draft.unasked[name] = "fewer heads of keys than of queries: there are always as many"
+        return blueprint
+    draft.capabilities.add("groups")
+    del draft.matched["kv_heads"]
+    draft.matched["heads per key head" if told.arguments.readers else "key-value heads"] = name
+    return told
+
+
+def groups_told(blueprint: Blueprint, family: str, sizes: Sizes) -> Blueprint | None:
+    """The blueprint that makes two key-value heads for six heads; None where none does."""
+    sizes = replace(sizes, heads=6, groups=2)
+    if blueprint.square:
+        sizes = replace(sizes, d_in=sizes.width)
+    for readers in (False, True):
+        told = replace(blueprint, arguments=replace(blueprint.arguments, readers=readers))
+        with suppress(SubjectError, QuestionError):
+            structure = found_in(told.attempt(Config(sizes), family), told.owner, False)
+            shapes(structure, "key", sizes)
+            return told
+    return None
 
 
 def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:

@@ -135,15 +135,15 @@ def qkv_bias_has_effect(case: Case) -> None:
 def only_a_bias(case: Case) -> Case:
     """The case with value bias 1, all other parameters zero but the identity at the end."""
     w, width = projections(case), case.sizes.width
-    zero, vector = np.zeros_like(w.value), np.zeros(width)
+    vector, narrow = np.zeros(width), np.zeros(case.sizes.key_width)
     weights = replace(
         w,
-        query=zero,
-        key=zero,
-        value=zero,
+        query=np.zeros_like(w.query),
+        key=np.zeros_like(w.key),
+        value=np.zeros_like(w.value),
         query_bias=vector,
-        key_bias=vector,
-        value_bias=np.ones(width),
+        key_bias=narrow,
+        value_bias=np.ones_like(narrow),
         out=None if w.out is None else np.eye(width),
         out_bias=None if w.out_bias is None else vector,
     )

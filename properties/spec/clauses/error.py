@@ -232,7 +232,7 @@ def indivisible_heads_lose_nothing(case: Case) -> None:
 def indivisible(case: Case) -> Config:
     """A request for two heads or more with columns left over."""
     heads = max(2, case.sizes.heads)
-    sizes = replace(case.sizes, heads=heads)
+    sizes = replace(case.sizes, heads=heads, groups=0)
     if not case.subject.has("rectangular"):
         sizes = replace(sizes, d_in=sizes.width)
     return replace(case.config(), sizes=sizes, odd=1 + case.seed % (heads - 1))

@@ -100,6 +100,7 @@ def wrapper_width(case: Case) -> None:
     needs={"projections"},
     counts=SEVERAL_HEADS,
     after=("numerics/deterministic-in-eval",),
+    shared=False,
 )
 def wrapper_concatenates_in_order(case: Case) -> float:
     """The wrapper with H heads against the wrapper with one of them alone, on the same input."""
@@ -123,6 +124,7 @@ def wrapper_concatenates_in_order(case: Case) -> float:
         "heads/wrapper-concatenates-in-order",
         "heads/one-head-equals-causal",
     ),
+    shared=False,
 )
 def wrapper_equals_multihead(case: Case) -> float:
     """Each arrangement is held against the formula of the other one: weight splits against single
@@ -171,6 +173,7 @@ def split_from_one(case: Case) -> Array:
         "weights/log-odds-are-scaled-score-differences",
         "argument/qkv-bias-has-effect",
     ),
+    shared=False,
 )
 def one_head_equals_causal(case: Case) -> float:
     """One head is head_dim = d_out wide, so nothing is left to split, merge or concatenate."""
@@ -190,6 +193,7 @@ def one_head_equals_causal(case: Case) -> float:
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
     ),
+    shared=False,
 )
 def permuting_heads_permutes_blocks(case: Case) -> float:
     """All heads follow one formula; only their weights tell them apart. The head that is first is
@@ -241,6 +245,7 @@ def of_chosen_head(probe: Case, head: int) -> Array:
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
     ),
+    shared=False,
 )
 def head_isolation(case: Case) -> float:
     """Block-diagonal projections give every head input columns of its own. Those of one head are
@@ -266,6 +271,7 @@ def head_isolation(case: Case) -> float:
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
     ),
+    shared=False,
 )
 def head_isolation_in_gradients(case: Case) -> float:
     """Exactly zero: the upstream of the other heads is zero, and so are the projections that lead

@@ -61,6 +61,7 @@ def biases_and_rows(case: Case) -> tuple[Case, Case]:
     def written(rows: Array, vectors: Array) -> Case:
         parts = {}
         for name, row, vector in zip(MATRICES, rows, vectors, strict=True):
+            row, vector = (one[: case.sizes.width_of(name)] for one in (row, vector))
             parts[name] = np.concatenate([getattr(w, name)[:-1], row[None]])
             parts[f"{name}_bias"] = vector
         return replace(case, x=x, bias=True, weights=replace(w, **parts))

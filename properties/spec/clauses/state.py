@@ -133,12 +133,18 @@ def instances_share_nothing(case: Case) -> float:
 def neighbour(case: Case) -> Case:
     """As many tokens and items, all else different as far as the subject allows it."""
     s, subject = case.sizes, case.subject
-    heads = s.heads + 1 if subject.family in HEADED_FAMILIES else s.heads
+    heads = s.heads + s.shared if subject.family in HEADED_FAMILIES else s.heads
+    groups = s.groups and s.groups + 1
     head_dim, d_in = s.head_dim + 1, s.d_in + 1
     if not (subject.has("rectangular") or subject.family == "plain"):
         d_in = heads * head_dim
     sizes = replace(
-        s, d_in=d_in, heads=heads, head_dim=head_dim, context_length=s.context_length + 1
+        s,
+        d_in=d_in,
+        heads=heads,
+        head_dim=head_dim,
+        context_length=s.context_length + 1,
+        groups=groups,
     )
     dtypes = [dtype for dtype in subject.dtypes if dtype != case.dtype] or [case.dtype]
     dtype = dtypes[case.seed % len(dtypes)]

@@ -1,0 +1,146 @@
+"""Modules whose heads of queries share heads of keys and values are drawn, built and judged.
+
+Legend: H heads of queries, G heads of keys and values, D head_dim.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from properties.cases.case import Case
+from properties.cases.strategies import make_case, pinned_sizes, weights
+from properties.recognition.targets import find
+from properties.runs.result import describe_case, read_case
+from properties.runs.runner import run
+from properties.truth import oracle
+from properties.truth.parameters import Sizes
+from properties.zoo.wide import held_ones, sound_ones
+from properties.zoo.wide.grouped import GroupedQueryAttention, PlainGrouped
+
+GROUPED = find("properties.zoo.wide.grouped:GroupedByRepeating")[0]
+SIZES = Sizes(batch=2, tokens=3, d_in=20, heads=4, head_dim=5, context_length=6, groups=2)
+RIGHT = ("grouped-by-repeating", "grouped-in-five-axes", "grouped-by-the-kernel")
+SEEN = ("oracle/output-within-bound", "oracle/gradient-within-bound")
+
+
+def example(sizes: Sizes = SIZES) -> Case:
+    """One example of these sizes."""
+    return make_case(GROUPED, sizes, "float64", "ordinary", False, 0.5, 1, seed=3)
+
+
+class Readers(PlainGrouped):
+    """Told how many heads of queries read each head of keys and values."""
+
+    def __init__(self, d_model: int, n_heads: int, num_kv_groups: int, context_length: int) -> None:
+        super().__init__(d_model, n_heads, n_heads // num_kv_groups, context_length)
+
+
+def test_four_heads_over_two_equal_ordinary_heads_with_each_written_out_twice() -> None:
+    """Key-value head j is copied to heads 2 j and 2 j + 1."""
+    case = example()
+    assert case.weights is not None
+    copied = {
+        name: np.repeat(getattr(case.weights, name).reshape(20, 2, 5), 2, axis=1).reshape(20, 20)
+        for name in ("key", "value")
+    }
+    ordinary = replace(
+        case, sizes=replace(SIZES, groups=0), weights=replace(case.weights, **copied)
+    )
+    np.testing.assert_allclose(case.output, ordinary.output, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(case.trace.output, ordinary.trace.output, rtol=0, atol=1e-12)
+
+
+def test_taking_a_head_of_keys_takes_the_heads_that_read_it() -> None:
+    """Their columns of the output are what they were."""
+    case = example()
+    assert case.weights is not None
+    case = replace(case, weights=replace(case.weights, out=np.eye(20)))
+    small = case.take(heads=[1], inputs=range(20))
+    assert (small.sizes.heads, small.sizes.groups, small.sizes.key_heads) == (2, 1, 1)
+    whole = oracle.attention(case.x, case.weights, heads=4)
+    one = case.take(heads=[1], readers=[0])
+    assert (one.sizes.heads, one.sizes.groups) == (1, 0)
+    assert one.weights is not None
+    assert one.weights.key.shape == (5, 5)
+    assert whole.output.shape == (2, 3, 20)
+
+
+def test_a_case_with_groups_is_read_back() -> None:
+    """The number of key-value heads and the narrower matrices go along."""
+    case = example()
+    data = json.loads(json.dumps(describe_case(case)))
+    again = read_case(data, GROUPED)
+    assert again.sizes == case.sizes
+    assert np.array_equal(again.output, case.output)
+    data["sizes"]["groups"] = 3
+    with pytest.raises(ValueError, match="3 groups, expected a number that divides 4 heads"):
+        read_case(data, GROUPED)
+    assert "groups" not in describe_case(example(replace(SIZES, groups=0)))["sizes"]
+
+
+def test_pinned_sizes_hold_one_group_several_and_as_many_as_heads() -> None:
+    """And others are drawn as ever."""
+    found = {min(s.groups, 2) for s in pinned_sizes(GROUPED)}
+    assert found == {0, 1, 2}
+    assert all(s.heads % s.key_heads == 0 for s in pinned_sizes(GROUPED))
+    assert not any(s.groups for s in pinned_sizes(find("attention:MultiHeadAttention")[0]))
+
+
+@pytest.mark.parametrize(
+    ("target", "called"),
+    [(GroupedQueryAttention, "key-value heads"), (Readers, "heads per key head")],
+)
+def test_what_the_argument_counts_is_found_by_the_width_of_the_keys(
+    target: type[nn.Module], called: str
+) -> None:
+    """Heads of keys, or heads of queries for each; either way it is asked."""
+    [subject] = find(target)
+    assert subject.has("groups")
+    assert subject.matched[called] == "num_kv_groups"
+    assert not subject.unasked
+    sizes = replace(SIZES, heads=6, head_dim=2, d_in=12, groups=2)
+    case = make_case(subject, sizes, "float64", "ordinary", False, 0.5, 1, seed=3)
+    np.testing.assert_allclose(case.output, case.trace.output, rtol=0, atol=1e-12)
+
+
+def test_the_narrower_parts_of_a_fused_matrix_lie_one_after_the_other() -> None:
+    """Queries, then keys, then values, as they are split again."""
+    from properties.recognition.adapters.loading import Scheme, collect, load
+    from properties.recognition.adapters.projections import find as matrices
+
+    module = nn.Module()
+    module.qkv = nn.Linear(20, 40, bias=False)
+    structure = matrices(module.double(), "Fused")
+    assert structure is not None
+    given = weights(GROUPED, SIZES, False, np.random.default_rng(1))
+    assert given is not None
+    load(structure, given, SIZES, Scheme())
+    laid = np.concatenate([given.query, given.key, given.value], axis=1)
+    assert np.array_equal(module.qkv.weight.detach().T.numpy(), laid)
+    back = collect(structure, torch.Tensor.detach, SIZES, Scheme())
+    assert np.array_equal(back.value, given.value)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_grouped_modules_are_right(name: str) -> None:
+    """Whatever a head reads is asked; nothing is left out."""
+    [subject] = find(sound_ones()[name].target)
+    report = run(subject, profile="quick", only=["oracle", "causality", "heads", "gradient"])
+    assert not [r for r in report.failed if r.half == "right" and r.level == "MUST"]
+    assert not subject.unasked
+
+
+@pytest.mark.parametrize("name", [n for n, one in held_ones().items() if one.kind == "grouped"])
+def test_wrong_grouped_modules_are_wrong(name: str) -> None:
+    """In their output, or in what their parameters learn."""
+    [subject] = find(held_ones()[name].target)
+    report = run(subject, profile="quick", only=SEEN)
+    assert [
+        r for r in report.failed if r.clause in {*SEEN, "causality/future-does-not-change-past"}
+    ]
