@@ -15,11 +15,19 @@ from properties.zoo.faults.plain import PlainMultiHead
 
 
 class Padded(PlainMultiHead):
-    """Its padding mask is wrong, and nobody asks."""
+    """Its padding mask is wrong."""
 
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         output = super().forward(x)
         return output if key_padding_mask is None else 0.0 * output
+
+
+class Biased(PlainMultiHead):
+    """What is added to its scores is wrong, and nobody asks."""
+
+    def forward(self, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
+        output = super().forward(x)
+        return output if position_bias is None else 0.0 * output
 
 
 class Remembering(PlainMultiHead):
@@ -61,7 +69,8 @@ class Grouped(PlainMultiHead):
 @pytest.mark.parametrize(
     ("target", "unasked", "note"),
     [
-        (Padded, ["key_padding_mask"], ""),
+        (Padded, [], ""),
+        (Biased, ["position_bias"], ""),
         (Remembering, ["use_cache", "is_causal"], "forward keeps its defaults for verbose"),
         (Windowed, ["window_size", "softmax_scale"], "argument label has no known meaning"),
         (Grouped, ["num_kv_heads"], ""),
@@ -79,13 +88,20 @@ def test_arguments_with_a_meaning_are_named_and_others_noted(
 
 def test_a_verdict_beside_an_argument_that_was_not_asked_is_one_in_part() -> None:
     """The first line names it before it counts, and so does the report as data."""
-    [subject] = find(Padded)
+    [subject] = find(Biased)
     report = run(subject, profile="quick", only=["shape/output-shape"])
     words, _ = verdict(report)
-    assert words.startswith("right in part: nothing was asked of key_padding_mask; ")
+    assert words.startswith("right in part: nothing was asked of position_bias; ")
     assert report.in_part
     data: dict[str, Any] = report.to_dict()
-    assert data["unasked"] == {"key_padding_mask": "which keys are padding: it keeps its default"}
+    assert data["unasked"] == {"position_bias": f"{meaning('position_bias')}: it keeps its default"}
+
+
+def test_a_padding_mask_that_is_wrong_is_told() -> None:
+    """It is asked about, and its law fails."""
+    [subject] = find(Padded)
+    report = run(subject, profile="quick", only=["mask/padding-shows-what-is-real"])
+    assert report.failed == ["mask/padding-shows-what-is-real"]
 
 
 def test_torchs_own_module_is_right_in_part() -> None:

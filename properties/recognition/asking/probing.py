@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from properties.basics import interrupts
 from properties.subjects.call import Answer, Arguments, Inputs
@@ -20,7 +21,8 @@ Ask = Callable[[Inputs, Arguments], Answer]
 def asked(ask: Ask, inputs: Inputs, arguments: Arguments) -> Answer | None:
     """The answer, or None where the call raises: it does not take that."""
     try:
-        return ask(inputs, arguments)
+        with torch.random.fork_rng(devices=[]):  # a trial leaves the caller's random state alone
+            return ask(inputs, arguments)
     except BaseException as error:  # a refusal is an answer, too
         interrupts.subjects_own(error)
         return None
