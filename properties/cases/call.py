@@ -17,7 +17,6 @@ AXES = {
     "queries": "BHTD",
     "keys": "BGSD",
     "values": "BGSD",
-    "context": "BSC",
     "mask": "BHTS",
     "bias": "BHTS",
     "padding": "BS",

@@ -66,12 +66,16 @@ def by_name(parts: object) -> dict[str, Array]:
     return {name: getattr(parts, attribute) for name, attribute in own.items()}
 
 
-def agree(question: Question, upstream: Array, names: tuple[str, ...] = ()) -> float:
+BY_DEFAULT = ("queries", "keys", "values")
+
+
+def agree(question: Question, *names: str) -> float:
     """The subject's gradients are those of the formula; returns the share of the budget used.
 
     names: those that are compared; by default queries, keys and values.
     """
-    given, truth = question.gradients(upstream), slopes(question, upstream)
+    factors = upstream(question)
+    given, truth = question.gradients(factors), slopes(question, factors)
     return max(
         near(
             f"{question.words} to have a gradient of the {name} of",
@@ -80,5 +84,5 @@ def agree(question: Question, upstream: Array, names: tuple[str, ...] = ()) -> f
             truth.allowed[name],
             AXES[name],
         )
-        for name in names or ("queries", "keys", "values")
+        for name in names or BY_DEFAULT
     )

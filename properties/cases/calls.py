@@ -29,7 +29,7 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
     if not subject.takes:
         return None
     rng = np.random.default_rng(seed + 2)
-    own_keys = "lengths" in subject.takes or "context" in subject.takes
+    own_keys = "lengths" in subject.takes
     keys = max(1, s.tokens + FURTHER[seed % len(FURTHER)]) if own_keys else s.tokens
     shared = 1 + seed % 3 if subject.bare and "groups" in subject.takes else s.shared
     own_heads = subject.bare and s.heads == 1
@@ -40,8 +40,6 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
         arrays["queries"] = values((s.batch, heads, s.tokens, s.head_dim), kind, rng)
         arrays["keys"] = values((s.batch, groups, keys, s.head_dim), kind, rng)
         arrays["values"] = values((s.batch, groups, keys, s.head_dim), "ordinary", rng)
-    if "context" in subject.takes:
-        arrays["context"] = values((s.batch, keys, s.d_in), kind, rng)
     shape = (s.batch, heads, s.tokens, keys)
     arrays["mask"] = some_seen(shape, rng)
     if not subject.bare:  # a mask that is handed to a module is for all of its heads

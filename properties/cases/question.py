@@ -9,7 +9,7 @@ Legend: B batch, H query heads, G key-value heads, T queries, S keys, D head_dim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from properties.basics import interrupts
-from properties.basics.assertions import near, require
+from properties.basics.assertions import Violation, near
 from properties.basics.doing import doing
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import OutsideError, SubjectError
@@ -53,8 +53,31 @@ class Truth:
     empty: Seen
 
 
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A part of an answer in a few words, its numbers, the right ones, and how far they may be apart."""
+
+    what: str
+    found: Array
+    right: Array
+    allowed: Array
+    axes: str
+
+    @property
+    def grids(self) -> tuple[Array, Array, Array]:
+        """As `near` takes them."""
+        return self.found, self.right, self.allowed
+
+
+def came(what: str, part: Array | None) -> Array:
+    """What was asked for; a Violation where it did not come."""
+    if part is None:
+        raise Violation(f"{what}, asked for by the call", "none among what was returned", {})
+    return part
+
+
 Given = TypeVar("Given")
-INPUTS = ("queries", "keys", "values", "context")
+INPUTS = ("queries", "keys", "values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,20 +97,12 @@ class Question:
     def shape(self) -> tuple[int, int, int, int]:
         """(B, H, T, S) of the scores."""
         if self.function:
-            (batch, heads, tokens, _), keys = (
-                self.inputs["queries"].shape,
-                self.inputs["keys"].shape[2],
-            )
-            return batch, heads, tokens, keys
-        batch, tokens = self.inputs["x"].shape[:2]
-        return (
-            batch,
-            self.case.sizes.heads,
-            tokens,
-            self.inputs.get("context", self.inputs["x"]).shape[1],
-        )
+            batch, heads, tokens, _ = self.inputs["queries"].shape
+            return batch, heads, tokens, self.inputs["keys"].shape[2]
+        batch, tokens, _ = self.inputs["x"].shape
+        return batch, self.case.sizes.heads, tokens, tokens
 
-    def answer(self, *, training: bool = False, after: Question | None = None) -> Answer:
+    def answer(self, *, after: Question | None = None) -> Answer:
         """What the subject gives; SubjectError where it raises, or gives what cannot be read.
 
         after: a call that the same module answers before.
@@ -96,12 +111,11 @@ class Question:
         module = None if subject.bare else case.build().module
 
         def ask(one: Question) -> Answer:
-            return subject.ask(module, one.inputs, one.arguments, case.dtype, training)
+            return one.asked(lambda: subject.ask(module, one.inputs, one.arguments, case.dtype))
 
         if after is not None:
-            earlier = after
-            self.asked(lambda: ask(earlier))
-        return self.asked(lambda: ask(self))
+            ask(after)
+        return ask(self)
 
     def answer_handing(self, handing: Handing) -> Answer:
         """What a function gives for the same numbers, handed over in another way."""
@@ -116,7 +130,7 @@ class Question:
         """
         case, subject = self.case, self.case.subject
         return self.asked(
-            lambda: subject.call_gradients(None, self.inputs, self.arguments, upstream, case.dtype)
+            lambda: subject.call_gradients(self.inputs, self.arguments, upstream, case.dtype)
         )
 
     def asked(self, ask: Callable[[], Given]) -> Given:
@@ -142,8 +156,7 @@ class Question:
     def request(self) -> Request:
         """What the arguments mean, by the subject's conventions."""
         a, (_, _, tokens, keys) = self.arguments, self.shape
-        kept, bias = self.case.subject.conventions, a.bias
-        align: Align = "bottom right" if kept.align == "bottom right" else "top left"
+        bias, align = a.bias, self.align
         seen: Seen = visibility.everything(tokens, keys)
         if self.hides_the_future:
             seen = seen & visibility.causal(tokens, keys, align)
@@ -156,8 +169,14 @@ class Question:
         if a.slopes is not None:
             slope = visibility.alibi(a.slopes, tokens, keys, align)
             bias = slope if bias is None else bias + slope
-        empty = kept.empty or "zeros"
+        empty = self.case.subject.conventions.empty or "zeros"
         return Request(seen, scale=a.scale, cap=a.cap, bias=bias, empty=empty)
+
+    @property
+    def align(self) -> Align:
+        """Where the causal diagonal lies; top left where nothing was found, since then T is S."""
+        found = self.case.subject.conventions.align
+        return "bottom right" if found == "bottom right" else "top left"
 
     @property
     def hides_the_future(self) -> bool:
@@ -175,37 +194,25 @@ class Question:
         """The answer is the truth, in output and in whatever else was asked for, but for rows that see
         nothing, which are a convention; returns the share of the budget used.
         """
-        answer, truth = self.answer(), self.truth
-        told = self.words
-        shares = [
-            near(
-                f"{told} to give", answer.output, truth.output, truth.allowed, "batch query column"
-            )
-        ]
-        if self.arguments.weights:
-            shares.append(self.weights_agree(answer))
-        if self.arguments.lse and answer.lse is not None:
-            base = np.log(2.0) if self.case.subject.conventions.lse == "base 2" else 1.0
-            what = f"{told} to give the logarithm"
-            shares.append(
-                near(what, answer.lse * base, truth.lse, truth.allowed_lse, "batch head query")
-            )
-        return max(shares)
+        parts = self.compared(self.answer(), self.truth)
+        return max(near(f"{self.words} to give {p.what}", *p.grids, p.axes) for p in parts)
 
-    def weights_agree(self, answer: Answer) -> float:
-        """The weights that came are those of the definition, or their mean over the heads."""
-        truth, weights = self.truth, answer.weights
-        what = f"{self.words} to give a weight of"
-        require(
-            weights is not None, "weights, since they are asked for", "none among what was returned"
-        )
-        if weights is None:
-            return 0.0
-        if weights.ndim == 3:
-            return near(
-                what, weights, truth.weights.mean(axis=1), truth.allowed_averaged, "batch query key"
+    def compared(self, answer: Answer, truth: Truth) -> Iterator[Compared]:
+        """Each part of an answer beside what it should be; what was asked for has to be there."""
+        yield Compared("", answer.output, truth.output, truth.allowed, "batch query column")
+        kept, weights = self.case.subject.conventions, answer.weights
+        if self.arguments.weights:
+            weights = came("weights", weights)
+            right, allowed, axes = truth.weights, truth.allowed_weights, "batch head query key"
+            if weights.ndim == 3:
+                right, allowed, axes = right.mean(axis=1), truth.allowed_averaged, "batch query key"
+            yield Compared("a weight of", weights, right, allowed, axes)
+        if self.arguments.lse:
+            lse = came("the log-sum-exp", answer.lse) * (
+                np.log(2.0) if kept.lse == "base 2" else 1.0
             )
-        return near(what, weights, truth.weights, truth.allowed_weights, "batch head query key")
+            axes = "batch head query"
+            yield Compared("the logarithm", lse, truth.lse, truth.allowed_lse, axes)
 
     def changed(self, **arguments: Any) -> Question:
         """The same inputs, with other arguments."""
@@ -226,7 +233,7 @@ class Question:
         Where tokens attend to each other, the queries of these tokens are cut out as well.
         """
         kept = np.setdiff1d(np.arange(self.shape[3]), places)
-        rows = np.arange(self.shape[2]) if self.own_keys else kept
+        rows = np.arange(self.shape[2]) if self.function else kept
         told: dict[str, Any] = {
             name: cut(array, {-1: kept} if name == "padding" else {-2: rows, -1: kept})
             for name, array in self.arguments.given().items()
@@ -237,21 +244,14 @@ class Question:
 
     def mapped(self, change: Callable[[Array, int], Array]) -> Question:
         """Each input of which keys and values are made, and the axis of its tokens, through change."""
-        of_keys = (
-            {"keys": 2, "values": 2} if self.function else {"context" if self.own_keys else "x": 1}
-        )
+        of_keys = {"keys": 2, "values": 2} if self.function else {"x": 1}
         inputs = {n: change(a, of_keys[n]) if n in of_keys else a for n, a in self.inputs.items()}
         return replace(self, inputs=inputs)
-
-    @property
-    def own_keys(self) -> bool:
-        """Whether keys are made of other tokens than queries."""
-        return self.function or "context" in self.inputs
 
     def rows_without(self, places: Sequence[int]) -> Seen:
         """(T,): the queries that do not come from the tokens at these places."""
         rows = np.ones(self.shape[2], dtype=np.bool_)
-        if not self.own_keys:
+        if not self.function:
             rows[list(places)] = False
         return rows
 
@@ -296,7 +296,6 @@ def of_module(question: Question) -> Truth:
         case.weights,
         heads=case.sizes.heads,
         request=question.request,
-        context=question.inputs.get("context"),
     )
     of_output = bounds.budget(x, case.weights, trace, case.dtype).output
     allowed = bounds.budget_inside(x, case.weights, trace, case.dtype)
@@ -318,6 +317,16 @@ def truth_of(attended: Attended, output: Array, allowed: Array, inside: AttendBu
         allowed_lse=np.where(empty, np.inf, inside.lse),
         empty=empty,
     )
+
+
+def flags(case: Case) -> tuple[bool | None, ...]:
+    """The causal flag off and on, or None where there is no flag."""
+    return (False, True) if "causal" in case.subject.takes else (None,)
+
+
+def taken(case: Case, *roles: str) -> list[str]:
+    """Those of the roles that the subject takes."""
+    return [role for role in roles if role in case.subject.takes]
 
 
 def filled(array: Array, axis: int, places: Sequence[int], rng: np.random.Generator) -> Array:

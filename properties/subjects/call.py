@@ -31,7 +31,6 @@ ROLES = {
     "slopes": "one slope for each head, of a bias that grows with distance (ALiBi)",
     "groups": "fewer heads of keys and values than of queries",
     "lengths": "as many keys as one likes, whatever the number of queries",
-    "context": "other tokens, of which keys and values are made",
     "weights": "whether the weights are returned, too",
     "lse": "whether the logarithm of each row's sum of exponentials is returned, too",
 }
@@ -71,10 +70,9 @@ class Conventions:
 
     mask, padding: what True means, "attend" or "hide"; align: where the diagonal lies if T is not S,
     "top left" or "bottom right"; window: "others" besides the query's own key, or "counting oneself";
-    sides: whether a window has "one" width, of the past, or "two";
-    empty: what a row that sees nothing gives, "zeros", "nan" or "uniform"; weights: "per head" or
-    "averaged"; lse: "natural" or "base 2", and lse_axes: "B H T" or
-    "B T H".
+    sides: whether a window has "one" width, of the past, or "two"; empty: what a row that sees nothing
+    gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged"; lse: "natural" or "base 2",
+    and lse_axes: "B H T" or "B T H".
     """
 
     mask: str = ""
@@ -125,6 +123,7 @@ def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
         "told by calls": bool(takes),
         "returns more": bool({"weights", "lse"} & set(takes)),
         "two-sided window": "window" in takes and conventions.sides == "two",
+        "hides by calls": bool({"mask", "causal", "window"} & set(takes)),
     }
     return {f"takes {role}" for role in takes} | {name for name, there in further.items() if there}
 
@@ -164,4 +163,4 @@ PLAINLY = Handing()
 
 Inputs = Mapping[str, Array]
 """Of a function: queries (B, H, T, D), keys (B, G, S, D), values (B, G, S, E). Of a module: x
-(B, T, d_in) and, where keys and values are made of other tokens, context (B, S, d_context)."""
+(B, T, d_in)."""

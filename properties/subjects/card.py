@@ -73,18 +73,11 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
     answer: one of `ANSWERS`, "" where none of them fits; found: see `call.ORIGINS`, "" where that is not
     known. The order of axes is called layout.
     """
-    answers = {
-        name: getattr(subject.conventions, name)
-        for name, roles in CONCERNS.items()
-        if getattr(subject.conventions, name) or (roles[0] in subject.takes and name != "align")
-    }
-    if "causal" in subject.takes and "lengths" in subject.takes:
-        answers["align"] = subject.conventions.align
-    found = {
-        name: {"answer": answers[name], "found": subject.origins.get(name, "")}
-        for name in CONCERNS
-        if name in answers
-    }
+    found = {}
+    for name, roles in CONCERNS.items():
+        answer = getattr(subject.conventions, name)
+        if answer or set(roles) <= set(subject.takes):
+            found[name] = {"answer": answer, "found": subject.origins.get(name, "")}
     if subject.layout:
         found["layout"] = {"answer": subject.layout, "found": "trial"}
     return found

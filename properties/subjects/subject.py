@@ -163,10 +163,8 @@ class Subject(ABC):
         """
         return None
 
-    def ask(
-        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
-    ) -> Answer:
-        """The answer to one call of a module that `build` made (None if the subject is `bare`).
+    def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
+        """The answer, in eval mode, of a module that `build` made (None if the subject is `bare`).
 
         inputs: (see `Inputs`) in numbers that are exact in `dtype`; arguments: all of them are among
         what the subject `takes`. Only subjects that take something are asked so.
@@ -182,7 +180,7 @@ class Subject(ABC):
         raise NotImplementedError
 
     def call_gradients(
-        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+        self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """The derivatives of sum(upstream * output) of such a call by each input and the bias, by name.
 

@@ -113,7 +113,7 @@ def whole() -> Call:
 
 def asking(**change: object) -> Callable[[Call], Call]:
     """The same call with another request."""
-    return lambda call: replace(call, request=replace(call.request, **change))  # type: ignore[arg-type]
+    return lambda call: replace(call, request=replace(call.request, **change))
 
 
 def other_groups(call: Call) -> Call:

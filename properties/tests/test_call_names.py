@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,8 +85,15 @@ def test_a_form_run_as_a_subject_agrees_with_itself(called: str) -> None:
 
 
 def of_everything(
-    query, key, value, mask=None, bias=None, causal=False, window=(-1, -1), scale=None
-):  # type: ignore[no-untyped-def]
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
+    bias: Any = None,
+    causal: bool = False,
+    window: tuple[int, int] = (-1, -1),
+    scale: float | None = None,
+) -> Any:
     """True attends; a right function with arguments of its own for masks and biases."""
     z = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
     z = z if bias is None else z + bias

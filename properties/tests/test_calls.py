@@ -8,6 +8,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from properties.cases.case import Case
 from properties.cases.strategies import make_case, pinned_cases
@@ -117,3 +119,33 @@ def test_a_call_comes_back_from_plain_data() -> None:
     assert case.call is not None
     assert again.call.data() == case.call.data()
     assert broken_by(sdpa, [again]) == set()
+
+
+def sum_lost_beside_the_flag(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False, return_lse: bool = False
+) -> Any:
+    z = query @ key.mT / query.shape[-1] ** 0.5
+    hidden = torch.ones_like(z, dtype=torch.bool).triu(1) & is_causal
+    z = z.masked_fill(hidden, -torch.inf)
+    context = z.softmax(-1) @ value
+    return (context, z.logsumexp(-1)) if return_lse and not is_causal else context
+
+
+def test_what_is_asked_for_has_to_come() -> None:
+    """A log-sum-exp that is returned without the causal flag alone is missed beside it."""
+    assert failing(subject(sum_lost_beside_the_flag)) == {
+        "result/lse-is-the-logarithm-of-the-denominator"
+    }
+
+
+def test_what_hides_is_asked_about_where_something_can_hide() -> None:
+    """Of a function with a cap and shared heads alone nobody asks whether it hides as ever."""
+    laws = {"groups/hide-as-ever", "score/cap-comes-before-hiding"}
+    assert not any(clauses()[law].concerns(subject(capped)) for law in laws)
+    assert all(clauses()[law].concerns(subject(RIGHT["flash-in-one-matrix"])) for law in laws)
+
+
+def capped(query: Tensor, key: Tensor, value: Tensor, softcap: float = 1e6) -> Tensor:
+    z = query @ key.repeat_interleave(query.shape[1] // key.shape[1], 1).mT / query.shape[-1] ** 0.5
+    weights = (softcap * torch.tanh(z / softcap)).softmax(-1)
+    return weights @ value.repeat_interleave(query.shape[1] // key.shape[1], 1)

@@ -42,6 +42,12 @@ def masked(scores: Tensor, first: int) -> Tensor:
     return scores.masked_fill(future, -torch.inf)
 
 
+def near_sighted(scores: Tensor) -> Tensor:
+    hidden = torch.zeros_like(scores, dtype=torch.bool)
+    hidden[..., 0, 2:] = True
+    return scores.masked_fill(hidden, -torch.inf)
+
+
 class SelfAttention(Base):
     """Nothing hidden."""
 
@@ -64,9 +70,7 @@ class NearSightedAttention(Base):
     """Some of the future is hidden, and no name says why."""
 
     def hide(self, scores: Tensor) -> Tensor:
-        hidden = torch.zeros_like(scores, dtype=torch.bool)
-        hidden[..., 0, 2:] = True
-        return scores.masked_fill(hidden, -torch.inf)
+        return near_sighted(scores)
 
 
 class UnnamedAttention(Base):
@@ -164,7 +168,7 @@ class NearSightedMultiHeadAttention(Heads):
     """Some of the future is hidden, and no name says why."""
 
     def hide(self, scores: Tensor) -> Tensor:
-        return NearSightedAttention.hide(self, scores)  # type: ignore[arg-type]
+        return near_sighted(scores)
 
 
 class BlockedMultiHeadAttention(Heads):

@@ -9,6 +9,7 @@ from properties.basics.dtypes import FORMATS
 from properties.cases.long_calls import LENGTHS, question, truth
 from properties.cases.long_rows import STEP
 from properties.recognition.targets import find
+from properties.subjects.subject import Subject
 from properties.truth.attend import attend
 from properties.zoo.wide import sound_ones
 
@@ -18,7 +19,7 @@ ROLES = [(SDPA, "mask"), (SDPA, "groups"), (FLASH, "window"), (FLASH, "groups")]
 
 
 @pytest.mark.parametrize(("subject", "role"), ROLES, ids=lambda part: getattr(part, "name", part))
-def test_each_key_dominates_a_row(subject, role) -> None:  # type: ignore[no-untyped-def]
+def test_each_key_dominates_a_row(subject: Subject, role: str) -> None:
     asked = question(subject, role, 130, "float32")
     q, k, v = (asked.inputs[name] for name in ("queries", "keys", "values"))
     weights = attend(q, k, v, asked.request).weights

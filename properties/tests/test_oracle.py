@@ -59,7 +59,10 @@ def test_a_wrong_oracle_is_disputed_and_never_blamed_on_the_subject(
     from properties.runs.runner import run
 
     right = second_oracle.logit
-    unscaled = lambda q, k, asked: right(q, k, replace(asked, scale=Decimal(1)))  # noqa: E731
+
+    def unscaled(q: Any, k: Any, asked: Any) -> Any:
+        return right(q, k, replace(asked, scale=Decimal(1)))
+
     monkeypatch.setattr(second_oracle, "logit", unscaled)
     report = run(SUBJECTS["multihead"], profile="quick", only=["oracle/output-within-bound"])
     verdict = {r.clause: r for r in report.results}["oracle/output-within-bound"]

@@ -86,4 +86,4 @@ def test_an_odd_number_of_columns_has_no_pairs() -> None:
     with pytest.raises(ValueError, match="even number"):
         rotate(drawn(0, 3), np.arange(3))
     with pytest.raises(ValueError, match="'halves' or 'neighbours'"):
-        rotate(drawn(0, 4), np.arange(3), "thirds")  # type: ignore[arg-type]
+        rotate(drawn(0, 4), np.arange(3), "thirds")

@@ -60,8 +60,8 @@ def test_documents_see_their_own_keys() -> None:
     ("wrong", "error", "says"),
     [
         (lambda: window(2, 2, -2, 0), ValueError, "left is -2"),
-        (lambda: causal(2, 2, "left"), ValueError, "align is 'left'"),  # type: ignore[arg-type]
-        (lambda: Request(visible=np.zeros((2, 2))), TypeError, "as bias"),  # type: ignore[arg-type]
+        (lambda: causal(2, 2, "left"), ValueError, "align is 'left'"),
+        (lambda: Request(visible=np.zeros((2, 2))), TypeError, "as bias"),
         (lambda: Request(cap=0.0), ValueError, "cap is 0.0"),
         (lambda: Request(empty="zero"), ValueError, "empty is 'zero'"),
     ],
@@ -69,7 +69,7 @@ def test_documents_see_their_own_keys() -> None:
 def test_what_makes_no_sense_is_refused(wrong: object, error: type, says: str) -> None:
     """With what was expected."""
     with pytest.raises(error, match=says):
-        wrong()  # type: ignore[operator]
+        wrong()
 
 
 def published(heads: int) -> list[float]:

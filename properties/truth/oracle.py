@@ -14,9 +14,7 @@ from functools import cached_property
 
 from properties.basics.dtypes import Array
 from properties.truth import visibility
-from properties.truth.attend import Attended, AttendedGradients
-from properties.truth.attend import attend as attend
-from properties.truth.attend import attend_gradients as attend_gradients
+from properties.truth.attend import Attended, AttendedGradients, attend, attend_gradients
 from properties.truth.parameters import Weights
 from properties.truth.positions import Rotary
 from properties.truth.request import Request

@@ -197,9 +197,7 @@ class FunctionSubject(Subject):
             held.hold(finding.settled(self.manner, self.function.arguments, declared))
         return held
 
-    def ask(
-        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
-    ) -> Answer:
+    def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The function's own answer, nothing of ours around it."""
         return self.manner.ask(inputs, arguments, dtype)
 
@@ -210,7 +208,7 @@ class FunctionSubject(Subject):
         return self.manner.ask(inputs, arguments, dtype, handing)
 
     def call_gradients(
-        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+        self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """Those of the function itself."""
         return self.manner.gradients(inputs, arguments, upstream, dtype)

@@ -69,12 +69,10 @@ class ModuleSubject(Subject):
         self.fill(module, config, weights)
         return module
 
-    def ask(
-        self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
-    ) -> Answer:
+    def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer of forward, told masks as it takes them."""
         manner = replace(self.manner, conventions=self.conventions)
-        return manner.ask(module, inputs, arguments, dtype, training)
+        return manner.ask(module, inputs, arguments, dtype)
 
     def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
         """Write the weights, if there are any and they can be set, into a module built before."""

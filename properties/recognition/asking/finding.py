@@ -8,34 +8,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from properties.recognition.asking import probing
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.roles import roles
-from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
+from properties.subjects.call import CONCERNS, Answer, Arguments, Conventions, Handing, Inputs
 
-DECLARED = {
-    "torch's scaled_dot_product_attention": (
-        {"attn_mask", "is_causal"},
-        Conventions(mask="attend"),
+
+class Signature(NamedTuple):
+    """Arguments by which somebody's signature is known; what it promises; and what it usually comes with,
+    and does not promise: another answer is told, and no error.
+    """
+
+    names: frozenset[str]
+    promises: Conventions
+    usual: Conventions
+
+
+SIGNATURES = {
+    "torch's scaled_dot_product_attention": Signature(
+        frozenset({"attn_mask", "is_causal"}),
+        promises=Conventions(mask="attend"),
+        usual=Conventions(align="top left"),
+    ),
+    "flash attention": Signature(
+        frozenset({"softmax_scale", "causal"}),
+        promises=Conventions(),
+        usual=Conventions(align="bottom right", window="others", lse="natural", lse_axes="B H T"),
     ),
 }
-"""Signatures that are known by some of their arguments, and what they promise."""
-USUAL = {
-    "torch's scaled_dot_product_attention": (
-        {"attn_mask", "is_causal"},
-        Conventions(align="top left"),
-    ),
-    "flash attention": (
-        {"softmax_scale", "causal"},
-        Conventions(align="bottom right", window="others", lse="natural", lse_axes="B H T"),
-    ),
-}
-"""What such signatures usually come with, and do not promise: another answer is told, and no error."""
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
@@ -58,22 +63,21 @@ def manner(
         takes["mask"] = takes["bias"]
     found = Manner(function, takes, layout, dropout=dropout)
     if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
-        found = replace(found, takes={n: a for n, a in found.takes.items() if n != "bias"})
+        found = found.without("bias")
     if bias_alone and not probing.polarity(asking(found), "mask"):  # True is a number to it
-        found = replace(found, takes={n: a for n, a in found.takes.items() if n != "mask"})
+        found = found.without("mask")
     found = with_what_comes(with_window(with_kinds_of_mask(found)))
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)
-    works = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
+    taken = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
     if "causal" in found.takes and not probing.asked(
         ask, probing.level(3, 4), Arguments(causal=True)
     ):
-        works.discard("lengths")  # a mask of T x T would be asked about what it cannot hide
+        taken.discard("lengths")  # a mask of T x T would be asked about what it cannot hide
     told = {n: a for n, a in found.takes.items() if n in ASKED} | {
-        name: takes.get(name, "") for name in works
+        name: takes.get(name, "") for name in taken
     }
-    found = replace(found, takes=told)
-    return settled(found, names)
+    return settled(replace(found, takes=told), names)
 
 
 def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | None = None) -> Manner:
@@ -81,18 +85,14 @@ def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | Non
     told = dict(told or {})
     if "sides" in told:
         found = replace(found, pair=told["sides"] == "two")
-    known = {n: getattr(says(found.call), n) for n in ("mask",) if "mask" in found.takes}
     whose, by_name = declared(names)
-    promised = {f.name: getattr(by_name, f.name) for f in fields(Conventions)}
-    given = {
-        **{n: (a, f"signature of {whose}") for n, a in promised.items() if a},
-        **{n: (a, "docstring") for n, a in known.items() if a},
-        **{n: (a, "declared") for n, a in told.items()},
-    }
+    given = {n: (a, f"signature of {whose}") for n, a in answered(by_name).items()}
+    if "mask" in found.takes and HIDES.search(found.call.__doc__ or ""):
+        given["mask"] = ("hide", "docstring")
+    given |= {n: (a, "declared") for n, a in told.items()}
     plain = replace(found, conventions=Conventions(), origins={})
     answers = conventions(plain, {n: answer for n, (answer, _) in given.items()})
-    origins = {f.name: given.get(f.name, ("", "trial"))[1] for f in fields(answers)}
-    origins = {n: how for n, how in origins.items() if getattr(answers, n)}
+    origins = {n: given.get(n, ("", "trial"))[1] for n in answered(answers)}
     return replace(found, conventions=answers, origins=origins)
 
 
@@ -103,7 +103,7 @@ def with_kinds_of_mask(found: Manner) -> Manner:
         for name in ("mask", "bias")
         if name in found.takes and not works(asking(found), EACH[name])
     }
-    return replace(found, takes={n: a for n, a in found.takes.items() if n not in refused})
+    return found.without(*refused)
 
 
 def with_window(found: Manner) -> Manner:
@@ -114,7 +114,7 @@ def with_window(found: Manner) -> Manner:
         guess = replace(found, pair=pair)
         if probing.asked(asking(guess), probing.level(5, 5), Arguments(window=(2, 0))):
             return guess
-    return replace(found, takes={n: a for n, a in found.takes.items() if n != "window"})
+    return found.without("window")
 
 
 def with_what_comes(found: Manner) -> Manner:
@@ -126,7 +126,7 @@ def with_what_comes(found: Manner) -> Manner:
         for name, asked_for in wanted.items()
         if name in found.takes and getattr(probing.asked(ask, sizes, asked_for), name, None) is None
     }
-    return replace(found, takes={n: a for n, a in found.takes.items() if n not in absent})
+    return found.without(*absent)
 
 
 def usable(found: Manner, dtypes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
@@ -141,11 +141,11 @@ def usable(found: Manner, dtypes: tuple[str, ...]) -> tuple[tuple[str, ...], lis
         failing = [
             name for name, one in EACH.items() if name in found.takes and not works(ask, one)
         ]
-        if failing and len(kept):
+        if failing:
             remarks.append(f"not asked in {dtype}: there a call with {failing[0]} raises")
         else:
             kept.append(dtype)
-    return tuple(kept), remarks
+    return (tuple(kept), remarks) if kept else (dtypes, [])  # then the laws tell what raises
 
 
 EACH = {
@@ -180,31 +180,29 @@ def asking(found: Manner, dtype: str = "float32") -> Callable[[Inputs, Arguments
     return lambda inputs, arguments: found.ask(inputs, arguments, dtype)
 
 
+def answered(conventions: Conventions) -> dict[str, str]:
+    """The conventions that have an answer."""
+    return {name: answer for name, answer in asdict(conventions).items() if answer}
+
+
 def declared(names: Collection[str]) -> tuple[str, Conventions]:
-    """Whose signature it is, and what that promises; "" for nobody's that is known."""
-    for whose, (known, promised) in DECLARED.items():
-        if known <= set(names):
-            return whose, promised
+    """Whose signature it is, and what that promises; "" for nobody's that promises anything."""
+    for whose, signature in SIGNATURES.items():
+        if signature.names <= set(names) and answered(signature.promises):
+            return whose, signature.promises
     return "", Conventions()
 
 
 def unusual(found: Manner, names: Collection[str]) -> list[str]:
     """A remark on each convention that differs from what such a signature usually comes with."""
-    remarks = []
-    for whose, (known, usual) in USUAL.items():
-        for name, answer in ((f.name, getattr(usual, f.name)) for f in fields(usual)):
-            kept = getattr(found.conventions, name)
-            if known <= set(names) and answer and kept and kept != answer:
-                remarks.append(
-                    f"convention {name} is {kept}; a signature like that of {whose} usually comes "
-                    f"with {answer}"
-                )
-    return remarks
-
-
-def says(function: Callable[..., Any]) -> Conventions:
-    """What its docstring says of a boolean mask, where it says that True hides."""
-    return Conventions(mask="hide" if HIDES.search(function.__doc__ or "") else "")
+    kept = answered(found.conventions)
+    return [
+        f"convention {name} is {kept[name]}; a signature like that of {whose} usually comes with "
+        f"{answer}"
+        for whose, signature in SIGNATURES.items()
+        for name, answer in answered(signature.usual).items()
+        if signature.names <= set(names) and kept.get(name, answer) != answer
+    ]
 
 
 def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
@@ -219,11 +217,10 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
         "lse": lambda: probing.logarithm(ask),
         "lse_axes": lambda: probing.logarithm_axes(ask),
     }
-    needs = {"align": "lengths", "lse_axes": "lse"}
     told = {
         name: given.get(name) or probe()
         for name, probe in probes.items()
-        if needs.get(name, name) in found.takes
+        if CONCERNS[name][-1] in found.takes
     }
     if "window" in found.takes:
         told["sides"] = "two" if found.pair else "one"

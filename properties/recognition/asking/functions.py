@@ -43,9 +43,7 @@ class Manner:
         """The answer for queries (B, H, T, D), keys (B, G, S, D) and values (B, G, S, E)."""
         fmt = getattr(torch, dtype)
         parts = {name: self.laid(torch.tensor(inputs[name].copy(), dtype=fmt)) for name in QKV}
-        options = self.options(inputs, arguments, fmt)
-        if self.dropout:
-            options[self.dropout] = handing.dropout
+        options = self.options(inputs, arguments, fmt, handing.dropout)
         if handing.stored:
             parts, options = stored(parts, options, handing)
         given = parts | {name: o for name, o in options.items() if isinstance(o, Tensor)}
@@ -60,7 +58,7 @@ class Manner:
                 for name, part in given.items():
                     part.copy_(before[name])
             returned = self.call(*parts.values(), **options)
-        answer = self.read(returned, inputs)
+        answer = self.read(returned, inputs, arguments)
         return replace(
             answer,
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
@@ -85,10 +83,8 @@ class Manner:
 
     def parts(self, returned: Any, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
         """The context (B, H, T, E), which is the first tensor of its shape, and the other tensors."""
-        shape, tensors = (
-            (*inputs["queries"].shape[:3], inputs["values"].shape[3]),
-            self.tensors(returned),
-        )
+        shape = (*inputs["queries"].shape[:3], inputs["values"].shape[3])
+        tensors = self.tensors(returned)
         for number, part in enumerate(tensors):
             if tuple(part.shape) == shape:
                 return part, tensors[:number] + tensors[number + 1 :]
@@ -110,7 +106,9 @@ class Manner:
         """(B, H, T, D) as the function wants it, and back."""
         return part.transpose(1, 2) if self.layout == "B T H D" else part
 
-    def options(self, inputs: Inputs, a: Arguments, fmt: torch.dtype) -> dict[str, Any]:
+    def options(
+        self, inputs: Inputs, a: Arguments, fmt: torch.dtype, dropout: float = 0.0
+    ) -> dict[str, Any]:
         """The arguments by the function's own names; what keeps its default is left out."""
         heads, groups = inputs["queries"].shape[1], inputs["keys"].shape[1]
         found: dict[str, Any] = {"causal": bool(a.causal), "scale": a.scale, "cap": a.cap}
@@ -131,7 +129,7 @@ class Manner:
             for role, v in found.items()
             if v is not None and self.takes.get(role)
         }
-        return named | ({self.dropout: 0.0} if self.dropout else {})
+        return named | ({self.dropout: dropout} if self.dropout else {})
 
     def masks(self, a: Arguments, fmt: torch.dtype) -> dict[str, Tensor]:
         """The boolean mask and the bias; where one argument is for both, a bias with what it hides."""
@@ -145,8 +143,10 @@ class Manner:
             found["bias"] = torch.tensor(bias, dtype=fmt)
         return found
 
-    def read(self, returned: Any, inputs: Inputs) -> Answer:
-        """The parts of what was returned, told by their shapes."""
+    def read(self, returned: Any, inputs: Inputs, a: Arguments) -> Answer:
+        """What was asked for among what was returned, told by its shape: where there are as many heads as
+        keys, weights and a log-sum-exp may have the same.
+        """
         context, others = self.parts(returned, inputs)
         batch, heads, tokens, _ = inputs["queries"].shape
         keys = inputs["keys"].shape[2]
@@ -158,16 +158,16 @@ class Manner:
         for part in others:
             shape = tuple(part.shape)
             for name, shapes in wanted.items():
-                if name not in found and shape in shapes:
+                if getattr(a, name) and name not in found and shape in shapes:
                     found[name] = to_array(part)
                     break
         if "lse" in found and self.conventions.lse_axes == "B T H":
             found["lse"] = found["lse"].swapaxes(1, 2)
         return Answer(merge(to_array(context)), found.get("weights"), found.get("lse"))
 
-    def by(self, **conventions: str) -> Manner:
-        """The same with some conventions told."""
-        return replace(self, conventions=replace(self.conventions, **conventions))
+    def without(self, *roles: str) -> Manner:
+        """The same, told nothing of these roles."""
+        return replace(self, takes={n: a for n, a in self.takes.items() if n not in roles})
 
 
 def stored(

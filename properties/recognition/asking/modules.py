@@ -34,9 +34,7 @@ class ModuleManner:
     pairs: str = "B T T"
     conventions: Conventions = field(default_factory=Conventions)
 
-    def ask(
-        self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
-    ) -> Answer:
+    def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer for x (B, T, d_in)."""
         fmt = getattr(torch, dtype)
         x = torch.tensor(inputs["x"].copy(), dtype=fmt)
@@ -44,7 +42,7 @@ class ModuleManner:
         given = {"x": x} | options
         before = {name: part.clone() for name, part in given.items()}
         with torch.no_grad():
-            output = module.train(training)(x, **options)
+            output = module.eval()(x, **options)
         return Answer(
             self.read(output, inputs),
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),

@@ -92,9 +92,11 @@ def empty_row(ask: Ask) -> str:
     """What a query gives that sees nothing, the other seeing all; "" if nothing known."""
     mask = np.broadcast_to(np.array([[False] * 4, [True] * 4]), (1, 1, 2, 4))
     answer = asked(ask, level(2, 4), Arguments(mask=mask))
-    if answer is None:
-        return ""
-    number = float(answer.output[0, 0, 0])
+    return "" if answer is None else of_nothing(float(answer.output[0, 0, 0]))
+
+
+def of_nothing(number: float) -> str:
+    """Which answer a row that sees none of four keys gives by this number; "" for none known."""
     known = {
         "zeros": number == 0.0,
         "nan": bool(np.isnan(number)),
@@ -125,10 +127,5 @@ def logarithm(ask: Ask) -> str:
     if answer is None or answer.lse is None:
         return ""
     number = float(answer.lse.flat[0])
-    return (
-        "natural"
-        if abs(number - np.log(4.0)) < 1e-2
-        else "base 2"
-        if abs(number - 2.0) < 1e-2
-        else ""
-    )
+    known = {"natural": np.log(4.0), "base 2": 2.0}
+    return next((base for base, right in known.items() if abs(number - right) < 1e-2), "")

@@ -17,10 +17,6 @@ SPELLINGS = {
     "groups": r"enable_gqa",
     "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
     "lse": r"return_(softmax_)?(lse|logsumexp)",
-    "context": (
-        r"context|encoder_(hidden_states?|outputs?)|cross_(states?|input)|memory|enc(oder)?_out|"
-        r"kv_input|key_value_states|cond"
-    ),
 }
 
 

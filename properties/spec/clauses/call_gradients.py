@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from properties.basics.assertions import require
-from properties.cases.call_gradients import agree, upstream
+from properties.cases.call_gradients import BY_DEFAULT, agree, upstream
 from properties.cases.case import Case
-from properties.cases.question import Question, question
+from properties.cases.question import Question, flags, question
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.cross import OTHER, UNEQUAL
 from properties.spec.clauses.groups import READS, SHARED
@@ -36,12 +36,12 @@ FOLLOW = "mask/gradients-follow-the-mask"
     examples=ENOUGH,
 )
 def gradients_follow_the_mask(case: Case) -> float:
-    """D z = w (dw - sum_k w_k dw_k), where w is zero for what is hidden; a mask of its own for each
-    item, head and query, and what the causal flag hides besides, where there is one.
+    """The gradient of z is w (dw - sum_k w_k dw_k), where w is zero for what is
+    hidden; a mask of its own for each item, head and query, and what the causal flag hides besides,
+    where there is one.
     """
-    flags = (False, True) if "causal" in case.subject.takes else (None,)
-    asked = [question(case, "mask").changed(causal=flag) for flag in flags]
-    return max(agree(one, upstream(one)) for one in asked)
+    asked = [question(case, "mask").changed(causal=flag) for flag in flags(case)]
+    return max(agree(one) for one in asked)
 
 
 @clause(
@@ -91,7 +91,7 @@ def empty_row_has_no_bad_gradient(case: Case) -> float:
     mask = np.ones(asked.shape, dtype=np.bool_)
     mask[:, :, 0] = False
     asked = asked.changed(mask=mask)
-    return agree(asked, upstream(asked))
+    return agree(asked)
 
 
 @clause(
@@ -107,8 +107,7 @@ def gradient_of_a_bias(case: Case) -> float:
     """A learned bias is trained by it: that of z, without the scale. Without it training goes on, and
     the bias stays as it was.
     """
-    asked = question(case, "bias")
-    return agree(asked, upstream(asked), ("bias", "queries", "keys", "values"))
+    return agree(question(case, "bias"), "bias", *BY_DEFAULT)
 
 
 @clause(
@@ -122,9 +121,8 @@ def gradient_of_a_bias(case: Case) -> float:
 )
 def gradients_of_other_lengths(case: Case) -> float:
     """With the causal flag and without, where there is one."""
-    flags = (False, True) if "causal" in case.subject.takes else (None,)
-    asked = [question(case).changed(causal=flag) for flag in flags]
-    return max(agree(one, upstream(one)) for one in asked)
+    asked = [question(case).changed(causal=flag) for flag in flags(case)]
+    return max(agree(one) for one in asked)
 
 
 @clause(
@@ -138,8 +136,7 @@ def gradients_of_other_lengths(case: Case) -> float:
 )
 def summed_over_the_group(case: Case) -> float:
     """Not the mean, and not that of the first or last head: heads that write to one place overwrite."""
-    asked = question(case)
-    return agree(asked, upstream(asked))
+    return agree(question(case))
 
 
 @clause(
@@ -158,7 +155,7 @@ def no_gradient_outside(case: Case) -> float:
     told: list[Question] = [question(case).changed(window=(1, 0), causal=causally(case))]
     if case.subject.has("two-sided window"):
         told += [question(case).changed(window=pair) for pair in ((1, 0), (0, 1))]
-    return max(agree(asked, upstream(asked)) for asked in told)
+    return max(agree(asked) for asked in told)
 
 
 @clause(
@@ -172,8 +169,7 @@ def no_gradient_outside(case: Case) -> float:
 )
 def through_the_cap(case: Case) -> float:
     """The derivative of c tanh(z / c). Left out, scores beyond the cap are pushed on for ever."""
-    asked = question(case, "cap")
-    return agree(asked, upstream(asked))
+    return agree(question(case, "cap"))
 
 
 @clause(
@@ -187,5 +183,4 @@ def through_the_cap(case: Case) -> float:
 )
 def with_a_given_scale(case: Case) -> float:
     """Not by 1 / sqrt(head_dim), which is what the backward pass of a kernel may still have."""
-    asked = question(case, "scale")
-    return agree(asked, upstream(asked))
+    return agree(question(case, "scale"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.cases.case import Case
-from properties.cases.question import question
+from properties.cases.question import question, taken
 from properties.spec.clause import Condition, Level, clause
 
 READS = "groups/each-head-reads-its-own-group"
@@ -66,11 +66,11 @@ def equal_repeated_heads(case: Case) -> float:
     "groups/hide-as-ever",
     Level.MUST,
     "With shared heads the causal flag and a mask hide as without.",
-    needs=GROUPS,
+    needs=GROUPS | {"hides by calls"},
     counts=SHARED,
     after=(READS,),
 )
-def hide_as_ever(case: Case) -> float | None:
+def hide_as_ever(case: Case) -> float:
     """A path of its own for groups must not forget what is hidden."""
-    hiding = [role for role in ("causal", "mask", "window") if role in case.subject.takes]
-    return max((question(case, role).agrees() for role in hiding), default=None)
+    hiding = taken(case, "causal", "mask", "window")
+    return max(question(case, role).agrees() for role in hiding)

@@ -11,9 +11,9 @@ from properties.cases.long_calls import LENGTHS, share
 from properties.spec.clause import Level, clause
 from properties.spec.clauses.groups import READS
 from properties.spec.clauses.mask import SHOWN
+from properties.spec.clauses.rows import FORMATS
 from properties.spec.clauses.window import EXACT
 
-FORMATS = 4  # examples: the first pinned ones have one format each
 HANDED = {"function", "told by calls"}
 
 

@@ -11,7 +11,7 @@ from properties.basics.assertions import near, require
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.case import Case
-from properties.cases.question import Question, question
+from properties.cases.question import Question, flags, question
 from properties.spec.clause import Condition, Level, clause
 from properties.subjects.call import Seen
 
@@ -108,9 +108,8 @@ def all_shown_is_no_mask(case: Case) -> float:
     """With and without the flag, where there is one. A path of its own that a mask leads into and that
     forgets the flag, or the scale, shows here.
     """
-    flags = (False, True) if "causal" in case.subject.takes else (None,)
     shares = []
-    for flag in flags:
+    for flag in flags(case):
         without = question(case).changed(causal=flag)
         shown = without.changed(mask=np.ones(without.shape, dtype=np.bool_))
         what = "a mask that shows everything" + (" beside the causal flag" if flag else "")

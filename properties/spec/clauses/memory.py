@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from properties.basics.assertions import near, require
 from properties.cases.case import Case
-from properties.cases.question import Question, question
+from properties.cases.question import Question, question, taken
 from properties.spec.clause import Level, clause
-from properties.subjects.call import ROLES
 
 
 def everything(case: Case) -> list[Question]:
     """One call for each argument that is an array, and one without."""
-    arrays = ("mask", "bias", "padding", "slopes")
-    roles = [role for role in arrays if role in case.subject.takes and role in ROLES]
+    roles = taken(case, "mask", "bias", "padding", "slopes")
     return [question(case), *(question(case, role) for role in roles)]
 
 
@@ -57,11 +55,12 @@ def no_view(case: Case) -> None:
 def earlier_call_is_forgotten(case: Case) -> float:
     """A mask that was joined to a buffer, or kept for its length, hides in the next batch as well."""
     asked = question(case)
+    fresh = asked.answer().output
     return max(
         near(
             f"after {earlier.words} an output of",
             asked.answer(after=earlier).output,
-            asked.answer().output,
+            fresh,
             2.0 * asked.truth.allowed,
             "batch query column",
         )

@@ -52,8 +52,8 @@ def side_does_not_matter(case: Case) -> float | None:
     left = right.mapped(lambda array, axis: np.roll(array, 1, axis)).changed(
         padding=np.roll(real, 1, axis=1)
     )
-    here = slice(None) if right.own_keys else slice(None, -1)
-    there = slice(None) if right.own_keys else slice(1, None)
+    here = slice(None) if right.function else slice(None, -1)
+    there = slice(None) if right.function else slice(1, None)
     return near(
         "padded on the left an output of",
         left.answer().output[:, there],

@@ -12,11 +12,10 @@ from properties.basics.assertions import near
 from properties.basics.errors import SubjectError
 from properties.cases.call_dropout import weights_hold
 from properties.cases.case import Case
-from properties.cases.question import Question, question
+from properties.cases.question import Question, question, taken
 from properties.spec.clause import Condition, Level, clause
-from properties.subjects.call import Handing
+from properties.subjects.call import Answer, Handing
 from properties.truth import visibility
-from properties.truth.visibility import Align
 
 HANDED = {"function", "told by calls"}
 ENOUGH = 6  # examples: each of them is asked in many ways
@@ -25,15 +24,15 @@ FURTHER = Condition("at least two keys", lambda case: case.call is not None and 
 
 def told(case: Case) -> list[Question]:
     """A call without arguments, and one with each that can hide or shift."""
-    roles = ("mask", "bias", "causal", "window")
-    return [question(case), *(question(case, r) for r in roles if r in case.subject.takes)]
+    roles = taken(case, "mask", "bias", "causal", "window")
+    return [question(case), *(question(case, role) for role in roles)]
 
 
-def handed(asked: Question, handing: Handing, what: str) -> float:
+def handed(asked: Question, answer: Answer, what: str) -> float:
     """The same output as when handed over plainly; returns the share of both budgets used."""
     return near(
         f"{asked.words} {what} to give an output of",
-        asked.answer_handing(handing).output,
+        answer.output,
         asked.answer().output,
         2.0 * asked.truth.allowed,
         "batch query column",
@@ -53,7 +52,8 @@ def with_and_without_gradients(case: Case) -> float:
     the same ones otherwise.
     """
     handing = Handing(gradients=True)
-    return max(handed(asked, handing, "on inputs that require a gradient") for asked in told(case))
+    what = "on inputs that require a gradient"
+    return max(handed(asked, asked.answer_handing(handing), what) for asked in told(case))
 
 
 @clause(
@@ -71,10 +71,7 @@ def flag_and_mask_agree(case: Case) -> float:
     """
     flag = question(case, "causal")
     _, _, queries, keys = flag.shape
-    align: Align = "top left"
-    if case.subject.conventions.align == "bottom right":
-        align = "bottom right"
-    triangle = np.broadcast_to(visibility.causal(queries, keys, align), flag.shape)
+    triangle = np.broadcast_to(visibility.causal(queries, keys, flag.align), flag.shape)
     mask = flag.changed(causal=False, mask=np.ascontiguousarray(triangle))
     return near(
         "the causal flag to be as a mask of the same triangle, an output of",
@@ -103,12 +100,11 @@ def order_in_memory(case: Case) -> float | None:
         parts = ("queries", "keys", "values") if not asked.arguments.given() else ("told",)
         for which in parts:
             for how in ("transposed", "spaced"):
-                handing = Handing(stored=how, which=which)
                 try:
-                    asked.answer_handing(handing)
+                    answer = asked.answer_handing(Handing(stored=how, which=which))
                 except SubjectError:
                     continue
-                shares.append(handed(asked, handing, f"({which} {how} in memory)"))
+                shares.append(handed(asked, answer, f"({which} {how} in memory)"))
     return max(shares, default=None)
 
 
@@ -167,4 +163,5 @@ def same_storage(case: Case) -> float:
     address, is stale then.
     """
     handing = Handing(again=True)
-    return max(handed(asked, handing, "in the tensors of a call before") for asked in told(case))
+    what = "in the tensors of a call before"
+    return max(handed(asked, asked.answer_handing(handing), what) for asked in told(case))

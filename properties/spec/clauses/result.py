@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from properties.basics.assertions import near
 from properties.cases.case import Case
-from properties.cases.question import question
+from properties.cases.question import question, taken
 from properties.spec.clause import Level, clause
 
 WEIGHTS = "result/returned-weights-are-those-used"
@@ -18,7 +18,7 @@ WEIGHTS = "result/returned-weights-are-those-used"
 )
 def returned_weights(case: Case) -> float:
     """One matrix for each head, or their mean where that is the convention; with whatever can hide."""
-    hiding = [role for role in ("causal", "mask", "padding") if role in case.subject.takes]
+    hiding = taken(case, "causal", "mask", "padding")
     asked = [question(case, "weights"), *(question(case, "weights", role) for role in hiding)]
     return max(one.agrees() for one in asked)
 
@@ -31,11 +31,10 @@ def returned_weights(case: Case) -> float:
 )
 def asking_changes_nothing(case: Case) -> float:
     """Asked for, weights are often made by another path than the output was made by before."""
-    more = [role for role in ("weights", "lse") if role in case.subject.takes]
-    hiding = [role for role in ("causal", "mask") if role in case.subject.takes]
+    more = taken(case, "weights", "lse")
     shares = []
-    for role in ("", *hiding):
-        plain = question(case, *([role] if role else []))
+    for roles in ((), *((role,) for role in taken(case, "causal", "mask"))):
+        plain = question(case, *roles)
         asked = plain.changed(**dict.fromkeys(more, True))
         shares.append(
             near(
@@ -57,6 +56,6 @@ def asking_changes_nothing(case: Case) -> float:
 )
 def lse(case: Case) -> float:
     """Log sum_j exp(z_ij) over the keys that are seen, natural or to base 2 as was found."""
-    hiding = [role for role in ("causal", "window", "scale", "cap") if role in case.subject.takes]
+    hiding = taken(case, "causal", "window", "scale", "cap")
     asked = [question(case, "lse"), *(question(case, "lse", role) for role in hiding)]
     return max(one.agrees() for one in asked)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from properties.basics.assertions import near
 from properties.cases.case import Case
-from properties.cases.question import question
+from properties.cases.question import flags, question, taken
 from properties.spec.clause import Condition, Level, clause
 
 SCALE = "score/given-scale-is-used-once"
@@ -89,7 +89,7 @@ def cap_is_the_formula(case: Case) -> float:
     "score/cap-comes-before-hiding",
     Level.MUST,
     "The cap is taken before anything is hidden: a hidden key has no weight, however small the cap.",
-    needs={"takes cap"},
+    needs={"takes cap", "hides by calls"},
     counts=FURTHER,
     after=(CAP,),
 )
@@ -97,9 +97,8 @@ def cap_before_hiding(case: Case) -> float:
     """A cap of one half, with everything that can hide. Taken after the mask, tanh makes minus infinity
     into -c, and the hidden key comes back with exp(-2 c) of the weight of a shown one.
     """
-    hiding = [role for role in ("causal", "mask", "window") if role in case.subject.takes]
-    shares = [question(case, "cap", role).changed(cap=0.5).agrees() for role in hiding]
-    return max(shares, default=0.0)
+    hiding = taken(case, "causal", "mask", "window")
+    return max(question(case, "cap", role).changed(cap=0.5).agrees() for role in hiding)
 
 
 @clause(
@@ -125,5 +124,4 @@ def slopes(case: Case) -> float:
     """z_ij - m_h |i + offset - j|, where the offset lines the last query up with the last key, as the
     causal flag does (Press, Smith and Lewis, 2022; flash attention).
     """
-    flags = (True, False) if "causal" in case.subject.takes else (None,)
-    return max(question(case, "slopes").changed(causal=flag).agrees() for flag in flags)
+    return max(question(case, "slopes").changed(causal=flag).agrees() for flag in flags(case))

@@ -103,22 +103,12 @@ def agrees(form: Form, asked: Question, answer: Answer | None) -> bool:
         return answer is None
     if answer is None or not set(answer.touched) <= set(form.touched(asked)):
         return False
-    kept = asked.case.subject.conventions
-    if form.of_empty and kept.empty:
-        if not within(answer.output, truth.output, truth.allowed_if_empty):
-            return False
-    elif not in_rows(form, asked, answer.output, truth):
-        return False
-    if asked.arguments.weights and answer.weights is not None:
-        averaged = answer.weights.ndim == 3
-        expected = truth.weights.mean(axis=1) if averaged else truth.weights
-        slack = truth.allowed_averaged if averaged else truth.allowed_weights
-        if not within(answer.weights, expected, slack):
-            return False
-    if asked.arguments.lse and answer.lse is not None:
-        base = np.log(2.0) if kept.lse == "base 2" else 1.0
-        return within(answer.lse * base, truth.lse, truth.allowed_lse)
-    return True
+    if form.of_empty and asked.case.subject.conventions.empty:
+        right = within(answer.output, truth.output, truth.allowed_if_empty)
+    else:
+        right = in_rows(form, asked, answer.output, truth)
+    _, *others = asked.compared(answer, truth)
+    return right and all(within(*part.grids) for part in others)
 
 
 def in_rows(form: Form, asked: Question, output: Array, truth: Truth) -> bool:

@@ -58,13 +58,11 @@ class Listening(Kept):
         super().__init__(case.subject)
         self.case, self.items = case, list[Item]()
 
-    def ask(
-        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
-    ) -> Answer:
+    def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The original's answer."""
         return self.noted(
             Question(replace(self.case, dtype=dtype), inputs, arguments),
-            lambda: self.original.ask(module, inputs, arguments, dtype, training),
+            lambda: self.original.ask(module, inputs, arguments, dtype),
         )
 
     def ask_handing(
@@ -88,17 +86,13 @@ class Listening(Kept):
 
 
 class Supposing(Kept):
-    """One that computes a form."""
-
-    bare = True
+    """One that computes a form; nothing is built for it."""
 
     def __init__(self, case: Case, supposed: Supposed) -> None:
         super().__init__(case.subject)
         self.case, self.supposed, self.bare = case, supposed, True
 
-    def ask(
-        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, training: bool
-    ) -> Answer:
+    def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The form's answer, by the conventions of the original."""
         asked = Question(replace(self.case, dtype=dtype), inputs, arguments)
         form, kept = self.supposed.of(asked), self.conventions
@@ -117,7 +111,7 @@ class Supposing(Kept):
         self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
     ) -> Answer:
         """The same, however it is handed over."""
-        return self.ask(None, inputs, arguments, dtype, False)
+        return self.ask(None, inputs, arguments, dtype)
 
 
 @lru_cache(maxsize=ALIVE)
