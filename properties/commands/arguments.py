@@ -68,6 +68,13 @@ def positive(text: str) -> float:
     return value
 
 
+def count(text: str) -> int:
+    """A number of processes, at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
+    return int(text)
+
+
 def exit_code(reports: Iterable[Report], refused: Mapping[str, str]) -> int:
     """The worst of the reports; why a subject was refused goes to standard error."""
     for reason in refused.values():

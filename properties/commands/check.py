@@ -47,6 +47,13 @@ def register(commands: Any) -> None:
         action="store_true",
         help="bad input that is not refused, and an edge of a single size, decide as well",
     )
+    command.add_argument(
+        "--jobs",
+        type=arguments.count,
+        default=1,
+        metavar="N",
+        help="how many implementations of a TARGET are asked at once (default 1)",
+    )
     waiving.add(command)
     for name, (_, what) in WRITERS.items():
         command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what} too")
@@ -64,18 +71,21 @@ class Found:
     reports: list[Report] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why there is no verdict
     unfinished: dict[str, str] = field(default_factory=dict)  # the same, because of Ctrl-C
-    last: tuple[str, str, int, int] | None = None  # subject, phase, examples done, in all
+    now: dict[str, tuple[str, int, int]] = field(
+        default_factory=dict
+    )  # by subject: phase, examples done, in all
     interrupted: bool = False
 
     def take(self, report: Report) -> None:
         """One more verdict."""
+        self.now.pop(report.subject, None)
         self.reports.append(report)
         self.arrived(report, len(self.reports))
 
     @property
     def interruption(self) -> str:
         """Where Ctrl-C came, and what is known all the same."""
-        subject, phase, done, total = self.last or ("", "", 0, 0)
+        subject, (phase, done, total) = next(reversed(self.now.items()), ("", ("", 0, 0)))
         where = f" at {phase} of {subject}" if subject else ""
         examples = f", example {done + 1} of {total}" if total else ""
         count = len(self.reports)
@@ -93,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     outputs = require_outputs(options)
     console = Console(highlight=False, soft_wrap=False)
     found = Found(partial(show, console, options.verbose))
-    with progress.shown(options.targets[0]) as tell:
+    with progress.shown(options.targets[0], options.jobs) as tell:
         ask(options, waivers, found, tell)
     reports = list(found.reports)
     for name, reason in {**found.refused, **found.unfinished}.items():
@@ -144,9 +154,9 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
         "scripts": options.repro is not None,
     }
 
-    def progressed(*now: Any) -> None:
-        found.last = now
-        tell(*now)
+    def progressed(subject: str, *now: Any) -> None:
+        found.now[subject] = now
+        tell(subject, *now)
 
     for target in dict.fromkeys(options.targets):
         request = Request(
@@ -157,6 +167,7 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
             progressed,
             found.take,
             declared,
+            options.jobs,
         )
         try:
             if not found.interrupted:

@@ -21,7 +21,7 @@ from rich.progress import (
 
 from properties.basics.errors import INTERRUPTED, QuestionError
 from properties.basics.ownership import require_reference
-from properties.commands import files
+from properties.commands import arguments, files
 
 if TYPE_CHECKING:
     from properties.zoo.matrix import Row
@@ -39,7 +39,9 @@ def register(commands: Any) -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="of faults; all if none is named")
     command.add_argument("--profile", default="quick", help="quick (default), ci or thorough")
     command.add_argument("--seed", type=int, default=0, help="the same seed gives the same matrix")
-    command.add_argument("--jobs", type=count, default=1, metavar="N", help="processes (default 1)")
+    command.add_argument(
+        "--jobs", type=arguments.count, default=1, metavar="N", help="processes (default 1)"
+    )
     command.add_argument(
         "--full",
         action="store_true",
@@ -53,13 +55,6 @@ def register(commands: Any) -> None:
         "FILE.json; implies --full",
     )
     command.set_defaults(command=run)
-
-
-def count(text: str) -> int:
-    """A number of processes, at least one."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,8 +13,8 @@ Listener = Callable[[str, str, int, int], None]  # what, its phase, done of it, 
 
 
 @contextmanager
-def shown(what: str) -> Iterator[Listener]:
-    """A bar for one thing after the other; in a pipe nothing is shown."""
+def shown(what: str, jobs: int = 1) -> Iterator[Listener]:
+    """A bar for each of so many things at once, one after the other; in a pipe nothing is shown."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda what, phase, done, total: None
@@ -25,13 +26,17 @@ def shown(what: str) -> Iterator[Listener]:
         TextColumn("left, {task.description}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", what=what, total=None)
+        one_at_a_time = Lock()
+        tasks = {what: bar.add_task("starting", what=what, total=None)}
 
         def tell(now: str, phase: str, done: int, total: int) -> None:
-            nonlocal what
-            if now != what:
-                what = now
-                bar.reset(task, total=None, what=what, description=phase)
+            with one_at_a_time:
+                task = tasks.pop(now, None)
+                if task is None:
+                    if len(tasks) == jobs:  # the one that was told of longest ago is done
+                        bar.remove_task(tasks.pop(next(iter(tasks))))
+                    task = bar.add_task(phase, what=now, total=None)
+                tasks[now] = task
             bar.update(task, description=phase)
             if total:
                 bar.update(task, completed=done, total=total)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +38,7 @@ class Isolated:
     refused: dict[str, str] = field(default_factory=dict)
     lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
     process: Process | None = None
+    stopped: bool = False
     subject: str = ""  # what is being found or checked
     phase: str = ""
 
@@ -51,6 +55,12 @@ class Isolated:
         if self.process is not None:
             process, self.process = self.process, None
             process.close(grace)
+
+    def stop(self) -> None:
+        """End whatever is being asked; the thread that asks it is told by KeyboardInterrupt."""
+        self.stopped = True
+        if self.process is not None:
+            self.process.end()
 
     def survey(self) -> None:
         """Find the subjects; QuestionError where family, clauses or conventions are none."""
@@ -113,6 +123,8 @@ class Isolated:
         """The answer to a command, without the signs of life on the way."""
         if self.process is None:
             self.process = Process(self.timeout)
+        if self.stopped:
+            raise KeyboardInterrupt
         question = ""
         try:
             for event in self.process.ask(command, **arguments):
@@ -150,7 +162,10 @@ def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
 
 @dataclass
 class Request:
-    """What is asked of every subject of a target, and what has come of it so far."""
+    """What is asked of every subject of a target, and what has come of it so far.
+
+    jobs: how many of them are asked at once, each in a process of its own.
+    """
 
     target: str
     family: str | None
@@ -159,33 +174,60 @@ class Request:
     progress: Progress = lambda subject, phase, done, total: None
     arrived: Callable[[Report], None] = lambda report: None
     conventions: dict[str, str] = field(default_factory=dict)
+    jobs: int = 1
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
+
+    def isolated(self) -> Isolated:
+        """The target, in a process that asks one subject at a time."""
+        only = self.options["only"]
+        return Isolated(
+            self.target, self.family, self.timeout, only, self.progress, self.conventions
+        )
 
 
 def run_isolated(request: Request) -> list[Report]:
     """The reports on the subjects of the target; `request.refused` says of the others why not.
 
-    Raises `QuestionError` for options that no subject can be asked with.
+    They arrive in the order of the subjects. Raises `QuestionError` for options that no subject can
+    be asked with.
     """
-    only = request.options["only"]
-    with Isolated(
-        request.target,
-        request.family,
-        request.timeout,
-        only,
-        request.progress,
-        request.conventions,
-    ) as isolated:
-        isolated.survey()
-        request.names, request.refused = list(isolated.clauses), dict(isolated.refused)
-        for name in request.names:
-            try:
-                report = isolated.run(name, request.options)
-            except QuestionError as error:
-                request.refused[name] = str(error)
-            else:
-                request.reports.append(report)
-                request.arrived(report)
+    with ExitStack() as stack:
+        first = stack.enter_context(request.isolated())
+        first.survey()
+        request.names, request.refused = list(first.clauses), dict(first.refused)
+        further = max(0, min(request.jobs, len(request.names)) - 1)
+        every = [first, *(stack.enter_context(request.isolated()) for _ in range(further))]
+        pool = stack.enter_context(ThreadPoolExecutor(len(every)))
+        try:
+            ask_all(request, every, pool)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for isolated in every:
+                isolated.stop()
+            raise
     return request.reports
+
+
+def ask_all(request: Request, every: list[Isolated], pool: ThreadPoolExecutor) -> None:
+    """Each subject by whoever is free."""
+    free: SimpleQueue[Isolated] = SimpleQueue()
+    for isolated in every:
+        free.put(isolated)
+
+    def ask(name: str) -> Report:
+        isolated = free.get()
+        try:
+            return isolated.run(name, request.options)
+        finally:
+            free.put(isolated)
+
+    for name, answer in [(name, pool.submit(ask, name)) for name in request.names]:
+        try:
+            report = answer.result()
+        except QuestionError as error:
+            request.refused[name] = str(error)
+        else:
+            request.reports.append(report)
+            request.arrived(report)

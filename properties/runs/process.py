@@ -128,8 +128,12 @@ class Process:
             return Loss(f"killed the process by {signal.Signals(-code).name}{text}", self.where())
         return Loss(f"ended the process with exit code {code}{text}", self.where())
 
+    def end(self) -> None:
+        """End it and all that it started, at once; whoever waits for an answer is told of the loss."""
+        end_group(self.child.pid)
+
     def close(self, grace: float = GRACE) -> None:
-        """End it and all that it started."""
+        """End it and all that it started, and give back what it needed."""
         for descriptor in (self.commands, self.events):
             os.close(descriptor)
         try:
@@ -137,7 +141,7 @@ class Process:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            end_group(self.child.pid)
+            self.end()
             self.child.wait()
             self.files.close()
 

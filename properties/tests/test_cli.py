@@ -272,20 +272,25 @@ def test_a_timeout_is_a_positive_number(timeout: str, capsys: pytest.CaptureFixt
 
 
 def test_the_same_seed_gives_the_same_report(module: Path, tmp_path: Path) -> None:
-    """Verdict, counterexample and margins are the same; only seconds differ."""
-    target = overriding(module, "return super().forward(x) + x.mean(dim=1, keepdim=True).mean()")
-    reports = []
-    for name in ("first.json", "second.json"):
+    """Verdict, counterexample and margins are the same, however many are asked at once; only seconds
+    differ.
+    """
+    overriding(module, "return super().forward(x) + x.mean(dim=1, keepdim=True).mean()")
+    with module.open("a") as file:
+        file.write("\n\nclass Another(MultiHeadAttention):\n    pass\n")
+    told = []
+    for name, jobs in (("first.json", 1), ("second.json", 2)):
         only = ("causality/future-does-not-change-past", "oracle/output-within-bound")
-        path = tmp_path / name
-        check(target, "--profile", "quick", "--seed", "3", "--json", path, "--only", *only)
-        report = json.loads(path.read_text())["reports"][0]
-        report.pop("seconds")
-        for result in report["results"]:
-            result.pop("seconds")
-        reports.append(report)
-    assert reports[0] == reports[1]
-    assert reports[0]["failed"]
+        asked = ("--profile", "quick", "--seed", "3", "--jobs", jobs, "--only", *only)
+        check(module, "--json", tmp_path / name, *asked)
+        reports = json.loads((tmp_path / name).read_text())["reports"]
+        for report in reports:
+            report.pop("seconds")
+            for result in report["results"]:
+                result.pop("seconds")
+        told.append(reports)
+    assert told[0] == told[1]
+    assert sorted(bool(report["failed"]) for report in told[0]) == [False, True]
 
 
 def test_clauses_lists_every_clause_and_is_readable_at_80_columns(

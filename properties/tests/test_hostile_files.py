@@ -172,6 +172,30 @@ def test_ctrl_c_says_what_is_known_and_writes_it(tmp_path: Path) -> None:
     assert "interrupted" in reports[1]["notes"][0]
 
 
+def test_ctrl_c_keeps_what_is_known_where_several_are_asked_at_once(tmp_path: Path) -> None:
+    """The one that hangs is ended with its process."""
+    file = tmp_path / "two.py"
+    file.write_text(
+        "import time\nfrom attention import CausalAttention\n\n\n"
+        "class First(CausalAttention):\n    pass\n\n\nclass Second(CausalAttention):\n"
+        "    def forward(self, x):\n        if self.training and self.dropout.p:\n"
+        "            time.sleep(1000)\n        return super().forward(x)\n"
+    )
+    only = ("--profile", "quick", "--only", "dropout/keeps-the-shape", "--jobs", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "properties", "check", file, *only],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "First (causal) right" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "1 verdict before that" in err
+
+
 def test_ctrl_c_ends_the_faults_with_what_is_known() -> None:
     """Their processes, too, without a word of theirs."""
     names = ("mask-result-discarded", "scale-by-d-out", "scale-absent")
