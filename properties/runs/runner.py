@@ -46,7 +46,7 @@ from properties.runs.tally import (
     stop,
 )
 from properties.runs.waivers import Waiver, read, require_asked
-from properties.spec.clause import Clause, select
+from properties.spec.clause import Clause, Level, select
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
@@ -257,7 +257,8 @@ class Run:
             if tally.case is not None:
                 self.listen(f"explain {tally.clause.id}", 0, 0)
                 with self.noting(f"{tally.clause.id} has no name and no picture"):
-                    tally.behaves_like = behaves_like(tally.clause.id, tally.case)
+                    if tally.clause.level != Level.MAY:  # what nobody has to do is in no finding
+                        tally.behaves_like = behaves_like(tally.clause.id, tally.case)
                     tally.evidence = evidence(tally.clause.id, tally.case)
 
     def gather(self, tallies: Mapping[str, Tally]) -> None:
