@@ -23,6 +23,7 @@ from properties.truth import bounds, oracle
 from properties.truth.bounds import Budget, GradientBudget
 from properties.truth.oracle import Gradients, Trace
 from properties.truth.parameters import Sizes, Weights
+from properties.truth.positions import Rotary
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,18 @@ class Case:
     def known(self) -> bool:
         """Whether the oracle can say what the output should be."""
         return self.weights is not None or self.subject.family == "plain"
+
+    @property
+    def rotary(self) -> Rotary | None:
+        """How queries and keys are turned by their positions, 0 to T - 1; None where they are not."""
+        positions = self.subject.positions
+        return None if positions is None else positions.rotary(self.sizes.tokens)
+
+    @property
+    def angles(self) -> str:
+        """The format in which the angles of such turns are computed."""
+        positions = self.subject.positions
+        return bounds.ANGLES if positions is None else positions.angles(self.dtype)
 
     def config(self, *, dropout: float = 0.0) -> Config:
         """What the constructor is asked for."""
@@ -120,6 +133,7 @@ class Case:
             heads=self.sizes.heads,
             causal=self.causal,
             scaled=self.scaled,
+            positions=self.rotary,
         )
 
     @cached_property
@@ -144,12 +158,13 @@ class Case:
             self.gradients,
             self.upstream,
             self.dtype,
+            angles=self.angles,
         )
 
     @cached_property
     def budget(self) -> Budget:
         """The error a right implementation may make on this example."""
-        return bounds.budget(self.x, self.weights, self.trace, self.dtype)
+        return bounds.budget(self.x, self.weights, self.trace, self.dtype, angles=self.angles)
 
     def take(
         self,

@@ -1,9 +1,10 @@
 """Two devices that open a black box: any queries, keys and values in, the attention weights out.
 
 **One-hot tokens.** With x_t = e_t, row t of a projection *is* the query, key or value of token t,
-exactly: products by 0 and 1 are exact, and so are sums with zeros. So every law about queries, keys
-and values applies to any module whose projections can be loaded. d_in must be at least B * T, which
-a module with d_in = H * D meets by a larger head_dim, its extra columns zero.
+exactly: products by 0 and 1 are exact, and so are sums with zeros. (Where positions turn queries and
+keys, the rows are turned back before.) So every law about queries, keys and values applies to any
+module whose projections can be loaded. d_in must be at least B * T, which a module with d_in = H * D
+meets by a larger head_dim, its extra columns zero.
 
 **One-hot values.** With v_t = e_t in every head and the identity as output projection, the output is
 the weight matrix, head by head, in the first T columns of each head.
@@ -30,7 +31,8 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
     """The case whose queries, keys and values are those given, each (B, H, T, D').
 
     D' may be smaller than the new head_dim: the rest is filled with zeros. Keys and values may have
-    fewer heads than queries: each is written out for every head that reads it.
+    fewer heads than queries: each is written out for every head that reads it. Where positions turn
+    queries and keys, those given are as they meet, to within the rounding of the case's format.
     """
     keys, values = (repeated(part, queries.shape[1]) for part in (keys, values))
     batch, heads, tokens, dims = values.shape
@@ -41,6 +43,7 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
     width = heads * head_dim
     d_in = batch * tokens if case.subject.has("rectangular") else width
     x = np.eye(batch * tokens, d_in).reshape(batch, tokens, d_in)
+    queries, keys = (turned_back(pad(part, head_dim), case) for part in (queries, keys))
     query, key, value = (as_rows(part, d_in, head_dim) for part in (queries, keys, values))
     zero = np.zeros(width)
     biased = case.weights is not None and case.weights.query_bias is not None
@@ -71,6 +74,26 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
         ),
         cut=min(case.cut, tokens - 1),
     )
+
+
+def turned_back(part: Array, case: Case) -> Array:
+    """(B, H, T, D) before it is turned by its positions, in the case's format: afterwards it is `part`
+    but for that rounding. As it is where the subject turns nothing.
+    """
+    positions = case.subject.positions
+    if positions is None:
+        return part
+    back = positions.rotary(part.shape[2]).inverse
+    return FORMATS[case.dtype].round(back.turn(part, back.queries))
+
+
+def with_other_values(probe: Case, values: Array) -> Case:
+    """A case made by `with_queries_keys_values` with other values (B, H, T, D), all else the same."""
+    weights, s = probe.weights, probe.sizes
+    if weights is None:
+        raise ValueError("values were to be set of a case that has no projections")
+    value = as_rows(values, s.d_in, s.head_dim)
+    return replace(probe, weights=replace(weights, value=value))
 
 
 def as_rows(part: Array, d_in: int, head_dim: int) -> Array:

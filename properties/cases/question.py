@@ -296,9 +296,11 @@ def of_module(question: Question) -> Truth:
         case.weights,
         heads=case.sizes.heads,
         request=question.request,
+        positions=case.rotary,
     )
-    of_output = bounds.budget(x, case.weights, trace, case.dtype).output
-    allowed = bounds.budget_inside(x, case.weights, trace, case.dtype)
+    given = (x, case.weights, trace, case.dtype)
+    of_output = bounds.budget(*given, angles=case.angles).output
+    allowed = bounds.budget_inside(*given, angles=case.angles)
     return truth_of(trace.attended, trace.output, of_output, allowed)
 
 

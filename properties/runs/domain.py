@@ -80,9 +80,7 @@ UNBATCHED = Repair(
     "works only for one sequence (T, d_in), not for a batch", without("batched", gain="unbatched")
 )
 SQUARE = Repair("works only where d_in = d_out", without("rectangular"))
-EVEN = Repair(
-    "works only for an even head_dim", limited(even_head_dim=True), replace(BASE, head_dim=5)
-)
+EVEN = Repair("works only for an even head_dim", limited(head_dims=2), replace(BASE, head_dim=5))
 SEVERAL = Repair(
     "works only for two tokens or more", limited(least_tokens=2), replace(BASE, tokens=1)
 )

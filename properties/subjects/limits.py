@@ -17,14 +17,15 @@ from properties.basics.errors import OutsideError
 @dataclass(frozen=True)
 class Limits:
     """full_context: T must be context_length; one_item: B must be 1; least_tokens, most_tokens: of T;
-    even_head_dim: D must be even; first_of_several: the output is the first tensor of a tuple or list.
+    head_dims: D must be a multiple of it; first_of_several: the output is the first tensor of a tuple or
+    list.
     """
 
     full_context: bool = False
     one_item: bool = False
     least_tokens: int = 1
     most_tokens: int | None = None
-    even_head_dim: bool = False
+    head_dims: int = 1
     first_of_several: bool = False
 
     def __bool__(self) -> bool:
@@ -46,7 +47,7 @@ class Limits:
 
     def head_dim(self, wanted: int) -> int:
         """The smallest head_dim that is taken, at least the one that is wanted."""
-        return wanted + (self.even_head_dim and wanted % 2)
+        return -(-wanted // self.head_dims) * self.head_dims
 
     def require_head_dim(self, head_dim: int) -> None:
         """OutsideError for one that is not taken."""

@@ -15,6 +15,7 @@ from properties.basics.dtypes import Array
 from properties.subjects import call as calls
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.limits import Limits
+from properties.subjects.positions import Positions
 from properties.truth.parameters import Sizes, Weights
 
 
@@ -76,6 +77,7 @@ CAPABILITIES = {
     "dropout of calls": "a call of the function itself takes a probability of dropout",
     "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
+    "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
 }
@@ -143,6 +145,7 @@ class Subject(ABC):
     conventions: Conventions = Conventions()
     origins: Mapping[str, str] = {}  # how each convention is known: see `call.ORIGINS`
     layout: str = ""  # the order of the axes of queries, keys and values, where a call has them
+    positions: Positions | None = None  # by which queries and keys are turned; None: they are not
     bare: bool = False  # whether `ask` needs no module
 
     @abstractmethod
@@ -204,6 +207,7 @@ class Subject(ABC):
             "gradients of calls": self.differentiable and self.bare and bool(self.takes),
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
+            "positions": self.positions is not None,
             "float64": "float64" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
         }

@@ -97,7 +97,7 @@ class CausalSoftmaxInFloat32(CausalWholeContext):
         (CausalOneItem, Limits(one_item=True)),
         (CausalTwoTokens, Limits(least_tokens=2)),
         (CausalTwentyTokens, Limits(most_tokens=20)),
-        (CausalEven, Limits(even_head_dim=True)),
+        (CausalEven, Limits(head_dims=2)),
         (PlainCausal, Limits()),
     ],
 )

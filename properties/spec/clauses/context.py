@@ -14,7 +14,7 @@ from properties.basics.dtypes import Array
 from properties.cases.budgets import one_run
 from properties.cases.budgets.context import mixing, underflow
 from properties.cases.case import Case
-from properties.cases.devices import with_queries_keys_values
+from properties.cases.devices import with_other_values
 from properties.spec.clause import Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS, exact_inputs, seen
 from properties.subjects.subject import PROJECTED_FAMILIES
@@ -25,8 +25,8 @@ FACTOR = -2.0  # a power of two, and a sign that no rectifier or absolute value 
 
 def with_values(case: Case, factor: Array | float) -> Case:
     """The case whose output is its context, its values (B, H, T, D) multiplied by `factor`."""
-    t = exact_inputs(case).trace
-    return with_queries_keys_values(exact_inputs(case), t.queries, t.keys, t.values * factor)
+    own = exact_inputs(case)
+    return with_other_values(own, own.trace.values * factor)
 
 
 @clause(
@@ -70,11 +70,11 @@ def within_hull_of_visible_values(case: Case) -> float:
 def constant_values_pass_through(case: Case) -> float:
     """The weights sum to one. In the plain family equal values are equal tokens."""
     own = exact_inputs(case)
-    t, first = own.trace, np.broadcast_to(own.trace.values[:, :, :1], own.trace.values.shape)
+    first = np.broadcast_to(own.trace.values[:, :, :1], own.trace.values.shape)
     if case.subject.family == "plain":
         own = probe = replace(case, x=first[:, 0])
     else:
-        probe = with_queries_keys_values(own, t.queries, t.keys, first)
+        probe = with_other_values(own, first)
     constant = merge(first)
     allowed = mixing(own, np.abs(constant))  # the scores of `own` are those of the probe
     return near("the value", probe.output, constant, allowed, "batch token column")

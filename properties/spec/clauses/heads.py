@@ -149,14 +149,22 @@ def side_by_side(case: Case) -> Array:
         for head in range(case.sizes.heads)
     )
     return np.concatenate(
-        [oracle.attention(case.x, w, causal=case.causal).context for w in alone], axis=-1
+        [
+            oracle.attention(case.x, w, causal=case.causal, positions=case.rotary).context
+            for w in alone
+        ],
+        axis=-1,
     )
 
 
 def split_from_one(case: Case) -> Array:
     """The context of all heads at once."""
     return oracle.attention(
-        case.x, case.weights, heads=case.sizes.heads, causal=case.causal
+        case.x,
+        case.weights,
+        heads=case.sizes.heads,
+        causal=case.causal,
+        positions=case.rotary,
     ).context
 
 

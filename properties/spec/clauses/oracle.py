@@ -35,9 +35,15 @@ def undisputed_output(case: Case) -> Array:
     if not small(case):
         return case.trace.output
     second = second_oracle.output(
-        case.x, case.weights, heads=case.sizes.heads, causal=case.causal, scaled=case.scaled
+        case.x,
+        case.weights,
+        heads=case.sizes.heads,
+        causal=case.causal,
+        scaled=case.scaled,
+        positions=case.rotary,
     )
-    allowed = bounds.budget(case.x, case.weights, case.trace, "float64").output
+    given = (case.x, case.weights, case.trace, "float64")
+    allowed = bounds.budget(*given, angles="float64").output
     confirm(case.trace.output, second, allowed)
     return case.trace.output
 
@@ -55,6 +61,7 @@ def undisputed_gradients(case: Case) -> Gradients:
         gradients,
         case.upstream,
         "float64",
+        angles="float64",
     )
     direction = case.map_arrays(lambda name, array: g.integers(-1, 2, array.shape).astype(float))
     slope = second_oracle.slope(
@@ -66,6 +73,7 @@ def undisputed_gradients(case: Case) -> Gradients:
         heads=case.sizes.heads,
         causal=case.causal,
         scaled=case.scaled,
+        positions=case.rotary,
     )
     steps = {"x": direction.x, **parameters(direction.weights)}
     found = {"x": gradients.x, **parameters(gradients.parameters)}

@@ -2,7 +2,8 @@
 
 What a tile, a lane or a mask of a fixed size does wrong begins where it ends, so rows of one key more
 than a multiple of the usual tiles are asked, with a key that dominates at each place in turn. They
-are the same in every run: `long_rows.py` makes them.
+are the same in every run: `long_rows.py` makes them. Queries and keys that positions turn
+are no sums of such digits: these laws are not asked of them.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def largest_share(case: Case, profile: str) -> float:
     Level.MUST,
     "Rows of 33, 65 and 130 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
+    unless={"positions"},
     after=("oracle/output-within-bound",),
     examples=FORMATS,
 )
@@ -67,6 +69,7 @@ def up_to_130_keys(case: Case) -> float:
     Level.MUST,
     "Rows of 257 and 1025 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
+    unless={"positions"},
     after=("rows/up-to-130-keys",),
     examples=FORMATS,
     since="ci",
@@ -81,6 +84,7 @@ def up_to_1025_keys(case: Case) -> float:
     Level.MUST,
     "Rows of 4097 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
+    unless={"positions"},
     after=("rows/up-to-1025-keys",),
     examples=FORMATS,
     since="thorough",

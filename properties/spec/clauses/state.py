@@ -286,9 +286,10 @@ def found_by_name(kind: type) -> bool:
 def dtype_move_takes_the_mask_along(case: Case) -> float:
     """`module.to` moves parameters and buffers. A mask that is a plain attribute, or is kept from
     the first call, stays behind. The first dtype is the wider one where that loses no digits, and
-    always where weights are computed from others: rounding those makes other weights.
+    always where weights are computed from others, or angles of positions: rounding those makes others.
     """
-    if case.dtype == "float64" and originals(case.build().module):
+    made = case.subject.positions is not None or originals(case.build().module)
+    if case.dtype == "float64" and made:
         case = replace(case, dtype="float32")
     first = "float32" if case.dtype == "float64" else "float64"
     instance = replace(case, dtype=first).build()

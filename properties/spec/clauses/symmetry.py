@@ -160,6 +160,7 @@ def reciprocal_scaling_of_queries_and_keys(case: Case) -> float:
     """
     once = on_grid(case)
     factor = 2.0 ** (POWER if case.seed % 2 else -POWER)
-    t = once.trace
-    scaled = with_queries_keys_values(once, t.queries * factor, t.keys / factor, t.values)
+    w = once.weights
+    assert w is not None  # the clause needs projections
+    scaled = replace(once, weights=replace(w, query=w.query * factor, key=w.key / factor))
     return near("the output before,", scaled.output, once.output, 0.0, "batch token column")

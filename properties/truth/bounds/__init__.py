@@ -72,6 +72,7 @@ from properties.truth.bounds.arithmetic import SPARE, Near, exactly, gamma, prod
 from properties.truth.bounds.attend import AttendBudget, attend_budget
 from properties.truth.bounds.attend_gradients import AttendGradientBudget, attend_gradient_budget
 from properties.truth.bounds.modules import (
+    ANGLES,
     Budget,
     GradientBudget,
     budget,
@@ -83,6 +84,7 @@ from properties.truth.bounds.modules import (
 )
 
 __all__ = [
+    "ANGLES",
     "SPARE",
     "AttendBudget",
     "AttendGradientBudget",

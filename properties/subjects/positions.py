@@ -1,0 +1,61 @@
+"""Where tokens stand, for subjects whose queries and keys are turned by it (rotary positions).
+
+Legend: T queries, S keys, D head_dim, R the columns that are turned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from properties.basics.dtypes import Array
+from properties.truth.positions import Pairing, Rotary
+
+Direction = Literal["forwards", "backwards"]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A convention of rotary positions: pair i is turned by position * base**(-2 i / R).
+
+    pairing: which columns make a pair, see `truth.positions.rotate`; portion: R / D; direction:
+    "backwards" turns by minus the angle; exact: whether angles are computed in float64 where all else
+    is, not in float32; coarse: the formats in which they are computed in that very format.
+    """
+
+    pairing: Pairing = "halves"
+    base: float = 10000.0
+    portion: float = 1.0
+    direction: Direction = "forwards"
+    exact: bool = True
+    coarse: tuple[str, ...] = ()
+
+    def rotary(self, queries: int, keys: int | None = None, start: int = 0) -> Rotary:
+        """The turn of T queries and S keys (as many unless given), both counted from `start`."""
+        keys = queries if keys is None else keys
+        return self.at(start + np.arange(float(queries)), start + np.arange(float(keys)))
+
+    def at(self, queries: Array, keys: Array) -> Rotary:
+        """The turn of queries and keys at these positions, (T,) and (S,), or (B, T) and (B, S)."""
+        sign = -1.0 if self.direction == "backwards" else 1.0
+        return Rotary(sign * queries, sign * keys, self.pairing, self.base, self.portion)
+
+    def angles(self, dtype: str) -> str:
+        """The format in which angles are computed where the subject runs in `dtype`."""
+        if dtype == "float64":
+            return "float64" if self.exact else "float32"
+        return dtype if dtype in self.coarse else "float32"
+
+    @property
+    def multiple(self) -> int:
+        """What head_dim has to be a multiple of, so that R is a whole number of pairs."""
+        return next(n for n in range(2, 65, 2) if (n * self.portion) % 2 == 0)
+
+    @property
+    def words(self) -> str:
+        """The convention in a few words: 'halves, base 10000, whole head'."""
+        part = "whole head" if self.portion == 1 else f"{self.portion:g} of a head"
+        backwards = ", backwards" if self.direction == "backwards" else ""
+        return f"{self.pairing}, base {self.base:g}, {part}{backwards}"
