@@ -21,8 +21,16 @@ AXES = {
     "bias": "BHTS",
     "padding": "BS",
     "slopes": "H",
+    "context": "BUC",
+    "context_mask": "BHTU",
+    "context_bias": "BHTU",
+    "context_padding": "BU",
+    "context_key": "CGD",
+    "context_value": "CGD",
 }
-"""The axes of each array. mask and padding hold 1 where a key is seen and 0 where it is hidden."""
+"""The axes of each array; U: tokens of a context, C: its columns, whose projections are there where C is
+a size of its own. What is called mask or padding holds 1 where a key is seen and 0 where it is hidden.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +39,7 @@ class Call:
 
     shared: how many query heads read one head of keys and values; own_keys: whether keys are other
     tokens than queries, so that S is a size of its own, else S is T; own_heads: whether G is another
-    number than that of the case's heads.
+    number than that of the case's heads; own_width: whether C is another than that of the case's x.
     """
 
     arrays: Mapping[str, Array]
@@ -39,6 +47,7 @@ class Call:
     shared: int = 1
     own_keys: bool = True
     own_heads: bool = False
+    own_width: bool = False
 
     def data(self) -> dict[str, Any]:
         """Plain data, complete."""
@@ -48,8 +57,21 @@ class Call:
     @property
     def keys(self) -> int:
         """S."""
+        return self.size("S")
+
+    @property
+    def others(self) -> int:
+        """How many keys there are that are other tokens than the queries: of a context, or S; 0: none."""
+        if "context" in self.arrays:
+            return self.size("U")
+        return self.keys if self.own_keys else 0
+
+    def size(self, letter: str) -> int:
+        """The length of an axis."""
         return next(
-            a.shape[AXES[name].index("S")] for name, a in self.arrays.items() if "S" in AXES[name]
+            a.shape[AXES[name].index(letter)]
+            for name, a in self.arrays.items()
+            if letter in AXES[name]
         )
 
     def take(
@@ -61,15 +83,16 @@ class Call:
         dims: Sequence[int],
         keys: Sequence[int] | None = None,
         readers: Sequence[int] | None = None,
+        inputs: Sequence[int] | None = None,
     ) -> Call:
-        """Only these items, queries, heads of keys and values (with their queries), columns, keys.
+        """Only these items, queries, heads of keys and values (with their queries), columns, keys; inputs:
+        columns of x, and of a context that is as wide.
 
         readers: those kept of the heads of queries that read each head of keys; None: all.
         """
         readers = range(self.shared) if readers is None else readers
-        if not self.own_keys:
-            keys = tokens
-        kept = {"B": batch, "T": tokens, "D": dims, "S": keys}
+        kept = {"B": batch, "T": tokens, "D": dims, "S": keys if self.own_keys else tokens}
+        kept |= {"U": keys, "C": None if self.own_width else inputs}
         if not self.own_heads:
             kept |= {"G": heads, "H": [head * self.shared + n for head in heads for n in readers]}
         arrays = {name: taken(a, AXES[name], kept) for name, a in self.arrays.items()}

@@ -22,6 +22,7 @@ SCALES = (0.75, 0.375, 1.5, 0.125)
 CAPS = (2.0, 0.5, 1.0, 5.0)
 SLOPES = (0.5, 0.25, 1.0, 0.125)
 FURTHER = (2, -1, 0, 3, 1)  # keys beyond the number of queries
+WIDER = (1, -1, 3, 2)  # columns of a context beyond those of x, where it has a width of its own
 
 
 def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) -> Call | None:
@@ -29,7 +30,7 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
     if not subject.takes:
         return None
     rng = np.random.default_rng(seed + 2)
-    own_keys = "lengths" in subject.takes
+    own_keys = "lengths" in subject.takes and "context" not in subject.takes
     keys = max(1, s.tokens + FURTHER[seed % len(FURTHER)]) if own_keys else s.tokens
     shared = 1 + seed % 3 if subject.bare and "groups" in subject.takes else s.shared
     own_heads = subject.bare and s.heads == 1
@@ -47,6 +48,9 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
     arrays["padding"] = some_seen((s.batch, keys), rng)
     bias = rng.normal(size=shape)  # rounded to the case's format where it is asked
     arrays["bias"] = bias if subject.bare else np.broadcast_to(bias[:, :1], shape).copy()
+    own_width = "context" in subject.takes and subject.has("context-width")
+    if "context" in subject.takes:
+        arrays |= draw_context(s, kind, seed, own_width, values)
     arrays["slopes"] = np.array([SLOPES[(h + seed) % len(SLOPES)] for h in range(heads)])
     numbers = {
         "scale": SCALES[seed % len(SCALES)],
@@ -54,7 +58,31 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
         "left": float(seed % 4),
         "right": float(seed % 3),
     }
-    return Call(arrays, numbers, shared, own_keys, own_heads)
+    return Call(arrays, numbers, shared, own_keys, own_heads, own_width)
+
+
+def draw_context(
+    s: Sizes, kind: str, seed: int, own_width: bool, values: Values
+) -> dict[str, Array]:
+    """Other tokens for a module, what hides some of them, and projections where they are of a width of
+    their own.
+    """
+    rng = np.random.default_rng(seed + 5)
+    tokens = max(1, s.tokens + FURTHER[seed % len(FURTHER)])
+    width = max(1, s.d_in + WIDER[seed % len(WIDER)]) if own_width else s.d_in
+    shape = (s.batch, s.heads, s.tokens, tokens)
+    bias = np.broadcast_to(rng.normal(size=(s.batch, 1, s.tokens, tokens)), shape)
+    arrays = {
+        "context": values((s.batch, tokens, width), kind, rng),
+        "context_mask": np.broadcast_to(some_seen((s.batch, 1, *shape[2:]), rng), shape),
+        "context_bias": bias,
+        "context_padding": some_seen((s.batch, tokens), rng),
+    }
+    if own_width:
+        of_width = (width, s.key_heads, s.head_dim)
+        for name in ("context_key", "context_value"):
+            arrays[name] = values(of_width, "ordinary", rng) / 2.0 ** (width.bit_length() // 2)
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def some_seen(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -229,6 +229,7 @@ class Case:
                 dims=dims,
                 keys=keys,
                 readers=None if self.subject.bare else readers,
+                inputs=rows,
             ),
         )
 

@@ -29,6 +29,7 @@ from properties.truth import bounds, oracle, visibility
 from properties.truth.attend import Attended, attend
 from properties.truth.bounds import AttendBudget, attend_budget
 from properties.truth.oracle import merge
+from properties.truth.parameters import Weights
 from properties.truth.request import Request
 from properties.truth.visibility import Align
 
@@ -94,13 +95,36 @@ class Question:
         return "queries" in self.inputs
 
     @property
+    def crossed(self) -> bool:
+        """Whether keys are made of other tokens than queries."""
+        return self.function or "context" in self.inputs
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """(B, H, T, S) of the scores."""
         if self.function:
             batch, heads, tokens, _ = self.inputs["queries"].shape
             return batch, heads, tokens, self.inputs["keys"].shape[2]
         batch, tokens, _ = self.inputs["x"].shape
-        return batch, self.case.sizes.heads, tokens, tokens
+        keys = self.inputs["context"].shape[1] if self.crossed else tokens
+        return batch, self.case.sizes.heads, tokens, keys
+
+    @cached_property
+    def asked_of(self) -> Case:
+        """The case whose module is asked: one of the context's width, where that is a size of its own."""
+        case, call = self.case, self.case.call
+        if "context" not in self.inputs or call is None or not call.own_width:
+            return case
+        key, value = (call.arrays[f"context_{name}"] for name in ("key", "value"))
+        of_context = {"key": key.reshape(len(key), -1), "value": value.reshape(len(value), -1)}
+        sizes = replace(case.sizes, d_context=len(key))
+        weights = case.weights and replace(case.weights, **of_context)
+        return replace(case, sizes=sizes, weights=weights)
+
+    @property
+    def weights(self) -> Weights | None:
+        """The parameters of the module that is asked."""
+        return self.asked_of.weights
 
     def answer(self, *, after: Question | None = None) -> Answer:
         """What the subject gives; SubjectError where it raises, or gives what cannot be read.
@@ -108,7 +132,7 @@ class Question:
         after: a call that the same module answers before.
         """
         case, subject = self.case, self.case.subject
-        module = None if subject.bare else case.build().module
+        module = None if subject.bare else self.asked_of.build().module
 
         def ask(one: Question) -> Answer:
             return one.asked(lambda: subject.ask(module, one.inputs, one.arguments, case.dtype))
@@ -181,7 +205,7 @@ class Question:
     @property
     def hides_the_future(self) -> bool:
         """Whether it was told to, or does so by itself."""
-        if "causal" in self.case.subject.takes:
+        if "causal" in self.case.subject.takes or "context" in self.inputs:
             return bool(self.arguments.causal)
         return self.case.causal
 
@@ -233,7 +257,7 @@ class Question:
         Where tokens attend to each other, the queries of these tokens are cut out as well.
         """
         kept = np.setdiff1d(np.arange(self.shape[3]), places)
-        rows = np.arange(self.shape[2]) if self.function else kept
+        rows = np.arange(self.shape[2]) if self.crossed else kept
         told: dict[str, Any] = {
             name: cut(array, {-1: kept} if name == "padding" else {-2: rows, -1: kept})
             for name, array in self.arguments.given().items()
@@ -244,14 +268,15 @@ class Question:
 
     def mapped(self, change: Callable[[Array, int], Array]) -> Question:
         """Each input of which keys and values are made, and the axis of its tokens, through change."""
-        of_keys = {"keys": 2, "values": 2} if self.function else {"x": 1}
+        crossed = {"keys": 2, "values": 2} if self.function else {"context": 1}
+        of_keys = crossed if self.crossed else {"x": 1}
         inputs = {n: change(a, of_keys[n]) if n in of_keys else a for n, a in self.inputs.items()}
         return replace(self, inputs=inputs)
 
     def rows_without(self, places: Sequence[int]) -> Seen:
         """(T,): the queries that do not come from the tokens at these places."""
         rows = np.ones(self.shape[2], dtype=np.bool_)
-        if not self.function:
+        if not self.crossed:
             rows[list(places)] = False
         return rows
 
@@ -264,19 +289,39 @@ def question(case: Case, *roles: str, **told: Any) -> Question:
     inputs = {name: call.arrays[name] for name in INPUTS if name in call.arrays}
     if "queries" not in inputs:
         inputs["x"] = case.x
-    drawn: dict[str, Any] = {
-        "mask": call.arrays["mask"] > 0,
-        "padding": call.arrays["padding"] > 0,
-        "bias": FORMATS[case.dtype].round(call.arrays["bias"]),
-        "slopes": call.arrays["slopes"],
-        "causal": True,
-        "weights": True,
-        "lse": True,
-        "scale": call.numbers["scale"],
-        "cap": call.numbers["cap"],
-        "window": (int(call.numbers["left"]), int(call.numbers["right"])),
+    return Question(case, inputs, Arguments(**of_roles(case, roles, call.arrays) | told))
+
+
+def crossed(case: Case, *roles: str, **told: Any) -> Question:
+    """The same where keys are other tokens than queries: a module is given a context, and the arguments of
+    these roles are about that.
+    """
+    asked, call = question(case), case.call
+    if asked.function or call is None:
+        return question(case, *roles, **told)
+    arrays = {n.removeprefix("context_"): a for n, a in call.arrays.items() if "context_" in n}
+    inputs = {**asked.inputs, "context": call.arrays["context"]}
+    return Question(case, inputs, Arguments(**of_roles(case, roles, arrays) | told))
+
+
+def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """What was drawn for these roles, with these arrays."""
+    call = case.call
+    if call is None:
+        return {}
+    drawn: dict[str, Callable[[], Any]] = {
+        "mask": lambda: arrays["mask"] > 0,
+        "padding": lambda: arrays["padding"] > 0,
+        "bias": lambda: FORMATS[case.dtype].round(arrays["bias"]),
+        "slopes": lambda: call.arrays["slopes"],
+        "causal": lambda: True,
+        "weights": lambda: True,
+        "lse": lambda: True,
+        "scale": lambda: call.numbers["scale"],
+        "cap": lambda: call.numbers["cap"],
+        "window": lambda: (int(call.numbers["left"]), int(call.numbers["right"])),
     }
-    return Question(case, inputs, Arguments(**{role: drawn[role] for role in roles} | told))
+    return {role: drawn[role]() for role in roles}
 
 
 def of_function(question: Question) -> Truth:
@@ -290,15 +335,16 @@ def of_function(question: Question) -> Truth:
 
 def of_module(question: Question) -> Truth:
     """The truth for tokens that are projected."""
-    case, x = question.case, question.inputs["x"]
+    case, x, weights = question.case, question.inputs["x"], question.weights
     trace = oracle.attention(
         x,
-        case.weights,
+        weights,
         heads=case.sizes.heads,
         request=question.request,
-        positions=case.rotary,
+        context=question.inputs.get("context"),
+        positions=None if question.crossed else case.rotary,
     )
-    given = (x, case.weights, trace, case.dtype)
+    given = (x, weights, trace, case.dtype)
     of_output = bounds.budget(*given, angles=case.angles).output
     allowed = bounds.budget_inside(*given, angles=case.angles)
     return truth_of(trace.attended, trace.output, of_output, allowed)

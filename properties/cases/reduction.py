@@ -75,7 +75,7 @@ class _Search:
     def length(self, axis: str) -> int:
         if axis == "keys":
             call = self.case.call
-            return call.keys if call is not None and call.own_keys else 0
+            return 0 if call is None else call.others
         return int(getattr(self.case.sizes, AXES[axis]))
 
     def first_that_fails(self, candidates: Callable[[Case], Iterator[Case]]) -> None:

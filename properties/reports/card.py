@@ -22,6 +22,16 @@ WORDS = {
         "hide": "padding mask: True is padding",
         "": "padding mask: True is neither a real key nor padding",
     },
+    "context_mask": {
+        "attend": "boolean mask of the context: True attends",
+        "hide": "boolean mask of the context: True hides",
+        "": "boolean mask of the context: True neither attends nor hides",
+    },
+    "context_padding": {
+        "attend": "padding mask of the context: True is a real token",
+        "hide": "padding mask of the context: True is padding",
+        "": "padding mask of the context: True is neither a real token nor padding",
+    },
     "align": {
         "top left": "causal where T is not S: top left",
         "bottom right": "causal where T is not S: bottom right",
@@ -63,6 +73,11 @@ WORDS = {
 BRIEF = {
     "mask": {"attend": "True attends", "hide": "True hides"},
     "padding": {"attend": "True is a real key", "hide": "True is padding"},
+    "context_mask": {"attend": "True attends in the context", "hide": "True hides in the context"},
+    "context_padding": {
+        "attend": "True is a real token of the context",
+        "hide": "True is padding of the context",
+    },
     "align": {"top left": "causal top left", "bottom right": "causal bottom right"},
     "window": {"others": "a window counts others", "counting oneself": "a window counts oneself"},
     "empty": {

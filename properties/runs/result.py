@@ -301,7 +301,7 @@ def shape_of(name: str, sizes: Sizes) -> tuple[int, ...]:
     width = sizes.width_of(name.removesuffix("_bias"))
     if name.endswith("bias"):
         return (width,)
-    return (sizes.width if name == "out" else sizes.d_in), width
+    return sizes.d_in_of(name), width
 
 
 def describe_case(case: Case) -> dict[str, Any]:

@@ -31,6 +31,10 @@ ROLES = {
     "slopes": "one slope for each head, of a bias that grows with distance (ALiBi)",
     "groups": "fewer heads of keys and values than of queries",
     "lengths": "as many keys as one likes, whatever the number of queries",
+    "context": "other tokens, of which keys and values are made",
+    "context_mask": "which tokens of the context a query sees, as booleans",
+    "context_bias": "numbers added to the scores of queries and tokens of the context",
+    "context_padding": "which tokens of the context are real and not padding",
     "weights": "whether the weights are returned, too",
     "lse": "whether the logarithm of each row's sum of exponentials is returned, too",
 }
@@ -44,12 +48,15 @@ class Arguments:
 
     mask: true where a key is seen, broadcastable to (B, H, T, S); bias: likewise, numbers; padding:
     (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
-    limit; scale, cap: numbers above zero; slopes: (H,); weights, lse: whether they are wanted.
+    limit; scale, cap: numbers above zero; slopes: (H,); weights, lse: whether they are wanted. Beside
+    a context these are about the context's tokens, which are the keys then; padding_of_x: (B, T), true
+    where a token of x is real, which hides no key of the context.
     """
 
     mask: Seen | None = None
     bias: Array | None = None
     padding: Seen | None = None
+    padding_of_x: Seen | None = None
     causal: bool | None = None
     window: tuple[int, int] | None = None
     scale: float | None = None
@@ -68,7 +75,8 @@ class Arguments:
 class Conventions:
     """Which of the known answers to a question of taste a subject gives; "" where it was not found.
 
-    mask, padding: what True means, "attend" or "hide"; align: where the diagonal lies if T is not S,
+    mask, padding: what True means, "attend" or "hide", and context_mask, context_padding: in the masks
+    of a context; align: where the diagonal lies if T is not S,
     "top left" or "bottom right"; window: "others" besides the query's own key, or "counting oneself";
     sides: whether a window has "one" width, of the past, or "two"; empty: what a row that sees nothing
     gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged"; lse: "natural" or "base 2",
@@ -77,6 +85,8 @@ class Conventions:
 
     mask: str = ""
     padding: str = ""
+    context_mask: str = ""
+    context_padding: str = ""
     align: str = ""
     window: str = ""
     sides: str = ""
@@ -89,6 +99,8 @@ class Conventions:
 ANSWERS = {
     "mask": ("attend", "hide"),
     "padding": ("attend", "hide"),
+    "context_mask": ("attend", "hide"),
+    "context_padding": ("attend", "hide"),
     "align": ("top left", "bottom right"),
     "window": ("others", "counting oneself"),
     "sides": ("one", "two"),
@@ -102,6 +114,8 @@ ANSWERS = {
 CONCERNS = {
     "mask": ("mask",),
     "padding": ("padding",),
+    "context_mask": ("context_mask",),
+    "context_padding": ("context_padding",),
     "align": ("causal", "lengths"),
     "window": ("window",),
     "sides": ("window",),
@@ -124,6 +138,9 @@ def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
         "returns more": bool({"weights", "lse"} & set(takes)),
         "two-sided window": "window" in takes and conventions.sides == "two",
         "hides by calls": bool({"mask", "causal", "window"} & set(takes)),
+        "two paddings": "context" in takes
+        and "padding" in takes
+        and takes["padding"] not in {takes.get("context_mask"), takes.get("context_padding")},
     }
     return {f"takes {role}" for role in takes} | {name for name, there in further.items() if there}
 
@@ -163,4 +180,4 @@ PLAINLY = Handing()
 
 Inputs = Mapping[str, Array]
 """Of a function: queries (B, H, T, D), keys (B, G, S, D), values (B, G, S, E). Of a module: x
-(B, T, d_in)."""
+(B, T, d_in), and context (B, S, d_context), where keys and values are made of other tokens."""

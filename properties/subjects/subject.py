@@ -50,6 +50,11 @@ TRAITS = {
         headed=True,
         joined=True,
     ),
+    "cross": Traits(
+        "heads that attend to a context that is handed in, nothing hidden, then an output projection",
+        headed=True,
+        joined=True,
+    ),
 }
 FAMILIES = {family: traits.text for family, traits in TRAITS.items()}
 CAUSAL_FAMILIES = frozenset(family for family, traits in TRAITS.items() if traits.causal)
@@ -67,6 +72,7 @@ CAPABILITIES = {
     "own-head-dim": "the constructor takes head_dim beside d_out and the number of heads",
     "groups": "the constructor takes the number of heads of keys and values beside that of queries",
     "context-length": "the constructor takes the largest number of tokens",
+    "context-width": "the constructor takes the width of a context beside that of the input",
     "rectangular": "d_in may differ from the width of all heads together",
     "batched": "the input may have a batch axis: (B, T, d_in)",
     "unbatched": "the input may be one sequence: (T, d_in)",
@@ -91,6 +97,7 @@ EXPECTED = {
     "wrapper": _CAUSAL,
     "multihead": _CAUSAL | {"out-projection"},
     "encoder": _ONE_HEAD | {"batched", "module", "out-projection"},
+    "cross": _ONE_HEAD | {"batched", "module", "out-projection"},
 }
 """What the sources give each family. A clause that needs more than this is asked of those subjects
 that offer it, and is no part of the spec for the others."""

@@ -15,7 +15,8 @@ class Sizes:
     """The sizes of one example; `width` (H * D) is that of all heads together.
 
     groups: the number of heads of keys and values, G, where it is another than that of the heads of
-    queries, which it divides; 0 where there are as many.
+    queries, which it divides; 0 where there are as many. d_context: the width of the tokens of which
+    keys and values are made, where it is another than d_in; 0 where it is d_in.
     """
 
     batch: int
@@ -25,6 +26,7 @@ class Sizes:
     head_dim: int
     context_length: int
     groups: int = 0
+    d_context: int = 0
 
     @property
     def key_heads(self) -> int:
@@ -50,16 +52,24 @@ class Sizes:
         """The number of columns of the projection for `role`: query, key, value or out."""
         return self.key_width if role in ("key", "value") else self.width
 
+    def d_in_of(self, role: str) -> int:
+        """The number of rows of the projection for `role`: query, key, value or out."""
+        if role == "out":
+            return self.width
+        return (self.d_context or self.d_in) if role in ("key", "value") else self.d_in
+
     def data(self) -> dict[str, int]:
-        """Plain data; without `groups` where there are as many as heads."""
-        return {name: size for name, size in asdict(self).items() if name != "groups" or size}
+        """Plain data; without `groups` and `d_context` where they say nothing of their own."""
+        own = {"groups", "d_context"}
+        return {name: size for name, size in asdict(self).items() if name not in own or size}
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
     """The parameters of an attention in one fixed layout, float64; head h owns columns h*D to (h+1)*D.
 
-    query: (d_in, H*D), key, value: (d_in, G*D), applied as x @ W; their biases, as wide, or None;
+    query: (d_in, H*D), key, value: (d_in or d_context, G*D), applied as x @ W; their biases, as wide,
+    or None;
     out: (H*D, H*D), applied as context @ W, or None; out_bias (H*D,) or None.
     """
 

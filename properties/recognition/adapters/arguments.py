@@ -15,6 +15,7 @@ from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.spellings import (
     ARGUMENTS,
     argument_role,
+    is_context_width,
     meaning,
     misspelt_role,
 )
@@ -69,6 +70,7 @@ class Arguments:
             "num_heads": sizes.heads,
             "kv_heads": sizes.shared if self.readers else sizes.key_heads,
             "context_length": sizes.context_length,
+            "d_context": sizes.d_in_of("key"),
             "dropout": nn.Dropout(config.dropout) if self.dropped_by else config.dropout,
             "qkv_bias": config.bias,
             **FIXED,
@@ -134,6 +136,8 @@ def role_of(parameter: Parameter, owner: str, target: Any) -> tuple[str | None, 
     """The role of one parameter and a remark; QuestionError if it is needed and not understood."""
     name, optional = parameter.name, parameter.default is not Parameter.empty
     role = argument_role(name)
+    if is_context_width(name) and calls.takes_context(target):
+        role = "d_context"
     if role == "causal" and optional and not isinstance(parameter.default, bool):
         role = None  # a mask, not a switch
     if role:
@@ -187,6 +191,9 @@ def understand_widths(arguments: Arguments) -> Arguments:
 
     embed_dim beside d_in is d_out, beside d_out it is d_in; a d_in alone is the width of both.
     """
+    has = arguments.has
+    if has("d_context") and has("query_dim") and not has("d_in", "embed"):
+        arguments = arguments.rename("query_dim", "embed")
     has = arguments.has
     if not has("head_dim"):
         for role in ("value_dim", "query_dim"):

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from properties.basics import interrupts
 from properties.basics.doing import doing
 from properties.basics.errors import QuestionError, SubjectError
-from properties.recognition.adapters import messages
+from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import Config
@@ -52,7 +52,7 @@ class Blueprint:
             with doing(f"while constructing {self.owner}"):
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
-                    return with_sizes(module, config.sizes)
+                    return with_sizes(calls.with_own_context(module), config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"
         )

@@ -13,6 +13,7 @@ from torch import nn
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
+from properties.recognition.asking.roles import role
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Call:
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
+
+    @property
+    def context(self) -> str:
+        """The argument for a context, where nothing else is required besides the input; "" if none is."""
+        alone = len(self.required) == 2 and role(self.required[1]) == "context"
+        return self.required[1] if alone else ""
 
     @property
     def masks(self) -> tuple[str, ...]:
@@ -50,9 +57,38 @@ def forward_of(module: nn.Module, owner: str, target: Any = None) -> Call:
     call = signature(module.forward)
     if call is None:
         return Call((), ())
-    if len(call.required) > 1:
+    if len(call.required) > 1 and not call.context:
         raise needs_more(owner, call, target)
     return call
+
+
+@dataclass(frozen=True)
+class OwnContext:
+    """A hook before forward: x is its own context where no other is given."""
+
+    name: str
+
+    def __call__(
+        self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with a context."""
+        alone = len(given) == 1 and self.name not in named
+        return given, ({**named, self.name: given[0]} if alone else named)
+
+
+def with_own_context(module: nn.Module) -> nn.Module:
+    """A module whose forward requires a context, so that it can be called on x alone."""
+    call = signature(module.forward)
+    if call is not None and call.context:
+        module.register_forward_pre_hook(OwnContext(call.context), with_kwargs=True)
+    return module
+
+
+def takes_context(target: Any) -> bool:
+    """Whether the forward of a class takes a context."""
+    call = signature(getattr(target, "forward", target))
+    names = () if call is None else (*call.required, *call.optional)
+    return hasattr(target, "forward") and any(role(name) == "context" for name in names)
 
 
 def unasked(names: Iterable[str]) -> dict[str, str]:

@@ -124,7 +124,8 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> tuple[st
     meant = meant_causal(blueprint, module)
     if not meant and blueprint.arguments.has("causal"):
         meant = f"it is told {blueprint.arguments.roles['causal']}"
-    return reading(meant, future, hiding="multihead", open="encoder")
+    crossing = calls.forward_of(module, blueprint.owner).context
+    return reading(meant, future, hiding="multihead", open="cross" if crossing else "encoder")
 
 
 def single_family(blueprint: Blueprint, module: nn.Module) -> tuple[str, str]:

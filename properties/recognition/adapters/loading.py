@@ -47,9 +47,8 @@ class Scheme:
 
 def expected_shape(cell: Cell, role: str, count: int, sizes: Sizes) -> tuple[int, int]:
     """(out, in) of one of `count` cells that carry `role` together."""
-    d_in = sizes.width if role == "out" else sizes.d_in
     parts = [of for of, letter in LETTER.items() if letter in cell.order] or [role]
-    return sum(sizes.width_of(part) for part in parts) // count, d_in
+    return sum(sizes.width_of(part) for part in parts) // count, sizes.d_in_of(role)
 
 
 def orientation(cell: Cell, expected: tuple[int, int]) -> bool | None:

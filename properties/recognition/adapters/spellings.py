@@ -78,6 +78,14 @@ ROLE_OF = {
     for spelling in spellings.split()
 }
 
+# Of a class whose forward takes a context: the width of that.
+CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_features context_embed_dim
+    context_emb_dim context_channels d_cond cond_dim d_cross cross_dim cross_attention_dim
+    cross_attn_dim cross_embed_dim dim_cross kv_dim dim_kv d_kv kdim key_value_dim d_encoder encoder_dim
+    d_enc enc_dim dim_encoder encoder_hidden_size encoder_hidden_dim encoder_embed_dim d_memory
+    memory_dim mem_dim d_mem source_dim d_source text_dim text_embed_dim d_text context_in_dim
+    d_in_context d_in_kv kv_in_dim"""
+
 # What attention may be told besides: arguments that are known, and not asked about.
 MEANINGS = {
     "which keys are padding": r"padding|pad_mask|lengths?$|lens?$|cu_?seq|ragged|nested",
@@ -105,6 +113,12 @@ def meaning(name: str) -> str:
     """What attention calls by an argument's name that no role of ours has; "" for nothing known."""
     plain = name.lower()
     return next((text for text, known in MEANINGS.items() if re.search(known, plain)), "")
+
+
+@cache
+def is_context_width(name: str) -> bool:
+    """Whether an argument of such a class is called like the width of a context."""
+    return normalise(name) in normalise(CONTEXT_WIDTHS).split()
 
 
 INPUT = re.compile(

@@ -35,6 +35,7 @@ from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking import module_finding
 from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.roles import certain
 from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
 from properties.truth.parameters import Sizes, Weights
@@ -155,21 +156,30 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     finished = ModuleSubject(blueprint, draft)
     offer_dtypes(finished)
     offer_masks(finished, call)
+    if call.context and "context" not in finished.takes and not certain(call.context):
+        raise calls.needs_more(blueprint.owner, call, blueprint.target)
     return finished
 
 
 def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
-    """Claim the masks that forward takes from outside, in the formats in which they can be given."""
+    """Claim the masks and the context that forward takes from outside, in the formats in which they can
+    be given.
+    """
     if not finished.has("projections") or not finished.has("batched"):
         return
-    sizes = trial_config(finished.blueprint, finished.family).sizes
-    found = module_finding.manner(call.optional, finished.build, sizes)
+    sizes, alone = trial_config(finished.blueprint, finished.family).sizes, not call.context
+    width = sizes.d_in + 1 if finished.has("context-width") else 0
+    names = (*call.required[1:], *call.optional)
+    found = module_finding.manner(names, finished.build, sizes, width, alone=alone)
+    if "context" in found.takes:
+        found = replace(found, takes={**found.takes, "lengths": ""})
     if not found.takes:
         return
-    kept = module_finding.usable(found, finished.build, sizes, finished.dtypes)
+    kept = module_finding.usable(found, finished.build, sizes, finished.dtypes, width)
     lost = [dtype for dtype in finished.dtypes if dtype not in kept]
     finished.notes += tuple(
-        f"not asked in {dtype}: there a call with a mask raises" for dtype in lost
+        f"not asked in {dtype}: there a call with {' or '.join(filter(None, found.takes.values()))} raises"
+        for dtype in lost
     )
     finished.dtypes = tuple(kept) or finished.dtypes
     finished.manner, finished.takes, finished.conventions = found, found.takes, found.conventions
@@ -237,6 +247,8 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
     draft.unasked |= calls.unasked(call.optional)
+    if call.context:
+        draft.unasked[call.context] = "other tokens to attend to: it is always the input"
     if others := [name for name in call.optional if name not in draft.unasked]:
         draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
     if draft.family not in CAUSAL_FAMILIES:
@@ -269,6 +281,8 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
     if blueprint.arguments.has("d_in"):
         reason = "a d_in that is not d_out is refused, or makes a module of one width"
     draft.settle("rectangular", not blueprint.square, reason)
+    if blueprint.arguments.has("d_context"):
+        draft.capabilities.add("context-width")
 
 
 def offer_groups(draft: Draft, blueprint: Blueprint) -> Blueprint:

@@ -1,4 +1,5 @@
-"""Which masks a forward takes, and what True means in them: found by trial with the module itself.
+"""Which masks and contexts a forward takes, and what True means in them: found by trial with the module
+itself.
 
 Its queries and keys are made zero, so that every key that is seen has the same weight, and the value
 of key j is 2**j: a row is the mean of some powers of two, and tells which keys it saw.
@@ -6,7 +7,7 @@ of key j is 2**j: a row is the mean of some powers of two, and tells which keys 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,9 @@ import numpy as np
 from torch import nn
 
 from properties.recognition.asking import probing
-from properties.recognition.asking.modules import SHAPES, ModuleManner
-from properties.recognition.asking.roles import roles
-from properties.subjects.call import Answer, Arguments, Conventions
+from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, SHAPES, ModuleManner
+from properties.recognition.asking.roles import certain, roles
+from properties.subjects.call import Answer, Arguments, Conventions, Inputs
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes, Weights
 
@@ -28,98 +29,162 @@ Build = Callable[[Config, Weights], nn.Module]
 class Trial:
     """Asks modules of these sizes, whose weights are level; the last row, since it may see all keys."""
 
+    roles = PLAINLY
+    queries = KEYS
+
     def __init__(self, build: Build, sizes: Sizes) -> None:
         """Take over how modules are built, and their d_in, heads and head_dim."""
         self.build = build
         self.sizes = replace(sizes, tokens=KEYS, context_length=KEYS)
+
+    def inputs(self, items: int) -> Inputs:
+        """So many items, all alike; the first column of key j is 2**j."""
+        return {"x": powers(items, self.sizes.d_in)}
 
     def ask(
         self, manner: ModuleManner, arguments: Arguments, items: int, dtype: str = "float32"
     ) -> Answer | None:
         """The answer for so many items, all alike; None where the call raises."""
         s = replace(self.sizes, batch=items)
-        flat = np.zeros((s.d_in, s.width))
-        value = flat.copy()
+        query, key = (np.zeros((s.d_in_of(role), s.width)) for role in ("query", "key"))
+        value = key.copy()
         value[0, 0] = 1.0
-        weights = Weights(query=flat, key=flat, value=value)
-        x = np.zeros((items, KEYS, s.d_in))
-        x[:, :, 0] = 2.0 ** np.arange(KEYS)
+        weights = Weights(query=query, key=key, value=value)
         return probing.asked(
             lambda inputs, told: manner.ask(
                 self.build(Config(s, dtype=dtype), weights), inputs, told, dtype
             ),
-            {"x": x},
+            self.inputs(items),
             arguments,
         )
+
+    def telling(self, name: str, items: int) -> Arguments:
+        """The keys 0, 1 and 3, as a "mask" or as "padding"."""
+        if name == "padding":
+            return Arguments(padding=np.tile(LAST, (items, 1)))
+        return Arguments(mask=self.pairs(LAST, items))
+
+    def pairs(self, keys: Any, items: int) -> Any:
+        """(B, 1, T, S): the same for every query."""
+        return np.broadcast_to(keys, (items, 1, self.queries, KEYS)).copy()
 
     def number(self, manner: ModuleManner, arguments: Arguments) -> float:
         """What the last row of a single item gives; NaN where the call raises."""
         answer = self.ask(manner, arguments, items=1)
         return float("nan") if answer is None else float(answer.output[0, -1, 0])
 
-    def polarity(self, manner: ModuleManner, role: str) -> str:
-        """What True means in a mask of this role; "" if neither."""
-        found = probing.keys_of(self.number(manner, telling(role, 1)), KEYS)
+    def polarity(self, manner: ModuleManner, name: str) -> str:
+        """What True means in such a mask; "" if neither."""
+        found = probing.keys_of(self.number(manner, self.telling(name, 1)), KEYS)
         return {frozenset({0, 1, 3}): "attend", frozenset({2}): "hide"}.get(
             found or frozenset(), ""
         )
 
     def adds(self, manner: ModuleManner) -> bool:
         """Whether numbers are added to the scores: log 3 for key 1 counts it three times."""
-        bias = pairs(np.log([1.0, 3.0, 1.0, 1.0]), 1)
+        bias = self.pairs(np.log([1.0, 3.0, 1.0, 1.0]), 1)
         return abs(self.number(manner, Arguments(bias=bias)) - 19.0 / 6.0) < 1e-3
 
     def empty(self, manner: ModuleManner) -> str:
         """What a row gives that sees nothing; "" if nothing known."""
-        mask = np.ones((1, 1, KEYS, KEYS), dtype=np.bool_)
+        mask = self.pairs(np.ones(KEYS, dtype=np.bool_), 1)
         mask[..., -1, :] = False
         answer = self.ask(manner, Arguments(mask=mask), items=1)
         return "" if answer is None else probing.of_nothing(float(answer.output[0, -1, 0]))
 
 
-def telling(role: str, items: int) -> Arguments:
-    """The keys 0, 1 and 3, as a mask of this role, "mask" or "padding"."""
-    if role == "padding":
-        return Arguments(padding=np.tile(LAST, (items, 1)))
-    return Arguments(mask=pairs(LAST, items))
+class CrossTrial(Trial):
+    """The same of a context, with other tokens in x, whose first column would show."""
+
+    roles = OF_CONTEXT
+
+    def __init__(self, build: Build, sizes: Sizes, d_context: int, queries: int = KEYS - 1) -> None:
+        """d_context: the width of the context, 0 for that of x."""
+        super().__init__(build, replace(sizes, d_context=d_context))
+        self.queries = queries
+
+    def inputs(self, items: int) -> Inputs:
+        """A context whose first column tells its tokens, and an x that is far from them."""
+        x = np.full((items, self.queries, self.sizes.d_in), 2.0**KEYS)
+        return {"x": x, "context": powers(items, self.sizes.d_in_of("key"))}
+
+    def attends(self, manner: ModuleManner) -> bool:
+        """Whether the last row is the mean of all tokens of the context, and of nothing else."""
+        return abs(self.number(manner, Arguments()) - (2.0**KEYS - 1.0) / KEYS) < 1e-3
 
 
-def pairs(keys: Any, items: int) -> Any:
-    """(B, 1, T, T): the same for every query."""
-    return np.broadcast_to(keys, (items, 1, KEYS, KEYS)).copy()
+def powers(items: int, width: int) -> Any:
+    """(items, KEYS, width), with 2**j in the first column of token j."""
+    tokens = np.zeros((items, KEYS, width))
+    tokens[:, :, 0] = 2.0 ** np.arange(KEYS)
+    return tokens
 
 
-def manner(names: Iterable[str], build: Build, sizes: Sizes) -> ModuleManner:
-    """How a forward with these arguments is told masks; with no role where it takes none.
+def manner(
+    names: Iterable[str], build: Build, sizes: Sizes, d_context: int = 0, *, alone: bool = True
+) -> ModuleManner:
+    """How a forward with these arguments besides x is told masks and a context; with no role where it
+    takes none.
 
-    sizes: of a trial. An argument may be for pairs of a query and a key, for keys, or for both.
+    sizes: of a trial; d_context: the width of a context, 0 for that of x; alone: whether x is taken
+    without a context.
     """
-    trial = Trial(build, sizes)
     named = roles(names)
     found = ModuleManner()
-    takes: dict[str, str] = {}
-    shape = found.pairs
-    for role, other in (("mask", "padding"), ("padding", "mask")):
-        for argument in (named[r] for r in (role, other) if r in named):
-            if form := taken(trial, replace(found, takes={role: argument}), role):
+    if alone:
+        found = with_masks(Trial(build, sizes), found, named)
+    if "context" not in named:
+        return found
+    crossing = replace(found, takes={**found.takes, "context": named["context"]})
+    trials = [CrossTrial(build, sizes, d_context, queries) for queries in (KEYS - 1, KEYS)]
+    if certain(named["context"]):
+        trial = next((t for t in trials if t.ask(crossing, Arguments(), 3) is not None), None)
+    else:
+        trial = trials[0] if trials[0].attends(crossing) else None
+    return found if trial is None else with_masks_of_context(trial, crossing, named)
+
+
+def with_masks_of_context(
+    trial: Trial, found: ModuleManner, named: Mapping[str, str]
+) -> ModuleManner:
+    """With those that are called so; without any, with those of all others that say something of it."""
+    own = {n.removeprefix("context_"): a for n, a in named.items() if n.startswith("context_")}
+    if own:
+        return with_masks(trial, found, own)
+    others = {n: named[n] for n in ("mask", "padding") if n in named}
+    both = with_masks(trial, found, others)
+    mute = [trial.roles[n] for n in others if not getattr(both.conventions, trial.roles[n])]
+    return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
+
+
+def with_masks(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
+    """With the masks of a trial that are taken. An argument may be for pairs of a query and a key, for
+    keys, or for both.
+    """
+    takes, pairs = dict(found.takes), dict(found.pairs)
+    for name, other in (("mask", "padding"), ("padding", "mask")):
+        for argument in (named[n] for n in (name, other) if n in named):
+            role = trial.roles[name]
+            guess = replace(found, takes={**found.takes, role: argument})
+            if form := taken(trial, guess, name):
                 takes[role] = argument
-                shape = form if role == "mask" else shape
+                pairs[role] = form
                 break
-    found = replace(found, takes=takes, pairs=shape)
+    found = replace(found, takes=takes, pairs=pairs)
     return with_conventions(trial, with_bias(trial, found))
 
 
-def taken(trial: Trial, guess: ModuleManner, role: str) -> str:
-    """The shape in which a mask of this role is taken, "" if in none.
+def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
+    """The shape in which such a mask is taken, "" if in none.
 
     With three items first, then with as many as there are heads: one that falls on the heads is
     taken then, and judged.
     """
-    counts = (3, trial.sizes.heads) if role == "mask" else (3,)
+    counts = (3, trial.sizes.heads) if name == "mask" else (3,)
     for items in counts:
         for shape in SHAPES:
-            asked = replace(guess, pairs=shape)
-            if trial.ask(asked, telling(role, items), items) is not None:
+            asked = replace(guess, pairs={trial.roles["mask"]: shape})
+            if trial.ask(asked, trial.telling(name, items), items) is not None:
                 return shape
     return ""
 
@@ -128,38 +193,55 @@ def with_bias(trial: Trial, found: ModuleManner) -> ModuleManner:
     """With the role of a bias where a mask of numbers is added to the scores; and then without that
     of a mask where True is such a number.
     """
-    argument = found.takes.get("mask")
+    mask, bias = trial.roles["mask"], trial.roles["bias"]
+    argument = found.takes.get(mask)
     if not argument:
         return found
-    both = replace(found, takes={**found.takes, "bias": argument})
+    both = replace(found, takes={**found.takes, bias: argument})
     if not trial.adds(both):
         return found
     if trial.polarity(both, "mask"):
         return both
-    return replace(both, takes={n: a for n, a in both.takes.items() if n != "mask"})
+    return replace(both, takes={n: a for n, a in both.takes.items() if n != mask})
 
 
 def with_conventions(trial: Trial, found: ModuleManner) -> ModuleManner:
     """With what True means; where one argument is for pairs and keys, it means the same in both."""
+    mask, padding = trial.roles["mask"], trial.roles["padding"]
+    plain = replace(found, conventions=Conventions())
     kept: dict[str, Any] = {
-        role: trial.polarity(found, role) for role in ("mask", "padding") if role in found.takes
+        trial.roles[name]: trial.polarity(plain, name)
+        for name in ("mask", "padding")
+        if trial.roles[name] in found.takes
     }
-    if len(kept) == 2 and found.shared("mask", "padding"):
-        kept["mask"] = kept["padding"]
-    held = replace(found, conventions=Conventions(**kept))
-    if "mask" not in found.takes:
+    if len(kept) == 2 and found.takes[mask] == found.takes[padding]:
+        kept[mask] = kept[padding]
+    held = replace(found, conventions=replace(found.conventions, **kept))
+    if mask not in found.takes or held.conventions.empty:
         return held
-    return replace(found, conventions=Conventions(**kept, empty=trial.empty(held)))
+    return replace(held, conventions=replace(held.conventions, empty=trial.empty(held)))
 
 
-def usable(found: ModuleManner, build: Build, sizes: Sizes, dtypes: tuple[str, ...]) -> list[str]:
-    """The formats in which every mask can be given: some are filled with a number that a short
-    format does not have.
+def usable(
+    found: ModuleManner,
+    build: Build,
+    sizes: Sizes,
+    dtypes: tuple[str, ...],
+    d_context: int = 0,
+) -> list[str]:
+    """The formats in which a context and every mask can be given: some are filled with a number that a
+    short format does not have.
     """
-    trial = Trial(build, sizes)
-    masks = [role for role in ("mask", "padding") if role in found.takes]
+    plain, crossing = Trial(build, sizes), CrossTrial(build, sizes, d_context, KEYS)
+    told = [
+        (trial, trial.telling(name, 1))
+        for trial in (plain, crossing)
+        for name in ("mask", "padding")
+        if trial.roles[name] in found.takes
+    ]
+    told += [(crossing, Arguments())] if "context" in found.takes else []
     return [
         dtype
         for dtype in dtypes
-        if all(trial.ask(found, telling(r, 1), 1, dtype) is not None for r in masks)
+        if all(trial.ask(found, one, 1, dtype) is not None for trial, one in told)
     ]

@@ -23,22 +23,34 @@ SHAPES: Mapping[str, Callable[[Array], Array]] = {
     "B T T": lambda mask: mask[:, 0],
     "B 1 T T": lambda mask: mask,
 }
-"""A mask of pairs (B, 1, T, T) as a forward may want it."""
+"""A mask of pairs (B, 1, T, T), or (B, 1, T, S) of a context, as a forward may want it."""
+PLAINLY = {"mask": "mask", "bias": "bias", "padding": "padding"}
+OF_CONTEXT = {
+    "mask": "context_mask",
+    "bias": "context_bias",
+    "padding": "context_padding",
+    "padding_of_x": "padding",
+}
+"""The role by which each argument is handed over, without a context and beside one."""
 
 
 @dataclass(frozen=True)
 class ModuleManner:
-    """How a forward is called. takes: its argument for each role; pairs: a key of `SHAPES`."""
+    """How a forward is called. takes: its argument for each role; pairs: a key of `SHAPES` for the role
+    of each mask of pairs, the first one unless given.
+    """
 
     takes: Mapping[str, str] = field(default_factory=dict)
-    pairs: str = "B T T"
+    pairs: Mapping[str, str] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=Conventions)
 
     def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
-        """The answer for x (B, T, d_in)."""
+        """The answer for x (B, T, d_in), and for a context (B, S, d_context) where there is one."""
         fmt = getattr(torch, dtype)
         x = torch.tensor(inputs["x"].copy(), dtype=fmt)
-        options = self.options(arguments, fmt)
+        options = self.options(arguments, fmt, OF_CONTEXT if "context" in inputs else PLAINLY)
+        if "context" in inputs:
+            options[self.takes["context"]] = torch.tensor(inputs["context"].copy(), dtype=fmt)
         given = {"x": x} | options
         before = {name: part.clone() for name, part in given.items()}
         with torch.no_grad():
@@ -49,35 +61,39 @@ class ModuleManner:
             shared=tuple(n for n in given if shares_memory(output, given[n])),
         )
 
-    def options(self, a: Arguments, fmt: torch.dtype) -> dict[str, Tensor]:
-        """The arguments by the forward's own names; what one argument is told twice is joined."""
+    def options(
+        self, a: Arguments, fmt: torch.dtype, roles: Mapping[str, str]
+    ) -> dict[str, Tensor]:
+        """The arguments by the forward's own names; what one argument is told twice is joined.
+
+        roles: the role of each argument.
+        """
         mask, bias, padding = a.mask, a.bias, a.padding
-        if mask is not None and padding is not None and self.shared("mask", "padding"):
+        of = {name: self.takes.get(role) for name, role in roles.items()}
+        if mask is not None and padding is not None and of["mask"] == of["padding"]:
             mask, padding = mask & padding[:, None, None, :], None
-        if mask is not None and bias is not None and self.shared("mask", "bias"):
+        if mask is not None and bias is not None and of["mask"] == of["bias"]:
             bias, mask = np.where(mask, bias, -np.inf), None
+        pairs = self.pairs.get(roles["mask"], next(iter(SHAPES)))
         found = {}
         if mask is not None:
-            found["mask"] = polarised(self.shaped(mask), self.conventions.mask)
+            found["mask"] = shaped(mask, pairs)
         if bias is not None:
-            found["bias"] = torch.tensor(self.shaped(bias), dtype=fmt)
+            found["bias"] = shaped(bias, pairs)
         if padding is not None:
-            found["padding"] = polarised(padding, self.conventions.padding)
-        return {self.takes[role]: tensor for role, tensor in found.items()}
+            found["padding"] = padding
+        if a.padding_of_x is not None:
+            found["padding_of_x"] = a.padding_of_x
+        return {
+            self.takes[roles[name]]: self.told(roles[name], array, fmt)
+            for name, array in found.items()
+        }
 
-    def shared(self, one: str, other: str) -> bool:
-        """Whether two roles have one argument."""
-        return self.takes.get(one) == self.takes.get(other)
-
-    def shaped(self, mask: Any) -> Any:
-        """A mask of pairs for all heads alike, as the forward wants it.
-
-        SubjectError for one that differs between heads, and for one without items or heads, which
-        could be taken for a mask of keys.
-        """
-        if mask.ndim != 4 or not np.array_equal(mask, np.broadcast_to(mask[:, :1], mask.shape)):
-            raise SubjectError(f"a mask {mask.shape} was not tried, (B, 1, T, T) was")
-        return np.ascontiguousarray(SHAPES[self.pairs](mask[:, :1]))
+    def told(self, role: str, array: Any, fmt: torch.dtype) -> Tensor:
+        """Numbers as they are, booleans in the polarity of their role."""
+        if role in ("bias", "context_bias"):
+            return torch.tensor(array, dtype=fmt)
+        return polarised(array, getattr(self.conventions, role))
 
     def read(self, output: Any, inputs: Inputs) -> Array:
         """The output (B, T, W)."""
@@ -86,3 +102,14 @@ class ModuleManner:
             expected = f"a tensor ({batch}, {tokens}, W)"
             raise SubjectError(f"the call returned {kind(output)}; expected {expected}")
         return to_array(output)
+
+
+def shaped(mask: Any, pairs: str) -> Any:
+    """A mask of pairs for all heads alike, as the forward wants it.
+
+    SubjectError for one that differs between heads, and for one without items or heads, which
+    could be taken for a mask of keys.
+    """
+    if mask.ndim != 4 or not np.array_equal(mask, np.broadcast_to(mask[:, :1], mask.shape)):
+        raise SubjectError(f"a mask {mask.shape} was not tried, (B, 1, T, T) was")
+    return np.ascontiguousarray(SHAPES[pairs](mask[:, :1]))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+OTHERS = (
+    r"(context|ctx|cond|memory|mem|encoder|enc|cross|cross_attn|cross_attention|source|key_value)"
+)
+TOKENS = r"_?(hidden_)?(states?|outputs?|out|inputs?|tokens?|x|embeddings?|embeds?|features|seq)"
+CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|cross)"
 SPELLINGS = {
+    "context": rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|keys_?(and_?)?values|y|z",
+    "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask)",
+    "context_mask": rf"{OTHERS}_(attn_|attention_)?masks?",
     "padding": r"(key|src|tgt|seq|token|kv)?_?pad(ding)?_?mask|key_mask|kv_mask|valid_mask",
     "mask": r"(attn|attention|att|bool|boolean|src|self_attn)?_?masks?",
     "bias": r"(attn|attention|score|scores|logit|logits|additive)_?bias|bias|mask_bias",
@@ -18,6 +26,11 @@ SPELLINGS = {
     "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
     "lse": r"return_(softmax_)?(lse|logsumexp)",
 }
+
+
+def certain(name: str) -> bool:
+    """Whether an argument is a context by its name alone, and needs no trial to be taken for one."""
+    return bool(re.fullmatch(CONTEXT, name.lower()))
 
 
 def role(name: str) -> str | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.cases.case import Case
-from properties.cases.question import question
+from properties.cases.question import Question, crossed
 from properties.spec.clause import Condition, Level, clause
 
 OTHER = "cross/as-many-keys-as-there-are"
@@ -14,7 +14,7 @@ OTHER = "cross/as-many-keys-as-there-are"
 
 def unequal(case: Case) -> bool:
     """Whether there are more or fewer keys than queries."""
-    return case.call is not None and case.call.keys != case.sizes.tokens
+    return case.call is not None and case.call.others not in (0, case.sizes.tokens)
 
 
 UNEQUAL = Condition("more or fewer keys than queries", unequal)
@@ -30,7 +30,7 @@ LENGTHS = {"takes lengths"}
 )
 def as_many_keys(case: Case) -> float:
     """Nothing hidden: every row by the formula, with more keys than queries and with fewer."""
-    return question(case).agrees()
+    return crossed(case).agrees()
 
 
 @clause(
@@ -43,9 +43,8 @@ def as_many_keys(case: Case) -> float:
 )
 def each_query_alone(case: Case) -> float:
     """The first query by itself: the same row. Nothing is hidden, so its place does not matter."""
-    together = question(case)
-    inputs = {**together.inputs, "queries": together.inputs["queries"][:, :, :1]}
-    alone = together.with_inputs(inputs)
+    together = crossed(case)
+    alone = first_query(together)
     return near(
         "a query asked alone to give an output of",
         alone.answer().output,
@@ -61,15 +60,14 @@ def each_query_alone(case: Case) -> float:
     "Keys may come in any order, each with its value.",
     needs=LENGTHS,
     counts=Condition(
-        "at least two keys", lambda case: case.call is not None and case.call.keys > 1
+        "at least two keys", lambda case: case.call is not None and case.call.others > 1
     ),
     after=(OTHER,),
 )
 def order_of_keys(case: Case) -> float:
     """Nothing hidden, the keys turned round: the same sum in another order."""
-    asked = question(case)
-    turned = {n: np.flip(a, 2) if n in ("keys", "values") else a for n, a in asked.inputs.items()}
-    other = asked.with_inputs(turned)
+    asked = crossed(case)
+    other = asked.mapped(np.flip)
     return near(
         "with the keys in another order an output of",
         other.answer().output,
@@ -92,4 +90,10 @@ def diagonal(case: Case) -> float:
     key (flash attention from 2.1 on). Which of the two was found for small sizes, or is declared by the
     signature; one that changes with the sizes is an error.
     """
-    return question(case, "causal").agrees()
+    return crossed(case, "causal").agrees()
+
+
+def first_query(asked: Question) -> Question:
+    """The first query by itself."""
+    name, axis = ("queries", 2) if asked.function else ("x", 1)
+    return asked.with_inputs({**asked.inputs, name: np.take(asked.inputs[name], [0], axis)})

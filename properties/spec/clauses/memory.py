@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from properties.basics.assertions import near, require
 from properties.cases.case import Case
-from properties.cases.question import Question, question, taken
+from properties.cases.question import Question, crossed, question, taken
 from properties.spec.clause import Level, clause
 
 
 def everything(case: Case) -> list[Question]:
     """One call for each argument that is an array, and one without."""
     roles = taken(case, "mask", "bias", "padding", "slopes")
-    return [question(case), *(question(case, role) for role in roles)]
+    return [question(case), *(question(case, role) for role in roles), *of_contexts(case)]
+
+
+def of_contexts(case: Case) -> list[Question]:
+    """The same with a context, where a module takes one."""
+    if "context" not in case.subject.takes:
+        return []
+    roles = taken(case, "context_mask", "context_bias", "context_padding")
+    return [crossed(case), *(crossed(case, role.removeprefix("context_")) for role in roles)]
 
 
 @clause(
@@ -54,15 +62,23 @@ def no_view(case: Case) -> None:
 )
 def earlier_call_is_forgotten(case: Case) -> float:
     """A mask that was joined to a buffer, or kept for its length, hides in the next batch as well."""
-    asked = question(case)
-    fresh = asked.answer().output
     return max(
         near(
             f"after {earlier.words} an output of",
             asked.answer(after=earlier).output,
-            fresh,
+            asked.answer().output,
             2.0 * asked.truth.allowed,
             "batch query column",
         )
-        for earlier in everything(case)
+        for asked, earlier in pairs(case)
     )
+
+
+def pairs(case: Case) -> list[tuple[Question, Question]]:
+    """A call, and one before it to the same module; a context is followed by another one."""
+    plain, told = question(case), everything(case)
+    same = [(plain, earlier) for earlier in told if earlier.asked_of is plain.asked_of]
+    if "context" not in case.subject.takes:
+        return same
+    context = crossed(case)
+    return [*same, (context, context.exchanged(range(context.shape[3])))]

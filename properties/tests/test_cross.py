@@ -1,0 +1,133 @@
+"""Modules whose keys and values may come from a context are recognised, asked and judged.
+
+Legend: B batch, T tokens of x, S tokens of the context, H heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from properties.basics.errors import QuestionError
+from properties.cases.case import Case
+from properties.cases.question import crossed, question
+from properties.cases.strategies import pinned_cases
+from properties.recognition.targets import find
+from properties.runs.result import describe_case, read_case
+from properties.tests.test_calls import broken_by, failing, subject
+from properties.zoo.wide import held_ones, sound_ones
+from properties.zoo.wide.cross import PlainCross
+
+RIGHT = {n: s.target for n, s in sound_ones().items() if s.kind == "cross"}
+WRONG = {n: h.target for n, h in held_ones().items() if h.kind == "cross"}
+FOUND = {
+    "cross-or-self": ("encoder", {"context": "context"}),
+    "cross-with-two-masks": (
+        "encoder",
+        {"padding": "mask", "context": "context", "context_padding": "context_mask"},
+    ),
+    "cross-with-a-width-of-its-own": ("cross", {"context": "context"}),
+    "cross-to-encoder-states": (
+        "encoder",
+        {"context": "encoder_hidden_states", "context_padding": "encoder_attention_mask"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_context_and_its_mask_are_found_by_trial(name: str) -> None:
+    """And what is asked now is left in no list of what is not."""
+    asked = subject(RIGHT[name])
+    family, takes = FOUND[name]
+    assert (asked.family, dict(asked.takes)) == (family, takes | {"lengths": ""})
+    assert not asked.unasked
+    if "context_padding" in takes:
+        assert asked.conventions.context_padding == "attend"
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_modules_hold_every_law_about_calls(name: str) -> None:
+    assert failing(subject(RIGHT[name])) == set()
+
+
+@pytest.mark.parametrize("name", sorted(WRONG.keys() - {"cross-mask-of-queries"}))
+def test_each_wrong_module_breaks_a_law_about_calls(name: str) -> None:
+    assert broken_by(subject(WRONG[name]), pinned_cases(subject(WRONG[name])))
+
+
+def drawn(name: str) -> Case:
+    """An example with more keys than queries."""
+    cases = pinned_cases(subject(RIGHT[name]))
+    return next(c for c in cases if c.call is not None and c.call.others > c.sizes.tokens)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_context_has_tokens_of_its_own_and_a_width_where_one_can_be_told(name: str) -> None:
+    """The answer has T rows, whatever S is; without a context keys are made of x."""
+    case = drawn(name)
+    asked = crossed(case)
+    s = case.sizes
+    width = s.d_in + 1 if name == "cross-with-a-width-of-its-own" else s.d_in
+    assert asked.inputs["context"].shape[::2] == (s.batch, asked.asked_of.sizes.d_in_of("key"))
+    assert (asked.asked_of.sizes.d_context or s.d_in) >= min(width, s.d_in)
+    assert asked.shape == (s.batch, s.heads, s.tokens, asked.inputs["context"].shape[1])
+    assert asked.answer().output.shape == (s.batch, s.tokens, s.width)
+    assert question(case).shape[3] == s.tokens
+
+
+def test_a_token_of_the_context_is_cut_out_without_a_query() -> None:
+    """Its part of the mask goes with it; of x itself its query goes as well."""
+    asked = crossed(drawn("cross-with-two-masks"), "padding")
+    fewer = asked.without([0])
+    assert fewer.shape == (*asked.shape[:3], asked.shape[3] - 1)
+    assert np.array_equal(fewer.arguments.padding, asked.arguments.padding[:, 1:])
+    assert asked.rows_without([0]).all()
+    assert fewer.agrees() <= 1.0
+
+
+@pytest.mark.parametrize("name", ["cross-with-two-masks", "cross-with-a-width-of-its-own"])
+def test_a_smaller_case_keeps_its_context_and_is_read_back(name: str) -> None:
+    """Tokens of the context, heads and columns go by themselves; a report keeps all of it."""
+    case = drawn(name)
+    small = case.take(tokens=[0], keys=[0, 1], heads=[0], dims=[0, 1], batch=[0])
+    assert crossed(small).shape == (1, 1, 1, 2)
+    assert crossed(small).agrees() <= 1.0
+    again = read_case(json.loads(json.dumps(describe_case(small))), case.subject)
+    assert crossed(again).agrees() == crossed(small).agrees()
+
+
+class Prefix(PlainCross):
+    """Keys of earlier tokens come before those of x: no context, whatever it is called."""
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        return super().forward(x, memory)
+
+    def sources(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        both = x if context is None else torch.cat([context, x], dim=1)
+        return x, both, both
+
+
+class Memory(PlainCross):
+    """The same name for a context."""
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        return super().forward(x, memory)
+
+
+class NeedsBoth(PlainCross):
+    """A second input of no known meaning that has to be given."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return super().forward(x + y, None)
+
+
+def test_what_may_be_a_context_by_its_name_is_taken_for_one_where_a_trial_says_so() -> None:
+    """Else it is said what was not asked, or that more is needed."""
+    assert subject(Memory).takes["context"] == "memory"
+    assert set(subject(Prefix).unasked) == {"memory"}
+    with pytest.raises(QuestionError, match="needs 2 inputs"):
+        find(NeedsBoth)
