@@ -36,6 +36,7 @@ from properties.recognition.adapters import (
     subject_for,
     trials,
 )
+from properties.recognition.claimed_calls import require_calls
 from properties.subjects import declaring
 from properties.subjects.call import CONCERNS
 from properties.subjects.source import source_of
@@ -230,6 +231,7 @@ def checked(subject: Subject, family: str | None) -> Subject:
         )
     subject.name = name
     require_modules(subject)
+    require_calls(subject)
     if subject.dropout_shared:
         shared = " and ".join(f"all {name}" for name in subject.dropout_shared)
         note = f"declared by the adapter: one draw of dropout serves {shared}"

@@ -201,5 +201,6 @@ def shares_memory(returned: Any, part: Tensor) -> bool:
 
 
 def polarised(seen: Any, convention: str) -> Tensor:
-    """A boolean mask in the polarity that the subject wants."""
-    return torch.tensor(~seen if convention == "hide" else seen)
+    """A mask, of booleans or of integers 0 and 1, in the polarity that the subject wants."""
+    hidden = ~seen if seen.dtype == np.bool_ else 1 - seen
+    return torch.tensor(hidden if convention == "hide" else seen)
