@@ -249,7 +249,7 @@ def test_matrices_without_a_name_are_no_projections(tmp_path: pytest.TempPathFac
 REFUSALS = {
     "AmbiguousAttention": "num_heads and n_head could each be num_heads",
     "ThreeWidthsAttention": "d_in and d_out and d_model could each be the width",
-    "ConfigAttention": "requires the argument 'cfg', which has no known meaning",
+    "ConfigAttention": "reads cfg.expansion, which has no known meaning",
     "GlobalWidthAttention": "has no argument for the width of its input",
     "RaisingAttention": "raised RuntimeError: no memory for that (refused.py:",
     "CrossAttention": "needs 3 inputs: forward(query, key, value)",

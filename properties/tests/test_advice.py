@@ -16,7 +16,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.targets import find
 from properties.runs.runner import run
 from properties.zoo.faults.plain import PlainMultiHead
-from properties.zoo.rights.common import SplitHeads, attend
+from properties.zoo.rights.common import SplitHeads, attend, require
 
 ASKED = ["shape/output-shape", "oracle/output-within-bound", "heads/split-equals-per-head-matmul"]
 
@@ -24,8 +24,10 @@ ASKED = ["shape/output-shape", "oracle/output-within-bound", "heads/split-equals
 class Settings:
     """What the class below is configured by."""
 
-    def __init__(self, d_in: int, d_out: int, num_heads: int, context_length: int = 64) -> None:
-        self.d_in, self.d_out = d_in, d_out
+    def __init__(
+        self, d_in: int, d_out: int, num_heads: int, flavour: str, context_length: int = 64
+    ) -> None:
+        self.d_in, self.d_out, self.flavour = d_in, d_out, flavour
         self.num_heads, self.context_length = num_heads, context_length
 
 
@@ -34,6 +36,7 @@ class Configured(SplitHeads):
 
     def __init__(self, settings: Settings) -> None:
         s = settings
+        require(s.flavour == "sweet", f"{s.flavour!r} is no flavour")
         super().__init__(s.d_in, s.d_out, s.context_length, 0.0, s.num_heads)
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -44,21 +47,21 @@ class Labelled(Configured):
     """One width, and an argument that nobody knows."""
 
     def __init__(self, d_model: int, n_heads: int, flavour: str) -> None:
-        super().__init__(Settings(d_model, d_model, n_heads))
+        super().__init__(Settings(d_model, d_model, n_heads, flavour))
 
 
 class Twice(Configured):
     """Two arguments for one role."""
 
     def __init__(self, d_in: int, d_out: int, num_heads: int, n_head: int) -> None:
-        super().__init__(Settings(d_in, d_out, num_heads))
+        super().__init__(Settings(d_in, d_out, num_heads, "sweet"))
 
 
 class Unnamed(Configured):
     """Layers whose names say nothing."""
 
     def __init__(self, d_in: int, d_out: int, num_heads: int) -> None:
-        super().__init__(Settings(d_in, d_out, num_heads))
+        super().__init__(Settings(d_in, d_out, num_heads, "sweet"))
         self.fc1, self.fc2, self.fc3 = self.W_query, self.W_key, self.W_value
         self.fc4 = self.out_proj
         del self.W_query, self.W_key, self.W_value, self.out_proj
@@ -114,8 +117,7 @@ def array_of_x(x: Any) -> Any:
 
 LAYERS = {"QUERY": "fc1", "KEY": "fc2", "VALUE": "fc3", "OUT": "fc4"}
 OWN = {"QUERY": "W_query", "KEY": "W_key", "VALUE": "W_value", "OUT": "out_proj"}
-SETTINGS = {"settings=...": "settings=Settings(d_in, d_out, num_heads)"}
-SIZES = {"settings=...": "settings=Settings(sizes.d_in, config.width, sizes.heads)"}
+SWEET = {"flavour=...": "flavour='sweet'"}
 
 
 def advice(target: Callable[..., Any]) -> list[str]:
@@ -145,10 +147,10 @@ def outcome(code: str, target: Callable[..., Any], filled: dict[str, str]) -> Ca
 @pytest.mark.parametrize(
     ("target", "piece", "filled"),
     [
-        (Configured, 0, SETTINGS | {", context_length, dropout,": ","}),
-        (Configured, 1, SIZES | OWN),
-        (Labelled, 0, {"flavour=...": "flavour='sweet'"}),
-        (Labelled, 1, {"flavour=...": "flavour='sweet'"} | OWN),
+        (Configured, 0, SWEET),
+        (Configured, 1, SWEET | OWN),
+        (Labelled, 0, SWEET),
+        (Labelled, 1, SWEET | OWN),
         (Twice, 0, {}),
         (Twice, 1, OWN),
         (Unnamed, 0, LAYERS),

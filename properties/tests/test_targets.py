@@ -226,7 +226,7 @@ def test_a_base_class_without_a_forward_is_not_asked() -> None:
 
 
 def test_a_survey_reports_what_can_be_asked_beside_what_cannot() -> None:
-    """One class with a config object does not hide the verdict on the others."""
+    """One class with a setting that nobody knows does not hide the verdict on the others."""
     found = survey(str(DATA / "refused.py"))
     assert [subject.name.rpartition(":")[2] for subject in found.subjects] == ["Three"]
     assert f"{DATA / 'refused.py'}:ConfigAttention" in found.refused

@@ -113,6 +113,8 @@ def prelude(subject: Subject) -> list[str]:
     """What the suite puts around the class or function, as source; nothing for most."""
     if own(subject):
         return ["from properties import Config, Sizes, Weights"]
+    if isinstance(subject, ModuleSubject) and subject.blueprint.arguments.holders:
+        return ["from types import SimpleNamespace"]
     kind = wrapper(subject)
     if kind is None:
         return []
@@ -147,7 +149,11 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
         case ModuleSubject():
             blueprint = subject.blueprint
             config = replace(config, bias=config.bias or blueprint.biased)
-            return call(ALIAS, blueprint.arguments.values(config, subject.family))
+            given = blueprint.arguments.values(config, subject.family)
+            held = {
+                h.argument: h.spelled(given.pop(h.argument)) for h in blueprint.arguments.holders
+            }
+            return call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
         case torch_multihead.TorchMultihead():
             given = {"dropout": config.dropout, "bias": True, "batch_first": True}
             first = str(config.width), str(config.sizes.heads)

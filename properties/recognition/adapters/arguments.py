@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import Parameter, Signature
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import calls, messages
+from properties.recognition.adapters import calls, configs, messages, standin
+from properties.recognition.adapters.configs import Holder, Understood
 from properties.recognition.adapters.spellings import (
     ARGUMENTS,
     argument_role,
@@ -19,9 +23,17 @@ from properties.recognition.adapters.spellings import (
     meaning,
     misspelt_role,
 )
+from properties.recognition.adapters.standin import Path
 from properties.subjects.subject import CAUSAL_FAMILIES, Config
+from properties.truth.parameters import Sizes
 
-FIXED: Mapping[str, object] = {"output_dropout": 0.0, "device": "cpu", "batch_first": True}
+FIXED: Mapping[str, object] = {
+    "output_dropout": 0.0,
+    "device": "cpu",
+    "batch_first": True,
+    "layer": 0,
+}
+SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
 OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias": "qkv-bias"}
 
 
@@ -29,10 +41,13 @@ OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias"
 class Arguments:
     """What a constructor can be told: the argument that carries each role it has a place for.
 
-    roles: role (a key of `ARGUMENTS`) -> argument; required: the arguments without a default;
-    unasked: those that attention gives a meaning, and that no example varies; dropped_by: whether
-    the one for dropout is a module, not a probability; readers: whether the one for key-value heads
-    is told how many heads of queries read each of them, not how many there are.
+    roles: role (a key of `ARGUMENTS`) -> argument, or setting of one that holds several
+    ("config.n_embd"); required: those without a default; unasked: those that attention gives a
+    meaning, and that no example varies; dropped_by: whether the one for dropout is a module, not a
+    probability; readers: whether the one for key-value heads is told how many heads of queries read
+    each of them, not how many there are; holders: the arguments that hold settings, and paths: where
+    each of these is; fixed: the arguments that no example varies; used: which of the values that
+    somebody chose have a place here.
     """
 
     owner: str
@@ -42,6 +57,10 @@ class Arguments:
     unasked: Mapping[str, str] = field(default_factory=dict)
     dropped_by: bool = False
     readers: bool = False
+    holders: tuple[Holder, ...] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -58,6 +77,16 @@ class Arguments:
 
         The wrapper's d_out is that of one head.
         """
+        by_role = self.by_role(config, family)
+        told = {name: by_role[role] for role, name in self.roles.items() if role in by_role}
+        given = {name: value for name, value in told.items() if name not in self.paths}
+        for holder in self.holders:
+            paths = {n: p for n, p in self.paths.items() if p[0] == holder.argument and n in told}
+            given[holder.argument] = holder.make({p[1:]: told[n] for n, p in paths.items()})
+        return {**given, **self.fixed}
+
+    def by_role(self, config: Config, family: str | None) -> dict[str, object]:
+        """The value of each role for `config`; see `values`."""
         sizes = config.sizes
         width = sizes.head_dim if family == "wrapper" else config.width
         by_role: dict[str, object] = {
@@ -77,7 +106,13 @@ class Arguments:
         }
         if family or self.has("num_heads") or self.roles.get("causal") in self.required:
             by_role["causal"] = family is None or family in CAUSAL_FAMILIES
-        return {name: by_role[role] for role, name in self.roles.items() if role in by_role}
+        return by_role
+
+    @property
+    def settings(self) -> messages.Settings:
+        """How the arguments that hold settings are made in advice."""
+        roles = {name: role for role, name in self.roles.items()}
+        return configs.advised(self.holders, self.paths, roles)
 
     def matched(self) -> dict[str, str]:
         """Role -> argument, as it is printed."""
@@ -85,27 +120,131 @@ class Arguments:
         return {shown.get(role, role): name for role, name in self.roles.items()}
 
 
-def read(target: Callable[..., Any], owner: str) -> Arguments:
+def read(
+    target: Callable[..., Any], owner: str, told: Mapping[str, Any] = MappingProxyType({})
+) -> Arguments:
     """Match the arguments of a class or factory called `owner`.
+
+    told: by name, values that somebody has chosen for what has no known meaning.
 
     Raises QuestionError where two arguments could carry one role or a required one has no
     known meaning.
     """
     parameters = named_parameters(signature_of(target, owner))
-    candidates: dict[str, list[str]] = {}
-    notes: list[str] = []
-    unasked: dict[str, str] = {}
-    for name, parameter in parameters.items():
-        role, note = role_of(parameter, owner, target)
+    roles = {name: role_of(parameter, target) for name, parameter in parameters.items()}
+    found = settings(target, owner, parameters, roles, told)
+    roles |= {n: role_named(p[-1], target) for n, p in found.paths.items() if p[1:]}
+    for holder in found.holders:
+        del roles[holder.argument]
+    paths = {name: found.paths.get(name, (name,)) for name in roles}
+    candidates = by_role(roles)
+    chosen = pinned(candidates, roles, paths, told)
+    if found.unknown:
+        raise unknown(owner, target, found, candidates)
+    optional = {n for n, p in parameters.items() if p.default is not Parameter.empty}
+    kept = [n for n in roles if not roles[n] and n not in chosen and n not in found.switches]
+    fixed = {**found.fixed, **{paths[name]: value for name, value in chosen.items()}}
+    arguments = Arguments(
+        owner,
+        {role: only(names, role, owner, target) for role, names in candidates.items()},
+        frozenset(set(roles) - optional),
+        remarks(parameters, roles, kept, found, told, chosen),
+        calls.unasked(kept),
+        holders=tuple(holder.fixing(fixed) for holder in found.holders),
+        paths={n: p for n, p in paths.items() if p[1:]},
+        fixed={path[0]: value for path, value in fixed.items() if not path[1:]},
+        used=frozenset(n for n in told if any(standin.names(n, p) for p in paths.values())),
+    )
+    return understand_widths(arguments)
+
+
+def settings(
+    target: Callable[..., Any],
+    owner: str,
+    parameters: Mapping[str, Parameter],
+    roles: Mapping[str, str | None],
+    told: Mapping[str, Any],
+) -> Understood:
+    """What is read of the arguments that have no meaning of their own and are needed."""
+    standing = {n: p for n, p in parameters.items() if n not in told and stands(p, roles[n])}
+    if not standing:
+        return Understood()
+    known = Arguments(owner, {role: name for name, role in roles.items() if role})
+    values = known.by_role(Config(SQUARE), None)
+    given = {name: values[role] for name, role in roles.items() if role in values}
+    given |= {n: told[n] for n in parameters if n in told and not roles[n]}
+    return configs.understand(
+        target, standing, given, values, told, partial(role_named, target=target)
+    )
+
+
+def stands(parameter: Parameter, role: str | None) -> bool:
+    """Whether an argument may hold settings: it is required, or its default is an object of them."""
+    required = parameter.default is Parameter.empty
+    return not role and (required or standin.is_config(parameter.default))
+
+
+def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """The names for each role.
+
+    Of two dropouts, of which one is named after attention, the other is that of the output.
+    """
+    found: dict[str, list[str]] = {}
+    for name, role in roles.items():
         if role:
-            candidates.setdefault(role, []).append(name)
-        elif meaning(name):
-            unasked |= calls.unasked([name])
-        if note:
-            notes.append(note)
-    roles = {role: only(names, role, owner, target) for role, names in candidates.items()}
-    required = frozenset(n for n, p in parameters.items() if p.default is Parameter.empty)
-    return understand_widths(Arguments(owner, roles, required, tuple(notes), unasked))
+            found.setdefault(role, []).append(name)
+    both = found.get("dropout", [])
+    own = [name for name in both if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
+    if len(both) == 2 and len(own) == 1 and "output_dropout" not in found:
+        found["dropout"], found["output_dropout"] = own, [n for n in both if n not in own]
+    return found
+
+
+def pinned(
+    candidates: dict[str, list[str]],
+    roles: Mapping[str, str | None],
+    paths: Mapping[str, Path],
+    told: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The values that somebody has chosen, by name; a role that has another name besides loses this.
+
+    What alone carries a role is left to the examples.
+    """
+    found = {}
+    for name, path in paths.items():
+        value = standin.chosen(told, path)
+        rivals = candidates.get(roles[name] or "", [])
+        if value is not standin.ABSENT and rivals != [name]:
+            found[name] = value
+            rivals[:] = [other for other in rivals if other != name]
+    return found
+
+
+def remarks(
+    parameters: Mapping[str, Parameter],
+    roles: Mapping[str, str | None],
+    kept: Iterable[str],
+    found: Understood,
+    told: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """What is to be said of the arguments, besides what they mean."""
+    notes = [
+        f"argument {name} has no known meaning and keeps its default, {parameters[name].default!r}"
+        for name in kept
+        if name in parameters and not meaning(name)
+    ]
+    for name, role in roles.items():
+        known = argument_role(name) or is_context_width(name)
+        if role and name in parameters and not known:
+            notes.append(f"argument {name} is taken for {role}")
+        path = found.paths.get(name, (name,))
+        if role and name not in chosen and standin.chosen(told, path) is not standin.ABSENT:
+            notes.append(f"{name} is {role}, which the examples vary: the value given is not used")
+    for name, same in found.switches.items():
+        tried = "True gives the same" if same else "True is taken as well"
+        notes.append(f"argument {name} has no known meaning and is given False; {tried}")
+    return tuple(notes)
 
 
 def signature_of(target: Callable[..., Any], owner: str) -> Signature:
@@ -132,29 +271,46 @@ def named_parameters(signature: Signature) -> dict[str, Parameter]:
     return {n: p for n, p in signature.parameters.items() if p.kind not in open_ended}
 
 
-def role_of(parameter: Parameter, owner: str, target: Any) -> tuple[str | None, str]:
-    """The role of one parameter and a remark; QuestionError if it is needed and not understood."""
+def role_named(name: str, target: Any) -> str | None:
+    """What a name stands for in a constructor of this class."""
+    crossed = is_context_width(name) and calls.takes_context(target)
+    return "d_context" if crossed else argument_role(name)
+
+
+def role_of(parameter: Parameter, target: Any) -> str | None:
+    """The role of one parameter; a needed one that has none may be misspelt."""
     name, optional = parameter.name, parameter.default is not Parameter.empty
-    role = argument_role(name)
-    if is_context_width(name) and calls.takes_context(target):
-        role = "d_context"
+    role = role_named(name, target)
     if role == "causal" and optional and not isinstance(parameter.default, bool):
-        role = None  # a mask, not a switch
-    if role:
-        return role, ""
-    if optional and meaning(name):
-        return None, ""
-    if optional:
-        kept = f"argument {name} has no known meaning and keeps its default"
-        return None, f"{kept}, {parameter.default!r}"
-    role = misspelt_role(name)
-    if role:
-        return role, f"argument {name} is taken for {role}"
-    raise messages.refusal(
-        f"{owner} requires the argument {name!r}, which has no known meaning.",
+        return None  # a mask, not a switch
+    if role or optional:
+        return role
+    return misspelt_role(name)
+
+
+def unknown(
+    owner: str, target: Any, found: Understood, candidates: Mapping[str, list[str]]
+) -> QuestionError:
+    """The refusal of a constructor that needs what nobody knows."""
+    name = found.unknown[0]
+    last = found.paths[name][-1]
+    what = f"requires the argument {name!r}"
+    if found.paths[name][1:]:
+        what = f"reads {name}"
+    return messages.refusal(
+        f"{owner} {what}, which has no known meaning.",
         f"arguments named like those of the sources: {known()}",
-        f"name a factory function that fills in {name!r}, or an adapter, in place of {owner}:",
-        messages.way_out(owner, target),
+        f"name a factory function that fills in {last!r}, or an adapter, in place of {owner}:",
+        messages.way_out(
+            owner,
+            target,
+            configs.advised(
+                found.holders,
+                found.paths,
+                {name: role for role, names in candidates.items() for name in names},
+                found.unknown,
+            ),
+        ),
     )
 
 

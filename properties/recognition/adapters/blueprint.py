@@ -73,13 +73,17 @@ class Blueprint:
         given = self.arguments.values(config, family)
         return f"{self.owner}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
+    def way_out(self) -> str:
+        """The ways to make it a subject, as code."""
+        return messages.way_out(self.owner, self.target, self.arguments.settings)
+
     def refuse(self, wrong: str) -> QuestionError:
         """The error for a constructor that cannot be used."""
         return messages.refusal(
             wrong + dropped_name(self.target, wrong),
             "a torch.nn.Module, built from valid sizes alone",
             "name a factory function that builds it, or an adapter:",
-            messages.way_out(self.owner, self.target),
+            self.way_out(),
         )
 
     def sizes(self, heads: int) -> Sizes:

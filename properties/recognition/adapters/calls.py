@@ -12,6 +12,7 @@ from torch import nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
+from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
 from properties.recognition.asking.roles import role
 
@@ -49,16 +50,18 @@ def signature(function: Callable[..., Any]) -> Call | None:
     )
 
 
-def forward_of(module: nn.Module, owner: str, target: Any = None) -> Call:
+def forward_of(
+    module: nn.Module, owner: str, target: Any = None, settings: Settings = NO_SETTINGS
+) -> Call:
     """How the module's forward is called; QuestionError if one input is not enough.
 
-    target: the class or factory called `owner`, for the way out.
+    target: the class or factory called `owner`, and settings: what its arguments hold, for the way out.
     """
     call = signature(module.forward)
     if call is None:
         return Call((), ())
     if len(call.required) > 1 and not call.context:
-        raise needs_more(owner, call, target)
+        raise needs_more(owner, call, target, settings)
     return call
 
 
@@ -101,7 +104,7 @@ def unasked(names: Iterable[str]) -> dict[str, str]:
 FUTURE = "torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)"
 
 
-def needs_more(owner: str, call: Call, target: Any) -> QuestionError:
+def needs_more(owner: str, call: Call, target: Any, settings: Settings) -> QuestionError:
     """The refusal of a forward that wants more than x."""
     given = ["x", *(made_of_x(name) for name in call.required[1:])]
     blank = [name for name, value in zip(call.required, given, strict=True) if value == "..."]
@@ -110,7 +113,7 @@ def needs_more(owner: str, call: Call, target: Any) -> QuestionError:
         f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).",
         "forward(x) with x (B, T, d_in); everything else made inside",
         "name a module or an adapter that makes the others from x:",
-        messages.shell(owner, target, ", ".join(given)) + remark,
+        messages.shell(owner, target, ", ".join(given), settings) + remark,
     )
 
 
@@ -121,7 +124,13 @@ def made_of_x(name: str) -> str:
     return "x" if parameter_role(name) in LETTER else "..."
 
 
-def needs_mask(owner: str, masks: tuple[str, ...], target: Any, other: str) -> QuestionError:
+def needs_mask(
+    owner: str,
+    masks: tuple[str, ...],
+    target: Any,
+    other: str,
+    settings: Settings = NO_SETTINGS,
+) -> QuestionError:
     """The refusal of a forward that hides the future only if it is handed a mask.
 
     other: the family that does not hide it.
@@ -131,5 +140,5 @@ def needs_mask(owner: str, masks: tuple[str, ...], target: Any, other: str) -> Q
         "called with x alone, it does not.",
         f"forward(x) that hides the future itself (--family {other} asks for none of that)",
         f"name a module that passes {masks[0]}, here true for what is hidden:",
-        messages.shell(owner, target, f"x, {masks[0]}={FUTURE}"),
+        messages.shell(owner, target, f"x, {masks[0]}={FUTURE}", settings),
     )

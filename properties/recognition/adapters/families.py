@@ -67,7 +67,7 @@ def no_place(blueprint: Blueprint, argument: str, meaning: str) -> QuestionError
         f"{blueprint.owner} has no argument for {meaning}.",
         f"an argument such as {argument}; examples of several sizes are built",
         "name a factory function that takes it, or an adapter:",
-        messages.way_out(blueprint.owner, blueprint.target),
+        blueprint.way_out(),
     )
 
 

@@ -6,9 +6,10 @@ import inspect
 import sys
 import textwrap
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from properties.basics.errors import QuestionError
@@ -16,12 +17,12 @@ from properties.recognition.adapters.spellings import argument_role
 
 OURS = str(Path(__file__).resolve().parents[1])
 
-FACTORY = """
+FACTORY = """{imports}
 def make({parameters}):{hint}
     return {call}{blank}
 """
 
-ADAPTER = """
+ADAPTER = """{imports}
 import properties, torch
 
 class Mine(properties.Subject):
@@ -58,7 +59,7 @@ def f(x):  # a torch tensor
     return torch.from_numpy(numpy.array({name}(x.detach().numpy())))
 """
 
-SHELL = """
+SHELL = """{imports}
 import torch
 
 class MyAttention(torch.nn.Module):
@@ -85,6 +86,7 @@ NAMES = {
     "output_dropout": ("0.0", "0.0"),
     "device": ("'cpu'", "'cpu'"),
     "batch_first": ("True", "True"),
+    "layer": ("0", "0"),
 }
 
 
@@ -96,27 +98,43 @@ def refusal(wrong: str, expected: str, way_out: str, example: str = "") -> Quest
     return QuestionError("\n".join(lines))
 
 
-def way_out(name: str, target: Any = None) -> str:
+@dataclass(frozen=True)
+class Setting:
+    """An argument that holds settings, in advice.
+
+    texts: how it is made in a factory and in an adapter; roles: what it is told; blank: what nobody
+    knows in it.
+    """
+
+    texts: tuple[str, ...]
+    roles: tuple[str, ...]
+    blank: tuple[str, ...] = ()
+
+
+Settings = Mapping[str, Setting]  # by argument
+NO_SETTINGS: Settings = MappingProxyType({})
+
+
+def way_out(name: str, target: Any = None, settings: Settings = NO_SETTINGS) -> str:
     """The two ways to make a class a subject, as code."""
-    return f"{factory(name, target)}\n# or an adapter:{adapter(name, target)}"
+    made = factory(name, target, settings), adapter(name, target, settings)
+    return "{}\n# or an adapter:{}".format(*made)
 
 
-def factory(name: str, target: Any = None) -> str:
+def factory(name: str, target: Any = None, settings: Settings = NO_SETTINGS) -> str:
     """A factory that hands over what a class takes; what nobody knows is left to be filled in."""
-    return FACTORY.format(
-        parameters=parameters(target), hint=hint(target), **calling(name, target, 0)
-    )
+    return FACTORY.format(**handed(target, settings), **calling(name, target, 0, settings))
 
 
-def adapter(name: str, target: Any = None) -> str:
+def adapter(name: str, target: Any = None, settings: Settings = NO_SETTINGS) -> str:
     """An adapter that does, and that loads the weights."""
-    return ADAPTER.format(**calling(name, target, 1))
+    return ADAPTER.format(**calling(name, target, 1, settings))
 
 
-def shell(name: str, target: Any, given: str) -> str:
+def shell(name: str, target: Any, given: str, settings: Settings = NO_SETTINGS) -> str:
     """A module that makes what forward wants besides x."""
-    made = {"parameters": parameters(target), "hint": hint(target), "given": given}
-    return SHELL.format(**made, **calling(name, target, 0))
+    made = handed(target, settings) | {"given": given}
+    return SHELL.format(**made, **calling(name, target, 0, settings))
 
 
 def roles(target: Any) -> dict[str, str]:
@@ -131,28 +149,31 @@ def roles(target: Any) -> dict[str, str]:
     return {p.name: found[p.name] for p in closed if found[p.name] or p.default is p.empty}
 
 
-def parameters(target: Any) -> str:
-    """What a factory for a class takes; everything where nothing is known."""
-    names = dict.fromkeys(NAMES[role][0] for role in roles(target).values() if role)
+def handed(target: Any, settings: Settings) -> dict[str, str]:
+    """What a factory for a class takes; everything where nothing is known, and then a hint."""
+    taken = [role for setting in settings.values() for role in setting.roles]
+    taken += [role for name, role in roles(target).items() if role and name not in settings]
+    names = dict.fromkeys(NAMES[role][0] for role in taken if role in NAMES)
     known = [name for name in names if name.isidentifier() and name != "True"]
-    return ", ".join(known or ("d_in", "d_out", "context_length", "dropout", "num_heads"))
+    everything = ("d_in", "d_out", "context_length", "dropout", "num_heads")
+    return {
+        "parameters": ", ".join(known or everything),
+        "hint": "" if taken else "  # leave out what it has no place for",
+    }
 
 
-def hint(target: Any) -> str:
-    """What to do with the arguments of a factory where nothing is known."""
-    known = any(roles(target).values())
-    return "" if known else "  # leave out what it has no place for"
-
-
-def calling(name: str, target: Any, column: int) -> dict[str, str]:
-    """The call that makes a module, and what is to be filled in."""
+def calling(name: str, target: Any, column: int, settings: Settings) -> dict[str, str]:
+    """The call that makes a module, what it needs to be imported, and what is to be filled in."""
     taken = roles(target)
     given = {n: NAMES[role][column] if role else "..." for n, role in taken.items()}
+    given |= {n: setting.texts[column] for n, setting in settings.items()}
     blank = [n for n, value in given.items() if value == "..."] if given else ["its arguments"]
+    blank += [n for setting in settings.values() for n in setting.blank]
     inside = ", ".join(f"{n}={value}" for n, value in given.items()) or "..."
     return {
         "call": f"{name}({inside})",
         "blank": f"  # fill in {listed(blank)}" if blank else "",
+        "imports": "\nfrom types import SimpleNamespace\n" if "SimpleNamespace(" in inside else "",
     }
 
 

@@ -10,13 +10,13 @@ from difflib import get_close_matches
 from functools import cache
 
 # "embed" is d_in and d_out in one; "value_dim" and "query_dim" are for classes that tell d_q, d_k
-# and d_v apart; "kv_heads" are heads of keys and values, or the readers of each; the last three are
+# and d_v apart; "kv_heads" are heads of keys and values, or the readers of each; the last four are
 # known, but not ours to vary.
 ARGUMENTS = {
     "d_in": """d_in dim_in in_dim d_input dim_input input_dim inp_dim input_size inp_size in_size
         in_features input_features num_input_features n_input_features in_channels input_channels
         input_dimension in_dimension input_width input_embedding_dim n_in in_embd in_embed d_inp
-        embed_dim_in embd_in input_embed_dim input_d dim_inp d_x feature_dim input_emb_dim""",
+        embed_dim_in embd_in input_embed_dim input_d dim_inp d_x feature_dim input_emb_dim d_int""",
     "d_out": """d_out dim_out out_dim d_output dim_output output_dim outp_dim output_size out_size
         out_features output_features num_output_features n_output_features out_channels
         output_channels output_dimension out_dimension output_width n_out context_dim
@@ -71,6 +71,7 @@ ARGUMENTS = {
         autoregressive use_causal apply_mask use_mask unidirectional masking""",
     "device": "device dev",
     "batch_first": "batch_first",
+    "layer": "layer_idx layer_id layer_index block_idx block_id layer_number",
 }
 ROLE_OF = {
     spelling.replace("_", ""): role

@@ -138,7 +138,7 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     """
     families.validate(family)
     blueprint, module = first_build(target)
-    call = calls.forward_of(module, blueprint.owner, blueprint.target)
+    call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
@@ -157,7 +157,9 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     offer_dtypes(finished)
     offer_masks(finished, call)
     if call.context and "context" not in finished.takes and not certain(call.context):
-        raise calls.needs_more(blueprint.owner, call, blueprint.target)
+        raise calls.needs_more(
+            blueprint.owner, call, blueprint.target, blueprint.arguments.settings
+        )
     return finished
 
 
@@ -240,7 +242,7 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
             f"{blueprint.owner} gives no output for {tried}: forward {failures[0]}.",
             "a tensor for an input (B, T, d_in) or (T, d_in)",
             "run it where what it needs is there" if elsewhere else "name a module or an adapter:",
-            "" if elsewhere else messages.way_out(blueprint.owner, blueprint.target),
+            "" if elsewhere else blueprint.way_out(),
         )
 
 
@@ -257,7 +259,9 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
     if call.masks and size is None and future == "all":
         other = "encoder" if draft.family in HEADED_FAMILIES else "self"
-        raise calls.needs_mask(blueprint.owner, call.masks, blueprint.target, other)
+        raise calls.needs_mask(
+            blueprint.owner, call.masks, blueprint.target, other, blueprint.arguments.settings
+        )
     if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
         raise families.no_place(
             blueprint, "context_length", f"the size of its mask, which is always {size} x {size}"
@@ -374,9 +378,10 @@ def lack_projections(
 ) -> Blueprint:
     """Say why no weights can be set, what was seen, and what to write instead."""
     draft.capabilities.discard("out-projection")
+    settings = blueprint.arguments.settings
     draft.lacking["projections"] = (
         f"{reason}. Parameters seen: {projections.parameter_shapes(module)}. "
-        f"What to do: name an adapter:{messages.adapter(blueprint.owner, blueprint.target)}"
+        f"What to do: name an adapter:{messages.adapter(blueprint.owner, blueprint.target, settings)}"
     )
     draft.lacking["out-projection"] = "the projections cannot be set"
     return blueprint

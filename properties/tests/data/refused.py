@@ -30,7 +30,7 @@ class ThreeWidthsAttention(Three):
 
 class ConfigAttention(Three):
     def __init__(self, cfg):
-        super().__init__(cfg.d_in, cfg.d_out)
+        super().__init__(cfg.d_in, cfg.d_out * cfg.expansion)
 
 
 class GlobalWidthAttention(Three):

@@ -1,0 +1,120 @@
+"""A constructor that takes one object with all settings is read, and the object is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from properties import Subject
+from properties.basics.errors import QuestionError
+from properties.cases.strategies import make_case, pinned_sizes
+from properties.findings.scripts import construction
+from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.targets import find, load
+from properties.runs.runner import run
+from properties.subjects.subject import Config
+
+DATA = Path(__file__).parent / "data" / "configured.py"
+SOUND = {
+    "CausalSelfAttention": "multihead",
+    "AnnotatedAttention": "multihead",
+    "NestedAttention": "multihead",
+    "DictAttention": "multihead",
+    "EncoderSelfAttention": "encoder",
+    "SwitchedAttention": "multihead",
+}
+SCALE = "weights/log-odds-are-scaled-score-differences"
+
+
+def named(name: str) -> Subject:
+    [subject] = find(f"{DATA}:{name}")
+    return subject
+
+
+def arguments(subject: Subject) -> dict[str, object]:
+    """What the constructor is told in an example."""
+    assert isinstance(subject, ModuleSubject)
+    config = Config(pinned_sizes(subject)[0], dropout=0.25)
+    return subject.blueprint.arguments.values(config, subject.family)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_class_with_settings_agrees_with_the_oracle(name: str) -> None:
+    """Every coincidence of sizes is built by an object of its own."""
+    subject = named(name)
+    assert subject.family == SOUND[name]
+    for seed, sizes in enumerate(pinned_sizes(subject)):
+        case = make_case(subject, sizes, "float64", "ordinary", True, 0.5, 1, seed)
+        assert case.known, subject.lacking
+        np.testing.assert_allclose(case.run(), case.trace.output, rtol=1e-9, atol=1e-9)
+
+
+def test_settings_have_the_meanings_of_arguments() -> None:
+    """Attributes and keys are printed as they are read."""
+    matched = named("CausalSelfAttention").matched
+    assert matched["d_in = d_out"] == "config.n_embd"
+    assert matched["context_length"] == "config.block_size"
+    assert named("DictAttention").matched["num_heads"] == 'cfg["n_heads"]'
+    assert named("NestedAttention").matched["num_heads"] == "config.attention.heads"
+
+
+def test_what_has_a_default_in_the_code_is_told_where_it_has_a_meaning_and_else_kept() -> None:
+    """`cfg.get("drop_rate", 0.1)` is dropout all the same; `flash` stays as it is, and this is said."""
+    assert named("DictAttention").matched["dropout"] == 'cfg["drop_rate"]'
+    assert "config.flash" in named("CausalSelfAttention").unasked
+    assert "embedding_size" not in str(named("EncoderSelfAttention").matched)
+
+
+def test_one_probability_for_both_dropouts_drops_weights_alone() -> None:
+    """What drops the output is switched off, and no clause of dropout accuses the class."""
+    subject = named("CausalSelfAttention")
+    assert any(note.startswith("switched off: resid_dropout") for note in subject.notes)
+    assert run(subject, profile="quick", only=["dropout/acts-on-weights-only"]).failed == []
+
+
+def test_the_librarys_own_class_is_filled() -> None:
+    """Its other defaults are kept, what it requires besides is filled in, and it may be frozen."""
+    given = arguments(named("AnnotatedAttention"))
+    shape = load(str(DATA)).Shape
+    config = given["config"]
+    assert type(config) is shape
+    assert (config.attn_dropout, config.resid_dropout, config.hidden_dim) == (0.25, 0.0, 3072)  # type: ignore[attr-defined]
+    assert given["layer_idx"] == 0
+    nested = arguments(named("NestedAttention"))["config"]
+    assert type(nested).__name__ == "NestedConfig"
+    assert nested.attention.dropout == 0.25  # type: ignore[attr-defined]
+
+
+def test_a_setting_of_either_value_is_given_one_and_this_is_said() -> None:
+    """A keyword that is required and changes nothing keeps no verdict back."""
+    notes = "\n".join(named("SwitchedAttention").notes)
+    assert "argument mask_as_buffer has no known meaning and is given False; True" in notes
+    assert 'argument cfg["verbose"] has no known meaning and is given False; True' in notes
+
+
+def test_a_setting_without_a_meaning_is_refused_with_what_is_known() -> None:
+    """Everything else is filled in already."""
+    with pytest.raises(QuestionError) as refused:
+        named("FlavouredAttention")
+    message = str(refused.value)
+    assert 'FlavouredAttention reads cfg["flavour"], which has no known meaning' in message
+    assert "'emb_dim': d_model, 'n_heads': num_heads" in message
+    assert "'flavour': ..., " in message
+
+
+@pytest.mark.parametrize("name", ["UnscaledAttention", "UnscaledDictAttention"])
+def test_a_wrong_class_with_settings_is_told(name: str) -> None:
+    """By the name that it would have without them."""
+    assert run(named(name), profile="quick", only=[SCALE]).failed == [SCALE]
+
+
+def test_a_script_needs_no_class_of_settings() -> None:
+    """What is read of them is all that it holds."""
+    config = Config(pinned_sizes(named("NestedAttention"))[0])
+    assert construction.expression(named("NestedAttention"), config) == (
+        "Attention(config=SimpleNamespace(attention=SimpleNamespace(heads=3, dropout=0.0), dim=12, "
+        "context_length=11))"
+    )
+    assert "Attention(cfg={'emb_dim': " in construction.expression(named("DictAttention"), config)
