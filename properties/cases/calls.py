@@ -69,7 +69,7 @@ def draw_context(
     """
     rng = np.random.default_rng(seed + 5)
     tokens = max(1, s.tokens + FURTHER[seed % len(FURTHER)])
-    width = max(1, s.d_in + WIDER[seed % len(WIDER)]) if own_width else s.d_in
+    width = max(s.d_in + WIDER[seed % len(WIDER)], 1) if own_width else s.d_in
     shape = (s.batch, s.heads, s.tokens, tokens)
     bias = np.broadcast_to(rng.normal(size=(s.batch, 1, s.tokens, tokens)), shape)
     arrays = {

@@ -111,9 +111,10 @@ class Question:
 
     @cached_property
     def asked_of(self) -> Case:
-        """The case whose module is asked: one of the context's width, where that is a size of its own."""
+        """The case whose module is asked: one of the context's width, where that is another than x's."""
         case, call = self.case, self.case.call
-        if "context" not in self.inputs or call is None or not call.own_width:
+        width = self.inputs["context"].shape[2] if "context" in self.inputs else case.sizes.d_in
+        if call is None or width == case.sizes.d_in:
             return case
         key, value = (call.arrays[f"context_{name}"] for name in ("key", "value"))
         of_context = {"key": key.reshape(len(key), -1), "value": value.reshape(len(value), -1)}
@@ -173,7 +174,8 @@ class Question:
     @property
     def words(self) -> str:
         """The call in a few words: 'a call with mask and scale'."""
-        given = list(self.arguments.given())
+        given = ["a context"] if "context" in self.inputs else []
+        given += self.arguments.given()
         return f"a call with {' and '.join(given)}" if given else "a call without arguments"
 
     @cached_property

@@ -138,7 +138,7 @@ def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
         "returns more": bool({"weights", "lse"} & set(takes)),
         "two-sided window": "window" in takes and conventions.sides == "two",
         "hides by calls": bool({"mask", "causal", "window"} & set(takes)),
-        "two paddings": "context" in takes
+        "padding of x": "context" in takes
         and "padding" in takes
         and takes["padding"] not in {takes.get("context_mask"), takes.get("context_padding")},
     }

@@ -19,11 +19,15 @@ from properties.cases.strategies import pinned_cases
 from properties.recognition.targets import find
 from properties.runs.result import describe_case, read_case
 from properties.tests.test_calls import broken_by, failing, subject
+from properties.zoo.faults import faults
+from properties.zoo.faults.cross import BREAKS, PlainContextMask
 from properties.zoo.wide import held_ones, sound_ones
 from properties.zoo.wide.cross import PlainCross
 
 RIGHT = {n: s.target for n, s in sound_ones().items() if s.kind == "cross"}
 WRONG = {n: h.target for n, h in held_ones().items() if h.kind == "cross"}
+OWN = [n for n, f in faults().items() if f.module.__module__ == PlainContextMask.__module__]
+OWN += list(BREAKS)
 FOUND = {
     "cross-or-self": ("encoder", {"context": "context"}),
     "cross-with-two-masks": (
@@ -131,3 +135,18 @@ def test_what_may_be_a_context_by_its_name_is_taken_for_one_where_a_trial_says_s
     assert set(subject(Prefix).unasked) == {"memory"}
     with pytest.raises(QuestionError, match="needs 2 inputs"):
         find(NeedsBoth)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_fault_of_modules_with_a_context_breaks_the_laws_that_it_is_there_for(name: str) -> None:
+    """On an example that is always drawn."""
+    asked = subject(faults()[name].module)
+    assert set(faults()[name].breaks) <= broken_by(asked, pinned_cases(asked))
+
+
+def test_a_right_module_takes_a_mask_of_pairs_and_of_tokens_and_numbers_for_its_context() -> None:
+    """One argument for all three; every law about calls holds."""
+    asked = subject(PlainContextMask)
+    masks = ("context_mask", "context_bias", "context_padding")
+    assert {asked.takes[role] for role in masks} == {"context_mask"}
+    assert failing(asked) == set()

@@ -124,8 +124,9 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> tuple[st
     meant = meant_causal(blueprint, module)
     if not meant and blueprint.arguments.has("causal"):
         meant = f"it is told {blueprint.arguments.roles['causal']}"
-    crossing = calls.forward_of(module, blueprint.owner).context
-    return reading(meant, future, hiding="multihead", open="cross" if crossing else "encoder")
+    if future == "all" and calls.forward_of(module, blueprint.owner).context:
+        return "cross", ""  # whatever its name says: masks of a context are handed in
+    return reading(meant, future, hiding="multihead", open="encoder")
 
 
 def single_family(blueprint: Blueprint, module: nn.Module) -> tuple[str, str]:

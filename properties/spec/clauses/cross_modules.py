@@ -1,0 +1,175 @@
+"""cross/: modules whose keys and values are made of a context, and what hides some of its tokens.
+
+Queries are made of x. Whether True shows or hides in a mask of the context is a convention, found or
+declared before; a subject is held to it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from properties.basics.assertions import near
+from properties.cases.case import Case
+from properties.cases.question import crossed, question
+from properties.spec.clause import Condition, Level, clause
+from properties.spec.clauses.cross import OTHER
+from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES
+
+CONTEXT = {"takes context"}
+SHOWN = "cross/mask-of-the-context-shows-what-it-shows"
+REAL = "cross/padding-of-the-context-is-hidden"
+
+
+def hiding(role: str) -> Condition:
+    """Something is hidden by what is drawn for a role."""
+    return Condition(
+        "a token of the context that is hidden",
+        lambda case: case.call is not None and bool((case.call.arrays[role] == 0).any()),
+    )
+
+
+SEVERAL = Condition(
+    "a context of several tokens", lambda case: case.call is not None and case.call.others > 1
+)
+PADDED_X = Condition(
+    "an item of x with padding",
+    lambda case: case.call is not None and bool((case.call.arrays["padding"] == 0).any()),
+)
+
+
+@clause(
+    "cross/values-come-from-the-context",
+    Level.MUST,
+    "Where all tokens of a context are the same, a query is answered by their value, whatever x is.",
+    needs=CONTEXT,
+    after=(OTHER,),
+)
+def values_come_from_the_context(case: Case) -> float:
+    """The weights sum to one, so x has no part in the output but by them. Values that are made of x, or
+    keys of x beside those of the context, show.
+    """
+    asked = crossed(case)
+    tokens = asked.shape[3]
+    same = asked.mapped(lambda array, axis: np.repeat(np.take(array, [0], axis), tokens, axis))
+    other = same.with_inputs({**same.inputs, "x": case.other})
+    return near(
+        "with another x an output of",
+        other.answer().output,
+        same.answer().output,
+        same.truth.allowed + other.truth.allowed,
+        "batch query column",
+    )
+
+
+@clause(
+    "cross/without-a-context-x-is-its-own",
+    Level.MUST,
+    "Without a context x attends to itself, as with x handed in for a context.",
+    families=set(FAMILIES) - CAUSAL_FAMILIES,
+    needs=CONTEXT,
+    after=(OTHER,),
+)
+def without_a_context(case: Case) -> float:
+    """Two ways to ask the same. A branch of its own for one of them may leave out a scale or exchange
+    two parts.
+    """
+    alone = question(case)
+    itself = alone.with_inputs({**alone.inputs, "context": case.x})
+    return near(
+        "with itself for a context an output of",
+        itself.answer().output,
+        alone.answer().output,
+        itself.truth.allowed + alone.truth.allowed,
+        "batch query column",
+    )
+
+
+@clause(
+    SHOWN,
+    Level.MUST,
+    "With a boolean mask of the context each query mixes the tokens that are shown to it, and no others.",
+    needs=CONTEXT | {"takes context_mask"},
+    counts=hiding("context_mask"),
+    after=(OTHER,),
+)
+def shows_what_it_shows(case: Case) -> float:
+    """A mask (T, S) of its own for each item, with more tokens of the context than of x and with fewer."""
+    return crossed(case, "mask").agrees()
+
+
+@clause(
+    "cross/bias-of-the-context-is-added",
+    Level.MUST,
+    "Numbers handed in for queries and tokens of the context are added to their scores.",
+    needs=CONTEXT | {"takes context_bias"},
+    after=(OTHER,),
+)
+def bias_is_added(case: Case) -> float:
+    """Once, after the scale, before the softmax."""
+    return crossed(case, "bias").agrees()
+
+
+@clause(
+    REAL,
+    Level.MUST,
+    "With a mask of the context's tokens each query mixes those that are real, and no others.",
+    needs=CONTEXT | {"takes context_padding"},
+    counts=hiding("context_padding"),
+    after=(OTHER,),
+)
+def padding_is_hidden(case: Case) -> float:
+    """Every item has padding of its own, anywhere in the context. A mask that acts on other items, on
+    queries, after the softmax or not at all gives other numbers.
+    """
+    return crossed(case, "padding").agrees()
+
+
+@clause(
+    "cross/padded-context-equals-a-shorter-one",
+    Level.MUST,
+    "Padding of a context might as well not be there.",
+    needs=CONTEXT | {"takes context_padding"},
+    counts=SEVERAL,
+    after=(REAL,),
+)
+def padded_equals_shorter(case: Case) -> float | None:
+    """The last token is padding, and holds large numbers; or it is cut out."""
+    asked = crossed(case)
+    batch, _, _, tokens = asked.shape
+    if tokens == 1:
+        return None
+    place = [tokens - 1]
+    real = np.broadcast_to(np.arange(tokens) < tokens - 1, (batch, tokens)).copy()
+    padded = asked.exchanged(place).changed(padding=real)
+    fewer = asked.without(place)
+    return near(
+        "with padding behind the context an output of",
+        padded.answer().output,
+        fewer.answer().output,
+        padded.truth.allowed + fewer.truth.allowed,
+        "batch query column",
+    )
+
+
+@clause(
+    "cross/padding-of-x-hides-no-token-of-the-context",
+    Level.MUST,
+    "A mask of x's own tokens hides none of the context: a real query is answered as without it.",
+    needs=CONTEXT | {"padding of x"},
+    counts=PADDED_X,
+    after=(OTHER, "mask/padding-shows-what-is-real"),
+)
+def padding_of_x(case: Case) -> float:
+    """Where x and the context are equally long, a mask of one that falls on the other is silent. What a
+    query gives that is padding itself is left open.
+    """
+    asked = crossed(case)
+    real = question(case, "padding").arguments.padding
+    told = asked.changed(padding_of_x=real)
+    return near(
+        "with a mask of x an output of",
+        np.where(np.asarray(real)[..., None], told.answer().output, asked.truth.output),
+        asked.truth.output,
+        asked.truth.allowed,
+        "batch query column",
+    )
