@@ -23,7 +23,8 @@ def add_targets(command: argparse.ArgumentParser) -> None:
         "without a name, every attention class in it",
     )
     command.add_argument(
-        "--family", help="plain, self, causal, wrapper, multihead or encoder; found if not said"
+        "--family",
+        help="plain, self, causal, wrapper, multihead, encoder or cross; found if not said",
     )
 
 

@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
         command.add_argument(name, metavar=name.upper(), help="a target as for `check`")
     command.add_argument(
         "--family",
-        help="plain, self, causal, wrapper, multihead or encoder; that of OLD if not said",
+        help="plain, self, causal, wrapper, multihead, encoder or cross; that of OLD if not said",
     )
     command.add_argument(
         "--mapping",

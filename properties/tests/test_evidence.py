@@ -23,6 +23,7 @@ REFERENCES = {
     "wrapper": "attention:MultiHeadAttentionWrapper",
     "multihead": "attention:MultiHeadAttention",
     "encoder": "properties.zoo.rights.encoders:VisionAttention",
+    "cross": "properties.zoo.rights.contexts:LatentAttention",
 }
 
 

@@ -9,7 +9,7 @@ from io import StringIO
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from properties.basics.assertions import Violation, near
 from properties.basics.dtypes import Array
@@ -104,6 +104,19 @@ def vmap_equals_loop(case: Case) -> float:
     return near("what the loop gives,", output, looped, difference(case), AXES)
 
 
+class Inside(nn.Module):
+    """A module as part of another one, so that its hooks are part of the program."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the part gives."""
+        result: Tensor = self.inner(x)
+        return result
+
+
 @clause(
     "transform/export-equals-eager",
     Level.SHOULD,
@@ -116,9 +129,11 @@ def export_equals_eager(case: Case) -> float:
     into it as they were while it was made, so it is run on another input than that.
     """
     instance = case.build()
+    hooked = bool(instance.module._forward_pre_hooks_with_kwargs)  # which no program keeps
+    module = Inside(instance.module) if hooked else instance.module
 
     def call(x: Tensor) -> Tensor:
-        program = torch.export.export(instance.module, (torch.zeros_like(x),))
+        program = torch.export.export(module, (torch.zeros_like(x),))
         result: Tensor = program.module()(x)
         return result
 
