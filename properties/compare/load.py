@@ -8,7 +8,6 @@ called finds the new one's modules.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from properties.basics.errors import QuestionError
-from properties.recognition.targets import FILES, Declared, find, make_importable
+from properties.recognition.files import FILES, make_importable
+from properties.recognition.files import put_first as first_of_all
+from properties.recognition.targets import Declared, find
 from properties.subjects.subject import Subject
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -77,11 +78,7 @@ def importable(target: Any) -> tuple[Path | None, Any]:
 def put_first(folder: Path) -> None:
     """Import from this folder before all others."""
     make_importable(Path.cwd())  # what `find` would otherwise put before it
-    text = str(folder)
-    if text in sys.path:
-        sys.path.remove(text)
-    sys.path.insert(0, text)
-    importlib.invalidate_caches()
+    first_of_all(folder)
 
 
 def forget_others(root: Path) -> None:

@@ -8,9 +8,7 @@ Without :Name, every attention class that is defined there.
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
 import pkgutil
@@ -31,19 +29,22 @@ from properties.recognition.adapters import (
     differentiability,
     families,
     messages,
-    notebook,
     recognise,
     subject_for,
     trials,
 )
 from properties.recognition.claimed_calls import require_calls
+from properties.recognition.files import (
+    FILES,
+    FORMS,
+    import_failed,
+    load_file,
+    make_importable,
+)
 from properties.subjects import declaring
 from properties.subjects.call import CONCERNS
 from properties.subjects.source import source_of
 from properties.subjects.subject import CAPABILITIES, FAMILIES, Subject
-
-FORMS = "package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name"
-FILES = (".py", ".ipynb")
 
 
 @dataclass
@@ -141,7 +142,7 @@ def surveyed(
     source, name = split(target)
     module = load(source)
     if name:
-        return one(lookup(module, source, name), f"{source}:{name}")
+        return told(one(lookup(module, source, name), f"{source}:{name}"), module)
     classes, skipped = attention_classes(module)
     if not classes:
         raise nothing_found(module, source, skipped)
@@ -154,7 +155,15 @@ def surveyed(
         first = result.subjects[0]
         shown = skipped if len(skipped) < 12 else [*skipped[:10], f"{len(skipped) - 10} more"]
         first.notes = (*first.notes, f"not attention, not asked: {messages.listed(shown)}")
-    return result
+    return told(result, module)
+
+
+def told(found: Survey, module: ModuleType) -> Survey:
+    """The survey, whose first subject says what of the file or notebook was passed over."""
+    failed = vars(module).get("__failures__", [])
+    for subject in found.subjects[:1]:
+        subject.notes = (*subject.notes, *(f"passed over: {line}" for line in failed))
+    return found
 
 
 def understood(target: Any, name: str, family: str | None, chosen: bool) -> Survey:
@@ -319,69 +328,6 @@ def load(source: str) -> ModuleType:
         return load_package(source)
 
 
-def load_file(path: Path) -> ModuleType:
-    """A .py file or a notebook as a module of its own, its folder importable."""
-    if not path.is_file():
-        raise no_file(path)
-    if path.suffix not in FILES:
-        raise messages.refusal(
-            f"{path} is neither a Python file nor a notebook.", FORMS, "name a .py or .ipynb file"
-        )
-    try:
-        name = module_name(path)
-    except OSError as error:
-        raise messages.refusal(
-            f"{path} cannot be read: {error}.", FORMS, "make it readable"
-        ) from error
-    if name in sys.modules:
-        return sys.modules[name]
-    make_importable(path.resolve().parent)
-    try:
-        return load_notebook(path, name) if path.suffix == ".ipynb" else load_script(path, name)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-
-
-def module_name(path: Path) -> str:
-    """A name that no other file has, and that changes when the file does."""
-    digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()
-    return f"_target_{re.sub(r'[^0-9a-zA-Z]', '_', path.stem)}_{digest[:12]}"
-
-
-def make_importable(folder: Path) -> None:
-    """Put a folder first on the import path, as Python does for the script that it runs."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def load_script(path: Path, name: str) -> ModuleType:
-    """A .py file imported under `name`."""
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise messages.refusal(f"{path} cannot be imported.", FORMS, "name a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        interrupts.subjects_own(error)
-        raise import_failed(str(path), error) from error
-    return module
-
-
-def load_notebook(path: Path, name: str) -> ModuleType:
-    """The definitions of a notebook under `name`."""
-    try:
-        return notebook.load(path, name)
-    except (OSError, ValueError) as error:
-        raise messages.refusal(
-            f"{path} cannot be read as a notebook: {' '.join(str(error).split())}.",
-            "a Jupyter notebook, JSON with code cells",
-            "save it again from Jupyter, or name a .py file",
-        ) from error
-
-
 def load_package(source: str) -> ModuleType:
     """An importable module; the working directory counts as importable."""
     make_importable(Path.cwd())
@@ -396,39 +342,6 @@ def load_package(source: str) -> ModuleType:
         raise import_failed(source, error) from error
 
 
-def import_failed(source: str, error: BaseException) -> QuestionError:
-    """The refusal of a module that raises or exits while it is imported."""
-    verb = "exits" if isinstance(error, SystemExit) else "raises"
-    hint = "make it importable: `python -c` with the import shows the whole traceback"
-    if isinstance(error, SystemExit):
-        hint = 'put what runs at import under `if __name__ == "__main__":`'
-    elif "relative import" in str(error):
-        hint = "name it as package.module:Name from the folder that holds the package"
-    return messages.refusal(
-        f"{source} {verb} when it is imported: {messages.described(error)}.",
-        "a module that can be imported without doing anything else",
-        hint,
-    )
-
-
-def no_file(path: Path) -> QuestionError:
-    """The refusal of a path that leads nowhere, with the names that are near."""
-    if path.is_dir():
-        files = sorted(p.name for p in path.iterdir() if p.suffix in FILES)
-        return messages.refusal(
-            f"{path} is a folder.", FORMS, f"name a file in it: {messages.listed(files)}"
-        )
-    folder = path.parent
-    there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    near = get_close_matches(path.name, there)
-    where = (
-        f"{folder.resolve()} has no file {path.name}" if there else f"there is no folder {folder}"
-    )
-    return messages.refusal(
-        f"There is no file {path}: {where}{did_you_mean(near)}.", FORMS, "correct the path"
-    )
-
-
 def no_module(source: str, missing: str) -> QuestionError:
     """The refusal of a module that does not exist, with the names that are near."""
     package, _, name = source.rpartition(".")
@@ -438,7 +351,7 @@ def no_module(source: str, missing: str) -> QuestionError:
     else:
         near = get_close_matches(missing, list(siblings(missing)))
     return messages.refusal(
-        f"There is no module {missing}{did_you_mean(near)}.",
+        f"There is no module {missing}{messages.did_you_mean(near)}.",
         FORMS,
         "correct the name, or run in the folder that holds the package: the working directory and "
         "the installed packages were searched",
@@ -452,11 +365,6 @@ def siblings(missing: str) -> Iterator[str]:
     path = list(parent.__path__) if parent is not None and hasattr(parent, "__path__") else None
     for found in pkgutil.iter_modules(path):
         yield f"{package}.{found.name}" if package else found.name
-
-
-def did_you_mean(near: list[str]) -> str:
-    """'; did you mean ...?' or nothing."""
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def lookup(module: ModuleType, source: str, name: str) -> Any:
@@ -475,14 +383,14 @@ def no_name(module: ModuleType, source: str, name: str) -> QuestionError:
     near = get_close_matches(name, public) or [n for n in public if n.lower() == name.lower()]
     own = [n for n in public if getattr(vars(module)[n], "__module__", "") == module.__name__]
     return messages.refusal(
-        f"{source} has no {name}{did_you_mean(near)}.{failures(module)}",
+        f"{source} has no {name}{messages.did_you_mean(near)}.{failures(module)}",
         f"a class or function that it defines: {messages.listed(own or public[:20])}",
         "correct the name, or leave it out to ask every attention class there",
     )
 
 
 def failures(module: ModuleType) -> str:
-    """What failed in a notebook, each in a line."""
+    """What failed in a file or notebook, each in a line."""
     noted = vars(module).get("__failures__", [])
     return "".join(f"\n    {line}" for line in noted)
 

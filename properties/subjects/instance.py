@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from properties.basics import interrupts
+from properties.basics.cells import located
 from properties.basics.doing import doing
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
@@ -145,9 +146,12 @@ def describe(error: BaseException) -> str:
 
 def place(error: BaseException) -> str:
     """' at file:line', the last line outside of torch that an error passed through, if there is one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/torch/" not in f.filename and f.filename != __file__]
-    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if "/torch/" not in file and file != __file__:
+            found = f" at {located(file, frame, line)}"
+    return found
 
 
 def kind(value: Any) -> str:

@@ -30,7 +30,7 @@ def imports(subject: Subject) -> list[str]:
     source, name = targets.split(subject.name)
     first = name.partition(".")[0]
     alias = [f"{ALIAS} = {name}"] if "." in name else []
-    if source.endswith(".ipynb"):
+    if in_pieces(source):
         return [*definitions(targets.load(source), first), "", f"{ALIAS} = {name}"]
     rename = "" if alias else f" as {ALIAS}"
     if not source.endswith(".py"):
@@ -50,9 +50,17 @@ def imports(subject: Subject) -> list[str]:
 
 
 def bindings(subject: Subject) -> list[str]:
-    """Those of these lines that find the class; a notebook's definitions only name it."""
+    """Those of these lines that find the class; definitions by themselves only name it."""
     lines = imports(subject)
-    return lines[-1:] if ".ipynb:" in subject.name else [line for line in lines if line]
+    in_place = in_pieces(targets.split(subject.name)[0])
+    return lines[-1:] if in_place else [line for line in lines if line]
+
+
+def in_pieces(source: str) -> bool:
+    """Whether definitions are taken out of a notebook, or a file that fails where it is imported."""
+    if source.endswith(".py"):
+        return bool(vars(targets.load(source)).get("__failures__"))
+    return source.endswith(".ipynb")
 
 
 def importable(name: str) -> bool:

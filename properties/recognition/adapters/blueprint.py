@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,7 +67,10 @@ class Blueprint:
         except BaseException as error:
             interrupts.subjects_own(error)
             call = self.call(config, family)
-            raise self.refuse(f"{call} raised {messages.described(error)}.") from error
+            wrong = f"{call} raised {messages.described(error)}."
+            if is_uninitialised(error):
+                raise not_initialised(self.owner, wrong) from error
+            raise self.refuse(wrong) from error
 
     def call(self, config: Config, family: str | None) -> str:
         """The call as it would be typed."""
@@ -101,15 +105,27 @@ def with_sizes(module: nn.Module, sizes: Sizes) -> nn.Module:
     return module
 
 
+def is_uninitialised(error: BaseException) -> bool:
+    """Whether nn.Module complains that its own constructor has not been called."""
+    text = r"before Module.__init__|no attribute '_(parameters|modules|buffers)'"
+    return isinstance(error, AttributeError) and bool(re.search(text, str(error)))
+
+
+def not_initialised(owner: str, wrong: str) -> QuestionError:
+    """The refusal of a class that does not call super().__init__(), or too late."""
+    return messages.refusal(
+        f"{wrong} {owner}.__init__ does not call super().__init__() before it assigns layers.",
+        "a torch.nn.Module that is initialised as one",
+        f"write super().__init__() as the first line of {owner}.__init__",
+    )
+
+
 def dropped_name(target: Callable[..., Any], message: str) -> str:
-    """Where a missing name was assigned, if that was in a cell of a notebook which is not run."""
+    """Why a name is missing, where a statement that would bind it failed or is not run."""
     home = getattr(target, "__globals__", None) or getattr(
         getattr(target, "__init__", None), "__globals__", {}
     )
-    for name, cell in home.get("__not_run__", {}).items():
+    for name, reason in home.get("__not_run__", {}).items():
         if f"name '{name}' is not defined" in message:
-            return (
-                f" {name} is assigned in cell {cell}, but only the imports, classes and "
-                "functions of a notebook are run."
-            )
+            return f" {name} {reason}."
     return ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
 
+from properties.basics.cells import located
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters.spellings import argument_role
 
@@ -203,12 +204,20 @@ def is_foreign(frame: FrameType) -> bool:
 
 def place(frame: FrameType, line: int) -> str:
     """`file:line`, or for the cells of a notebook `file, cell n, line m`."""
-    cells: dict[int, int] = frame.f_globals.get("__cells__", {})
-    name = Path(frame.f_code.co_filename.strip("<>")).name
-    starts = [start for start in cells if start <= line]
-    if not starts:
-        return f"{name}:{line}"
-    return f"{name}, cell {cells[max(starts)]}, line {line - max(starts) + 1}"
+    return located(Path(frame.f_code.co_filename.strip("<>")).name, frame, line)
+
+
+def brief(error: BaseException) -> str:
+    """Type and text of an exception, in a line."""
+    text = str(error)
+    if isinstance(error, SyntaxError):
+        text = f"{error.msg}, line {error.lineno}"
+    return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
+
+
+def did_you_mean(near: list[str]) -> str:
+    """'; did you mean ...?' or nothing."""
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def listed(names: Iterable[str], none: str = "none") -> str:

@@ -1,8 +1,8 @@
 """A notebook as a module: its imports, classes and functions, and nothing else of it is run.
 
 The code cells become one pseudo-file that linecache knows, so that tracebacks and inspect.getsource
-work. What fails is remembered in the module's `__failures__`; names that other statements assign,
-and their cells, in `__not_run__`; the line at which each cell starts in `__cells__`.
+work. What fails is remembered in the module's `__failures__`; names that are not bound, and why,
+in `__not_run__`; the line at which each cell starts in `__cells__`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from properties.basics import interrupts
+from properties.recognition.adapters import messages
 
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 MAGIC = re.compile(r"^\s*([%!?]|[\w, ]+=\s*[%!])|\?\s*$")
@@ -110,7 +111,7 @@ def parse(source: str, module: ModuleType, number: int) -> tuple[ast.Module, str
                 note(module, number, "is not Python", error)
                 break
             blank(lines, at)
-    return ast.Module([], []), source
+    return ast.Module([], []), "\n".join("# not Python" for _ in lines)
 
 
 def blank(lines: list[str], at: int) -> None:
@@ -135,8 +136,11 @@ def future_flags(node: ast.stmt) -> int:
 def run(node: ast.stmt, module: ModuleType, number: int, flags: int) -> None:
     """Execute an import or a definition; note what other statements would have assigned."""
     if not isinstance(node, KEPT):
-        for name in assigned(node):
-            vars(module)["__not_run__"][name] = number
+        for name in bound(node):
+            vars(module)["__not_run__"][name] = (
+                f"is assigned in cell {number}, but only the imports, classes and functions of a "
+                "notebook are run"
+            )
         return
     try:
         tree = ast.Module([node], [])
@@ -146,19 +150,26 @@ def run(node: ast.stmt, module: ModuleType, number: int, flags: int) -> None:
         interrupts.subjects_own(error)
         what = f"class {node.name}" if isinstance(node, ast.ClassDef) else ast.unparse(node)
         note(module, number, f"`{what.splitlines()[0]}` failed", error)
+        for name in bound(node):
+            reason = f"is not there since cell {number} failed ({messages.brief(error)})"
+            vars(module)["__not_run__"][name] = reason
 
 
-def assigned(node: ast.stmt) -> Iterator[str]:
-    """The names that a statement assigns."""
+def bound(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement binds in its module."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+        return
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             yield part.id
+        elif isinstance(part, ast.alias):
+            yield part.asname or part.name.partition(".")[0]
 
 
 def note(module: ModuleType, number: int, what: str, error: BaseException) -> None:
     """Remember that something in a cell did not work."""
-    kind = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    vars(module)["__failures__"].append(f"cell {number}: {what} ({kind})")
+    vars(module)["__failures__"].append(f"cell {number}: {what} ({messages.brief(error)})")
 
 
 def remember(module: ModuleType, lines: list[str]) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from properties.basics import interrupts
 from properties.basics.doing import doing
 from properties.recognition.adapters import messages
+from properties.recognition.adapters.spellings import fused_order, parameter_role
 from properties.subjects.instance import kind
 
 # What forward raises where a device, a compiler or a package is not there.
@@ -49,8 +50,23 @@ class Trial:
 
 
 def run(module: nn.Module, x: Tensor) -> Trial:
-    """Call the module on x in eval mode."""
-    return call(module.eval(), x)
+    """Call the module on x in eval mode.
+
+    What a forward keeps as an attribute under the name of a matrix (self.keys = self.W_key(x)) is
+    removed: it is none.
+    """
+    before = {part: set(vars(part)) for part in module.modules()}
+    trial = call(module.eval(), x)
+    for part, names in before.items():
+        for name in [n for n in vars(part) if n not in names and is_activation(part, n)]:
+            delattr(part, name)
+    return trial
+
+
+def is_activation(part: nn.Module, name: str) -> bool:
+    """Whether an attribute is a tensor that could be taken for a matrix."""
+    meant = parameter_role(name) or fused_order(name)
+    return bool(meant) and isinstance(vars(part)[name], Tensor)
 
 
 def call(function: Callable[..., Any], *inputs: Tensor, gradients: bool = False) -> Trial:
