@@ -22,9 +22,9 @@ from properties.cases import budgets
 from properties.cases.budgets.causality import hidden_gradient
 from properties.cases.case import Case, parameters
 from properties.cases.devices import read_weights, with_visible_weights
-from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
+from properties.cases.strategies import PLAIN_SIZES, coincide, grouped, make_case
 from properties.findings.call_evidence import call_pictures
-from properties.findings.names.calls.match import AREAS
+from properties.findings.names.calls import match as calls
 from properties.findings.pictures import Picture, off, worst
 from properties.truth import bounds
 from properties.truth.parameters import Weights
@@ -39,7 +39,7 @@ View = Callable[[Case], Iterable[Picture]]
 
 def evidence(clause: str, case: Case) -> dict[str, Any] | None:
     """Plain data that a report can draw for this failure; None where there is nothing to draw."""
-    if clause.partition("/")[0] in AREAS:
+    if calls.concerns(clause, case):
         told = next((picture for picture in call_pictures(clause, case) if picture.off.any()), None)
         return None if told is None else {**told.data(), "case": called(case), "own": True}
     for view in views(clause):
@@ -76,7 +76,8 @@ def views(clause: str) -> tuple[View, ...]:
 
 def typical(case: Case, tokens: int = TYPICAL.tokens) -> Case:
     """Two sequences of ordinary numbers in two heads, in this case's format and options."""
-    grown = replace(TYPICAL, tokens=tokens, context_length=tokens + 3)
+    groups = "several" if case.sizes.shared > 1 else "as heads"
+    grown = grouped(replace(TYPICAL, tokens=tokens, context_length=tokens + 3), groups)
     sizes = coincide(grown, "all different", case.subject)
     return make_case(
         case.subject, sizes, case.dtype, "ordinary", case.bias, case.dropout, tokens // 2, SEED
@@ -256,6 +257,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
     "weights": (weights, output),
     "causality": (weights, leak, output),
     "heads": (output, weights),
+    "groups": (output, weights),
     "context": (weights, output),
     "projection": (output, weights),
     "symmetry": (weights, output),

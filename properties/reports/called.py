@@ -16,7 +16,7 @@ def about_a_call(case: dict[str, Any], clause: str) -> bool:
     """Whether a law asks a function, whose queries, keys and values the case holds."""
     arrays = case.get("call", {}).get("arrays", {})
     needs = clauses()[clause].needs if clause in clauses() else ()
-    told = {"told by calls", "returns more"}
+    told = {"told by calls", "returns more", "shared heads", "number of groups"}
     return "queries" in arrays and any(n in told or n.startswith("takes ") for n in needs)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +71,7 @@ CAPABILITIES = {
     "dropout": "the constructor takes a dropout probability",
     "own-head-dim": "the constructor takes head_dim beside d_out and the number of heads",
     "groups": "the constructor takes the number of heads of keys and values beside that of queries",
+    "one group": "all heads of queries read one head of keys and values",
     "context-length": "the constructor takes the largest number of tokens",
     "context-width": "the constructor takes the width of a context beside that of the input",
     "rectangular": "d_in may differ from the width of all heads together",
@@ -101,6 +102,21 @@ EXPECTED = {
 }
 """What the sources give each family. A clause that needs more than this is asked of those subjects
 that offer it, and is no part of the spec for the others."""
+
+
+def further(known: Collection[str], family: str) -> set[str]:
+    """What follows from capabilities, of modules and of functions alike.
+
+    shared heads: several heads of queries can read one head of keys and values; number of groups: how
+    many of these there are can be chosen; hides: something can be hidden, by a call or by the module.
+    """
+    of_modules = bool({"groups", "one group"} & set(known))
+    follows = {
+        "shared heads": of_modules or "takes groups" in known,
+        "number of groups": bool({"takes groups", "groups"} & set(known)),
+        "hides": "hides by calls" in known or (of_modules and family in CAUSAL_FAMILIES),
+    }
+    return {name for name, there in follows.items() if there}
 
 
 @dataclass(frozen=True)
@@ -219,7 +235,8 @@ class Subject(ABC):
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
         }
         found = {name for name, there in followed.items() if there}
-        return self.capabilities | found | calls.offered(self.takes, self.conventions)
+        known = self.capabilities | found | calls.offered(self.takes, self.conventions)
+        return known | further(known, self.family)
 
     def has(self, capability: str) -> bool:
         """Whether this implementation offers `capability`."""

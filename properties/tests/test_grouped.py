@@ -13,13 +13,18 @@ import pytest
 import torch
 from torch import nn
 
-from properties.cases.case import Case
+from properties.cases import groups
+from properties.cases.case import Case, parameters
 from properties.cases.strategies import make_case, pinned_cases, pinned_sizes, weights
+from properties.findings.names import behaves_like
+from properties.findings.names.examples import predicted
+from properties.findings.names.formula import Formula
 from properties.recognition.targets import find
 from properties.runs.result import Status, describe_case, read_case
-from properties.runs.runner import run
+from properties.runs.runner import quiet_and_repeatable, run
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
+from properties.subjects.subject import Subject
 from properties.truth import oracle
 from properties.truth.parameters import Sizes
 from properties.zoo.wide import held_ones, sound_ones
@@ -28,7 +33,6 @@ from properties.zoo.wide.grouped import GroupedQueryAttention, PlainGrouped
 GROUPED = find("properties.zoo.wide.grouped:GroupedByRepeating")[0]
 SIZES = Sizes(batch=2, tokens=3, d_in=20, heads=4, head_dim=5, context_length=6, groups=2)
 RIGHT = ("grouped-by-repeating", "grouped-in-five-axes", "grouped-by-the-kernel")
-SEEN = ("oracle/output-within-bound", "oracle/gradient-within-bound")
 
 
 def example(sizes: Sizes = SIZES) -> Case:
@@ -133,15 +137,49 @@ def test_the_narrower_parts_of_a_fused_matrix_lie_one_after_the_other() -> None:
 def test_right_grouped_modules_are_right(name: str) -> None:
     """Whatever a head reads is asked; nothing is left out."""
     [subject] = find(sound_ones()[name].target)
-    report = run(subject, profile="quick", only=["oracle", "causality", "heads", "gradient"])
+    report = run(subject, profile="quick", only=["oracle", "groups"])
     assert report.failed == []
+    assert report.right
+    assert report.guarded
     assert not subject.unasked
 
 
 @pytest.mark.parametrize("name", [n for n, one in held_ones().items() if one.kind == "grouped"])
-def test_wrong_grouped_modules_are_wrong(name: str) -> None:
-    """In their output, or in what their parameters learn, on an example that is always drawn."""
+def test_wrong_grouped_modules_break_a_law_about_groups_and_get_their_name(name: str) -> None:
+    """On an example that is always drawn."""
     [subject] = find(held_ones()[name].target)
-    found = {judge(clauses()[id], case).status for case in pinned_cases(subject) for id in SEEN}
-    assert Status.FAIL in found
-    assert Status.ERROR not in found
+    law, case = failing(subject)
+    with quiet_and_repeatable():
+        told = [each.partition("; look for ")[0] for each in behaves_like(law, case)]
+    assert told == [held_ones()[name].named]
+
+
+def failing(subject: Subject) -> tuple[str, Case]:
+    """The first law about groups that a pinned example breaks, and the example."""
+    laws = [law for law in clauses().values() if law.area == "groups" and law.concerns(subject)]
+    with quiet_and_repeatable():
+        return next(
+            (law.id, case)
+            for law in laws
+            for case in pinned_cases(subject)
+            if judge(law, case).status is Status.FAIL
+        )
+
+
+def test_copies_of_shared_heads_get_gradients_that_add_up_to_theirs() -> None:
+    """What `written_out` copies, `summed_over_groups` puts together again."""
+    case = example()
+    every = groups.written_out(case)
+    copies = parameters(every.gradients.parameters)
+    summed = groups.summed_over_groups(copies, case)
+    for name, array in parameters(case.gradients.parameters).items():
+        np.testing.assert_allclose(summed[name], array, rtol=0, atol=1e-11)
+    assert every.sizes.groups == 0
+    assert copies["key"].shape == (20, 20)
+
+
+def test_a_right_formula_of_shared_heads_is_the_definitions() -> None:
+    """So what a wrong form of it gives is due to that form."""
+    case = example()
+    value, allowed = predicted(Formula, case)
+    assert bool((np.abs(value - case.trace.output) <= allowed).all())

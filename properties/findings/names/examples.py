@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
-from properties.cases.strategies import coincide, make_case
+from properties.cases.strategies import coincide, grouped, make_case
 from properties.findings.names.formula import Desk, Formula
 from properties.spec.clauses.numerics import with_scores
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Subject
@@ -147,11 +147,19 @@ def battery(subject: Subject) -> list[Example]:
     examples.append(Example(made(subject, FAR, False, 0)))
     if subject.family in CAUSAL_FAMILIES and "float64" in subject.dtypes:
         examples += map(Example, apart(made(subject, FAR, False, 0, dtype="float64")))
+    examples += of_groups(subject)
     for changes in COINCIDING:
         for number in (0, 1):
             s = replace(GENERIC[number], heads=1) if one_head else GENERIC[number]
             examples.append(Example(made(subject, coinciding(s, changes), bool(number), number)))
     return examples
+
+
+def of_groups(subject: Subject) -> Iterator[Example]:
+    """Several heads of queries for each head of keys and values, in several groups and in one."""
+    for number, s in enumerate(GENERIC if subject.has("groups") else ()):
+        for groups in ("several", "one"):
+            yield Example(made(subject, grouped(s, groups), bool(number % 2), number))
 
 
 def apart(case: Case) -> Iterator[Case]:
@@ -243,6 +251,8 @@ CONDITIONS = (
     size("for several heads", lambda s: s.heads > 1),
     size("for an even number of heads", lambda s: s.heads % 2 == 0),
     size("for an odd number of heads", lambda s: s.heads % 2 == 1),
+    size("where heads share keys and values", lambda s: s.shared > 1),
+    size("with one head of keys and values for several", lambda s: s.shared == s.heads > 1),
     size("where T = context_length", lambda s: s.tokens == s.context_length),
     size("where T < context_length", lambda s: s.tokens < s.context_length),
     size("where B = T", lambda s: s.batch == s.tokens),

@@ -3,7 +3,7 @@
 Every step carries a bound on its error (`arithmetic.py`), so a formula says not only what its output
 is but how far from it a subject may be that computes this very formula. No tolerance is chosen.
 
-Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+Legend: B batch, T tokens, H heads, G heads of keys and values, D head_dim, W = H * D.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from properties.basics.dtypes import Array, Format
 from properties.cases.case import Case
-from properties.findings.names.arithmetic import ALMOST, affine, mixture, product, softmax
+from properties.findings.names.arithmetic import ALMOST, affine, mixture, moved, product, softmax
 from properties.findings.names.drawing import Chance, Shape
 from properties.subjects.subject import FAMILIES
+from properties.truth.attend import repeated
 from properties.truth.bounds import Near, exactly, merge_heads
-from properties.truth.oracle import split
+from properties.truth.oracle import merge, split
 from properties.truth.parameters import Weights
 
 Seen = NDArray[np.bool_]
@@ -43,6 +44,8 @@ STEPS = (
 UNTIL = {step: frozenset(STEPS[: number + 1]) for number, step in enumerate(STEPS)}
 PARTS = {
     "projected": "project",
+    "share": "project",
+    "for_all_heads": "project",
     "factor": "scale",
     "seen": "hide",
     "factors": "drop",
@@ -145,11 +148,22 @@ class Formula:
     @cached_property
     def parts(self) -> tuple[Near, Near, Near]:
         """Queries, keys and values, each (B, H, T, D)."""
-        queries, keys, values = map(self.split, self.project())
+        projected = zip(("query", "key", "value"), self.project(), strict=True)
+        queries, keys, values = (self.split(self.for_all_heads(n, part)) for n, part in projected)
         return queries, keys, values
 
+    def for_all_heads(self, name: str, part: Near) -> Near:
+        """(B, T, W) of what has G heads, (B, T, G * D): one for each head of queries."""
+        if part.value.shape[-1] != self.sizes.key_width:
+            return part
+        return moved(part, lambda a: merge(self.share(name, split(a, self.sizes.key_heads))))
+
+    def share(self, name: str, heads: Array) -> Array:
+        """(B, G, T, D) -> (B, H, T, D): head h reads number h // (H / G)."""
+        return repeated(heads, self.sizes.heads)
+
     def project(self) -> tuple[Near, Near, Near]:
-        """Queries, keys and values, each (B, T, W)."""
+        """Queries, keys and values, each (B, T, W), or (B, T, G * D) of fewer heads."""
         if self.case.weights is None:
             return self.x, self.x, self.x
         return self.projected("query"), self.projected("key"), self.projected("value")

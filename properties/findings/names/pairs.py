@@ -28,6 +28,7 @@ def pair(a: Entry, b: Entry) -> Entry:
     both: Entry = type("Pair", (a, b), {"families": a.families & b.families})
     both.called, both.look = f"{a.called}, and {b.called}", f"{a.look}, and for {b.look}"
     both.forms = (a, b)
+    both.fits = lambda case: a.fits(case) and b.fits(case)  # type: ignore[method-assign]
     return both
 
 

@@ -24,6 +24,7 @@ from properties.cases import budgets
 from properties.cases.case import Case, parameters
 from properties.findings.names.examples import GENERIC, Example, like, made
 from properties.findings.names.formula import Formula, Seen
+from properties.findings.names.group_probes import LAW, LEARNING
 from properties.truth.oracle import split
 
 Question = Callable[[Case], bool]
@@ -638,6 +639,8 @@ def entered(called: str, names: set[str]) -> None:
 
 for called, names in CUT.items():
     entered(called, names)
+for called, asks in LEARNING.items():
+    probe(called, "the backward pass of the heads of a group", GRADIENTS | {LAW})(asks)
 
 
 @probe(

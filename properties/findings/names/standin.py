@@ -42,7 +42,7 @@ def behaves_like(clause: str, case: Case) -> list[str]:
     """
     if clause not in clauses():
         return []
-    if clause.partition("/")[0] in calls.AREAS:
+    if calls.concerns(clause, case):
         return calls.named(clause, case)
     told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
     if "dropout" not in clause and clause.partition("/")[0] not in NOT_A_FORMULA:
@@ -59,7 +59,7 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
 
     What a probe has found breaks the clauses that it lists; what else it breaks, nobody has computed.
     """
-    if clause.partition("/")[0] in calls.AREAS:
+    if calls.concerns(clause, case):
         return calls.explains(name, clause, case)
     if name in map(str, PROBES):
         return True if name in probed(clause, case) else None

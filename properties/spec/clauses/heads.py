@@ -27,6 +27,7 @@ from properties.spec.clauses.conditions import (
 )
 from properties.subjects.subject import HEADED_FAMILIES, JOINED_FAMILIES
 from properties.truth import oracle
+from properties.truth.attend import repeated
 
 TWO_HEADS = Condition("at least two heads", lambda case: case.sizes.heads > 1)
 
@@ -65,12 +66,10 @@ def head_columns(case: Case, head: int) -> slice:
 
 def one_head(case: Case, head: int) -> Case:
     """The same queries, keys and values of one head in a module with that head alone."""
-    t = case.trace
-    chosen = slice(head, head + 1)
+    t, chosen = case.trace, slice(head, head + 1)
+    own = (repeated(part, case.sizes.heads)[:, chosen] for part in (t.queries, t.keys, t.values))
     single = replace(case, sizes=replace(case.sizes, heads=1))
-    return with_queries_keys_values(
-        single, t.queries[:, chosen], t.keys[:, chosen], t.values[:, chosen]
-    )
+    return with_queries_keys_values(single, *own)
 
 
 @clause(
@@ -303,6 +302,7 @@ def one_role_each(case: Case) -> Case:
     """
     head, tokens = chosen_head(case), case.sizes.tokens
     queries, keys = moderate_queries_and_keys(case)
+    keys = repeated(keys, case.sizes.heads)
     head_dim = max(tokens, queries.shape[-1])
     one_hot = np.broadcast_to(np.eye(tokens, head_dim), (1, *queries.shape[1:-1], head_dim))
     parts = [np.repeat(pad(part[:1], head_dim), 4, axis=0) for part in (queries, keys, one_hot)]

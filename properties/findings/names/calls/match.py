@@ -18,6 +18,7 @@ from properties.findings.names.calls.standin import breaks, heard
 from properties.subjects.subject import Subject
 
 AREAS = frozenset({"mask", "cross", "groups", "window", "score", "result", "memory", "paths"})
+OF_BOTH = frozenset({"groups"})  # areas that ask modules by their weights, too
 FEW = 3  # names that nothing tells apart
 CONDITIONS = (
     Condition("beside the causal flag", lambda q: bool(q.arguments.causal)),
@@ -30,6 +31,12 @@ CONDITIONS = (
     Condition("when the LSE is asked for", lambda q: q.arguments.lse),
     Condition("when the weights are asked for", lambda q: q.arguments.weights),
 )
+
+
+def concerns(clause: str, case: Case) -> bool:
+    """Whether a clause asks the subject of a case by what calls are told."""
+    area = clause.partition("/")[0]
+    return area in AREAS and (case.subject.bare or area not in OF_BOTH)
 
 
 def named(clause: str, case: Case) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from properties.basics.dtypes import Array
+from properties.cases.case import Case
 from properties.findings.names.arithmetic import moved, plus, times, total
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula, Seen
@@ -110,6 +111,10 @@ class First(Formula):
     """Some parts of the first head serve all heads."""
 
     shared: frozenset[str] = frozenset()
+
+    @classmethod
+    def fits(cls, case: Case) -> bool:
+        return case.sizes.shared == 1  # else heads share by design
 
     def project(self) -> tuple[Near, Near, Near]:
         queries, keys, values = super().project()

@@ -57,8 +57,9 @@ mixed_up("one projection makes queries, keys and values", "value", "value", "val
 
 
 def square(case: Case) -> bool:
-    """Whether a projection is as wide as the input."""
-    return case.weights is not None and case.sizes.d_in == case.sizes.width
+    """Whether every projection is as wide as the input."""
+    s = case.sizes
+    return case.weights is not None and s.d_in == s.width == s.key_width
 
 
 def changed(
@@ -102,12 +103,20 @@ def biased(
     called: str,
     biases: Callable[[Formula, str], Array | None],
     families: frozenset[str] = PROJECTED_FAMILIES,
+    *,
+    as_wide: bool = False,
 ) -> None:
-    """Enter projections with other biases, wherever there are any."""
+    """Enter projections with other biases, wherever there are any; as_wide: where queries are as wide
+    as keys and values.
+    """
 
     @wrong(called, BIAS, families)
     class Biased(Formula):
         """Other biases."""
+
+        @classmethod
+        def fits(cls, case: Case) -> bool:
+            return not as_wide or case.sizes.shared == 1
 
         def projected(self, name: str) -> Near:
             bias = None if self.bias(name) is None else biases(self, name)
@@ -138,7 +147,7 @@ def of_the_first_head(*names: str) -> Callable[[Formula, str], Array | None]:
 
     def bias(formula: Formula, name: str) -> Array:
         own, s = np.asarray(formula.bias(name)), formula.sizes
-        return np.tile(own[: s.head_dim], s.heads) if name in names else own
+        return np.resize(own[: s.head_dim], own.shape) if name in names else own
 
     return bias
 
@@ -150,8 +159,10 @@ biased("query bias added twice", doubled("query"))
 biased("value bias added twice", doubled("value"))
 biased("query, key and value biases added twice", doubled(*NAMES))
 biased("biases of keys and values swapped", from_others(key="value", value="key"))
-biased("biases of queries and keys swapped", from_others(query="key", key="query"))
-biased("biases of queries and values swapped", from_others(query="value", value="query"))
+biased("biases of queries and keys swapped", from_others(query="key", key="query"), as_wide=True)
+biased(
+    "biases of queries and values swapped", from_others(query="value", value="query"), as_wide=True
+)
 biased("value bias of the first head for all", of_the_first_head("value"), HEADED_FAMILIES)
 biased("query bias of the first head for all", of_the_first_head("query"), HEADED_FAMILIES)
 biased("biases of the first head for all", of_the_first_head(*NAMES), HEADED_FAMILIES)
