@@ -21,6 +21,7 @@ AXES = {
     "bias": "BHTS",
     "padding": "BS",
     "slopes": "H",
+    "documents": "B2",
     "context": "BUC",
     "context_mask": "BHTU",
     "context_bias": "BHTU",
@@ -29,7 +30,8 @@ AXES = {
     "context_value": "CGD",
 }
 """The axes of each array; U: tokens of a context, C: its columns, whose projections are there where C is
-a size of its own. What is called mask or padding holds 1 where a key is seen and 0 where it is hidden.
+a size of its own; 2: queries and keys. What is called mask or padding holds 1 where a key is seen and 0
+where it is hidden.
 """
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from properties.basics.assertions import Violation, near
 from properties.basics.doing import doing
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import OutsideError, SubjectError
-from properties.cases import probing
+from properties.cases import documents, probing
 from properties.cases.case import Case
 from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
 from properties.subjects.instance import describe, seed_generators
@@ -181,22 +181,35 @@ class Question:
     @cached_property
     def request(self) -> Request:
         """What the arguments mean, by the subject's conventions."""
-        a, (_, _, tokens, keys) = self.arguments, self.shape
-        bias, align = a.bias, self.align
-        seen: Seen = visibility.everything(tokens, keys)
-        if self.hides_the_future:
-            seen = seen & visibility.causal(tokens, keys, align)
-        if a.window is not None:
-            seen = seen & visibility.window(tokens, keys, *a.window, align)
+        a, bias = self.arguments, self.arguments.bias
+        seen: Seen = self.of_each(self.within_reach, False)
         if a.mask is not None:
             seen = seen & a.mask
         if a.padding is not None:
             seen = seen & a.padding[:, None, None, :]
         if a.slopes is not None:
-            slope = visibility.alibi(a.slopes, tokens, keys, align)
+            alibi = partial(visibility.alibi, a.slopes, align=self.align)
+            slope = self.of_each(alibi, 0.0)
             bias = slope if bias is None else bias + slope
         empty = self.case.subject.conventions.empty or "zeros"
         return Request(seen, scale=a.scale, cap=a.cap, bias=bias, empty=empty)
+
+    def within_reach(self, tokens: int, keys: int) -> Seen:
+        """What the flag and the window leave of so many queries and keys, (1, T, S)."""
+        seen: Seen = visibility.everything(tokens, keys)
+        if self.hides_the_future:
+            seen = seen & visibility.causal(tokens, keys, self.align)
+        if self.arguments.window is not None:
+            seen = seen & visibility.window(tokens, keys, *self.arguments.window, self.align)
+        return seen[None]
+
+    def of_each(self, of_one: Callable[[int, int], Array | Seen], elsewhere: float) -> Any:
+        """What is so for T queries and S keys, (..., T, S), or for those of each document."""
+        tokens, keys = self.shape[2:]
+        lengths = self.arguments.documents
+        if lengths is None:
+            return of_one(tokens, keys)
+        return documents.placed(lengths, tokens, keys, of_one, elsewhere)
 
     @property
     def align(self) -> Align:
@@ -317,6 +330,9 @@ def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> d
         "bias": lambda: FORMATS[case.dtype].round(arrays["bias"]),
         "slopes": lambda: call.arrays["slopes"],
         "causal": lambda: True,
+        "documents": lambda: documents.within(
+            arrays["documents"], case.sizes.tokens, arrays["keys"].shape[2]
+        ),
         "weights": lambda: True,
         "lse": lambda: True,
         "scale": lambda: call.numbers["scale"],

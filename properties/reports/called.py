@@ -24,7 +24,7 @@ def call_arrays(case: dict[str, Any], clause: str) -> dict[str, Any]:
     """Queries, keys, values and what the law tells besides; a mask is 1 where a key is seen."""
     held = case["call"]["arrays"]
     wanted = ("queries", "keys", "values", *roles(clause))
-    whole = {"mask", "padding"}
+    whole = {"mask", "padding", "documents"}
     return {
         name: np.asarray(held[name]).astype(int).tolist() if name in whole else held[name]
         for name in wanted

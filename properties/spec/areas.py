@@ -20,6 +20,7 @@ AREAS = (
     "window",
     "score",
     "result",
+    "packed",
     "paths",
     "memory",
     "dropout",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from properties.basics.dtypes import Array
 
 Seen = NDArray[np.bool_]
+Lengths = NDArray[np.int64]
 
 ROLES = {
     "mask": "which keys a query sees, as booleans",
@@ -31,6 +32,7 @@ ROLES = {
     "slopes": "one slope for each head, of a bias that grows with distance (ALiBi)",
     "groups": "fewer heads of keys and values than of queries",
     "lengths": "as many keys as one likes, whatever the number of queries",
+    "documents": "documents packed one after the other: where each of them starts",
     "context": "other tokens, of which keys and values are made",
     "context_mask": "which tokens of the context a query sees, as booleans",
     "context_bias": "numbers added to the scores of queries and tokens of the context",
@@ -50,7 +52,9 @@ class Arguments:
     (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
     limit; scale, cap: numbers above zero; slopes: (H,); weights, lse: whether they are wanted. Beside
     a context these are about the context's tokens, which are the keys then; padding_of_x: (B, T), true
-    where a token of x is real, which hides no key of the context.
+    where a token of x is real, which hides no key of the context. documents: (B, 2), how many queries
+    and keys of each item are there, the first ones; they are one document, and the rest is not handed
+    over.
     """
 
     mask: Seen | None = None
@@ -62,6 +66,7 @@ class Arguments:
     scale: float | None = None
     cap: float | None = None
     slopes: Array | None = None
+    documents: Lengths | None = None
     weights: bool = False
     lse: bool = False
 

@@ -19,6 +19,7 @@ from properties.findings.scripts import text
 from properties.recognition import targets
 from properties.recognition.adapters import plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.asking import packed
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
@@ -130,7 +131,16 @@ def prelude(subject: Subject) -> list[str]:
     if kind is qkv_function.Shell:
         lines.insert(0, "from types import SimpleNamespace")
         lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
-    return [*lines, "", "", inspect.getsource(kind).rstrip()]
+    sources = [kind, *([packed.Packed] if of_documents(subject) else [])]
+    return [
+        *lines,
+        *(line for one in sources for line in ("", "", inspect.getsource(one).rstrip())),
+    ]
+
+
+def of_documents(subject: Subject) -> tuple[str, ...]:
+    """The arguments of a function by which documents that are packed are told."""
+    return subject.function.packed if isinstance(subject, qkv_function.FunctionSubject) else ()
 
 
 def own(subject: Subject) -> bool:
@@ -175,7 +185,9 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 "SimpleNamespace", {"d_in": config.sizes.d_in, "heads": config.sizes.heads}
             )
             asked = {"width": config.width, "bias": config.bias, "dropout": config.dropout}
-            filled = call("SimpleNamespace", named, f"call={ALIAS}")
+            told = of_documents(subject)
+            function_call = f"Packed({ALIAS}, {tuple(told)!r})" if told else ALIAS
+            filled = call("SimpleNamespace", named, f"call={function_call}")
             request = call("SimpleNamespace", asked, f"sizes={sizes}")
             return f"Shell({filled}, {request}, {subject.family!r})"
     carried = None if weights is None else call("Weights", {}, *arrays(weights))

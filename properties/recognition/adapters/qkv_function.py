@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.adapters import calls, differentiability, families, messages, trials
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
-from properties.recognition.asking import finding
+from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import seed_generators
@@ -34,6 +34,8 @@ OURS = "the projections, the split, the merge and the output projection around i
 
 
 LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T D")
+TELLING = (*LAYOUTS[:2], packed.LAYOUT)
+"""Those in which a call can be told more than its queries, keys and values."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Function:
     part: int | None = None
     arguments: tuple[str, ...] = ()
     unasked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def packed(self) -> tuple[str, ...]:
+        """Its arguments for documents that are packed one after the other, see `packed.Names`."""
+        return self.call.names if isinstance(self.call, packed.Packed) else ()
 
 
 class Shell(nn.Module):
@@ -102,7 +109,7 @@ class Shell(nn.Module):
         if function.dropout:
             live = function.dropped_by or self.training
             options[function.dropout] = self.dropout if live else 0.0
-        if function.layout == "B T H D":
+        if function.layout in ("B T H D", "N H D"):
             context = self.context(*(part.transpose(1, 2) for part in parts), **options)
             return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
         if function.layout == "B H T D":
@@ -157,7 +164,7 @@ class FunctionSubject(Subject):
             tuple(FORMATS),
         )
         self.notes = (OURS, *told(function), *remarks)
-        if function.layout in LAYOUTS[:2]:
+        if function.layout in TELLING:
             self.manner = finding.manner(
                 function.call,
                 function.arguments,
@@ -314,7 +321,8 @@ def convention(function: Function) -> Function:
     so that it is seen. Raises QuestionError where every way raises or gives no tensor.
     """
     tried: list[Attempt] = []
-    for layouts in (LAYOUTS[:2], LAYOUTS[2:3], LAYOUTS[3:]):
+    usual = (LAYOUTS[:2], LAYOUTS[2:3], LAYOUTS[3:])
+    for layouts in ((packed.LAYOUT,),) if function.packed else usual:
         for layout in layouts:
             for dropped_by in (False, True) if function.dropout else (False,):
                 tried.append(attempted(replace(function, layout=layout, dropped_by=dropped_by)))
@@ -327,7 +335,7 @@ def convention(function: Function) -> Function:
     raise messages.refusal(
         f"{function.name} gives no output for query, key and value: random float32 torch tensors "
         f"(B, H, T, D) on the CPU: it {tried[0].failure}. Tried likewise: "
-        f"{messages.listed(map(axes, LAYOUTS[1:]))}.",
+        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else LAYOUTS[1:]))}.",
         "a torch tensor of the shape of query",
         "name a function that turns the tensors into what it takes and its result into a tensor:",
         messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
@@ -409,7 +417,9 @@ def understand(target: Callable[..., Any], name: str) -> Function:
         next((argument for argument in rest if roles[argument] == role), "")
         for role in ("causal", "dropout")
     )
-    unknown = [a for a in call.required[3:] if a not in (causal, dropout)]
+    documents = packed.names_of(rest)
+    told = tuple(name for name in documents or () if name)
+    unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told)]
     if unknown:
         raise messages.refusal(
             f"{name} requires {messages.listed(unknown)} besides query, key and value.",
@@ -417,6 +427,7 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             "name a function that fills it in:",
             f"def f(query, key, value, is_causal, dropout_p=0.0):\n    return {name}(...)",
         )
-    unasked = calls.unasked(a for a in rest if a not in (causal, dropout))
-    others = tuple(argument for argument in rest if argument != dropout)
-    return Function(target, name, causal, dropout, arguments=others, unasked=unasked)
+    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told))
+    others = tuple(argument for argument in rest if argument not in (dropout, *told[1:]))
+    way = packed.Packed(target, documents) if documents else target
+    return Function(way, name, causal, dropout, arguments=others, unasked=unasked)

@@ -44,7 +44,19 @@ SIGNATURES = {
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
-ASKED = ("mask", "bias", "padding", "causal", "window", "scale", "cap", "slopes", "weights", "lse")
+ASKED = (
+    "mask",
+    "bias",
+    "padding",
+    "causal",
+    "window",
+    "scale",
+    "cap",
+    "slopes",
+    "documents",
+    "weights",
+    "lse",
+)
 
 
 def manner(
@@ -97,10 +109,10 @@ def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | Non
 
 
 def with_kinds_of_mask(found: Manner) -> Manner:
-    """Without the role of a mask or a bias that the argument does not take."""
+    """Without the role of a mask, a bias or documents that the argument does not take."""
     refused = {
         name
-        for name in ("mask", "bias")
+        for name in ("mask", "bias", "documents")
         if name in found.takes and not works(asking(found), EACH[name])
     }
     return found.without(*refused)
@@ -157,6 +169,7 @@ EACH = {
     "scale": Arguments(scale=0.5),
     "cap": Arguments(cap=2.0),
     "slopes": Arguments(slopes=np.ones(1)),
+    "documents": Arguments(documents=np.array([[2, 3]])),
 }
 """One call for each argument."""
 

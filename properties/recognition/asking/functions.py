@@ -15,6 +15,7 @@ from torch import Tensor
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
+from properties.recognition.asking import packed
 from properties.subjects.call import PLAINLY, Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import go_back, gradient_of, kind, to_array
 from properties.truth.oracle import merge
@@ -104,6 +105,8 @@ class Manner:
 
     def laid(self, part: Tensor) -> Tensor:
         """(B, H, T, D) as the function wants it, and back."""
+        if self.layout == packed.LAYOUT:  # documents lie one after the other in memory
+            return part.transpose(1, 2).contiguous()
         return part.transpose(1, 2) if self.layout == "B T H D" else part
 
     def options(
@@ -116,6 +119,8 @@ class Manner:
             found["groups"] = True
         if a.slopes is not None:
             found["slopes"] = torch.tensor(a.slopes, dtype=torch.float32)
+        if a.documents is not None:
+            found["documents"] = torch.tensor(a.documents)
         if a.window is not None:
             own = self.conventions.window == "counting oneself"
             window = tuple(side + (own and side >= 0) for side in a.window)

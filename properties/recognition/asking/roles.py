@@ -24,6 +24,7 @@ SPELLINGS = {
     "slopes": r"(alibi_)?slopes",
     "groups": r"enable_gqa",
     "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
+    "documents": r"cu_?seq_?lens?(_?(q|query|queries))?",
     "lse": r"return_(softmax_)?(lse|logsumexp)",
 }
 
@@ -46,3 +47,19 @@ def roles(names: Iterable[str]) -> dict[str, str]:
         if (known := role(name)) is not None:
             found.setdefault(known, name)
     return found
+
+
+KEYS = r"_?(k|kv|key|keys)"
+PACKED_SPELLINGS = {
+    "starts": SPELLINGS["documents"],
+    "starts_of_keys": rf"cu_?seq_?lens?{KEYS}",
+    "longest": r"max_?(seq_?)?len(gth)?s?(_?(q|query|queries))?",
+    "longest_of_keys": rf"max_?(seq_?)?len(gth)?s?{KEYS}",
+}
+"""How arguments are called that tell documents which are packed one after the other."""
+
+
+def packed_role(name: str) -> str | None:
+    """A key of `PACKED_SPELLINGS`, or None."""
+    plain = name.lower()
+    return next((r for r, known in PACKED_SPELLINGS.items() if re.fullmatch(known, plain)), None)

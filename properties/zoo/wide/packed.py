@@ -20,24 +20,32 @@ class Packed:
     """Documents one by one, causal from the bottom right of each. A step is a method."""
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, starts: Tensor, ends: Tensor, causal: bool
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        starts: Tensor,
+        ends: Tensor,
+        p: float,
+        scale: float | None,
+        causal: bool,
     ) -> Tensor:
         """(N, H, D), (M, G, D) twice -> (N, H, D); starts of queries, then of keys."""
         times = q.shape[1] // k.shape[1]
         hidden = self.hidden(len(q), len(k), starts, ends, causal)
         keys, values = self.repeat(k, times), self.repeat(v, times)
-        scores = torch.einsum("nhd,mhd->hnm", q, keys) * self.factor(q)
+        scores = torch.einsum("nhd,mhd->hnm", q, keys) * self.factor(q, scale)
         scores = scores.masked_fill(hidden, torch.finfo(q.dtype).min)
         weights = scores.softmax(dim=-1).masked_fill(hidden, 0.0)
-        return torch.einsum("hnm,mhd->nhd", weights, values)
+        return torch.einsum("hnm,mhd->nhd", functional.dropout(weights, p), values)
 
     def repeat(self, heads: Tensor, times: int) -> Tensor:
         """(M, G, D) -> (M, H, D)."""
         return heads.repeat_interleave(times, dim=1)
 
-    def factor(self, q: Tensor) -> float:
+    def factor(self, q: Tensor, scale: float | None) -> float:
         """What scores are multiplied by."""
-        return float(q.shape[-1] ** -0.5)
+        return float(q.shape[-1] ** -0.5) if scale is None else scale
 
     def document(self, tokens: int, starts: Tensor) -> Tensor:
         """(tokens,), the document of each token."""
@@ -68,9 +76,12 @@ def as_function(steps: type[Packed]) -> Callable[..., Tensor]:
         cu_seqlens_k: Tensor,
         max_seqlen_q: int,
         max_seqlen_k: int,
+        dropout_p: float = 0.0,
+        softmax_scale: float | None = None,
         causal: bool = False,
     ) -> Tensor:
-        return steps().attend(q, k, v, cu_seqlens_q.long(), cu_seqlens_k.long(), causal)
+        starts, ends = cu_seqlens_q.long(), cu_seqlens_k.long()
+        return steps().attend(q, k, v, starts, ends, dropout_p, softmax_scale, causal)
 
     attention.__doc__, attention.__module__ = steps.__doc__, steps.__module__
     attention.__name__ = attention.__qualname__ = steps.__name__
@@ -95,6 +106,8 @@ def packed_one_by_one(
     cu_seqlens_k: Tensor,
     max_seqlen_q: int,
     max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
     causal: bool = False,
 ) -> Tensor:
     """A call of the kernel for each document."""
@@ -111,7 +124,9 @@ def packed_one_by_one(
         keys, values = keys.repeat_interleave(times, 0), values.repeat_interleave(times, 0)
         seen = torch.ones(queries.shape[1], keys.shape[1], dtype=torch.bool)
         seen = seen.tril(keys.shape[1] - queries.shape[1]) if causal else seen
-        out = functional.scaled_dot_product_attention(queries, keys, values, seen)
+        out = functional.scaled_dot_product_attention(
+            queries, keys, values, seen, dropout_p, scale=softmax_scale
+        )
         parts.append(out.masked_fill(~seen.any(-1)[:, None], 0.0).transpose(0, 1))
     return torch.cat(parts)
 
@@ -125,10 +140,14 @@ def packed_by_padding(
     cu_seqlens_k: Tensor,
     max_seqlen_q: int,
     max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
     causal: bool = False,
 ) -> Tensor:
     """Documents become a padded batch and are packed again afterwards."""
     lengths_q, lengths_k = cu_seqlens_q.diff(), cu_seqlens_k.diff()
+    if (lengths_q < 0).any() or (lengths_k < 0).any():
+        raise ValueError(f"starts {cu_seqlens_q} and {cu_seqlens_k}, expected none that falls")
     real_q = torch.arange(max_seqlen_q) < lengths_q[:, None]
     real_k = torch.arange(max_seqlen_k) < lengths_k[:, None]
     padded_q = q.new_zeros(*real_q.shape, *q.shape[1:])
@@ -136,13 +155,15 @@ def packed_by_padding(
     padded_q[real_q], padded_k[real_k], padded_v[real_k] = q, k, v
     groups = k.shape[1]
     grouped = padded_q.unflatten(2, (groups, -1))
-    scores = torch.einsum("btged,bsgd->bgets", grouped, padded_k) / q.shape[-1] ** 0.5
+    scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
+    scores = torch.einsum("btged,bsgd->bgets", grouped, padded_k) * scale
     seen = real_q[:, :, None] & real_k[:, None, :]
     if causal:
         behind = (lengths_k - lengths_q)[:, None, None] + torch.arange(max_seqlen_q)[:, None]
         seen = seen & (torch.arange(max_seqlen_k) <= behind)
     seen = seen[:, None, None]
     weights = scores.masked_fill(~seen, torch.finfo(q.dtype).min).softmax(-1) * seen
+    weights = functional.dropout(weights, dropout_p)
     return torch.einsum("bgets,bsgd->btged", weights, padded_v).flatten(2, 3)[real_q]
 
 
