@@ -100,7 +100,8 @@ KNOWN_BY = {
 def convention(name: str, told: Mapping[str, str]) -> str:
     """One convention in words, and how it is known."""
     answer = told["answer"]
-    said = f"layout: {axes(answer)}" if name == "layout" else WORDS[name].get(answer, "")
+    shown = {"layout": f"layout: {axes(answer)}", "cache": f"cache: {answer}"}
+    said = shown[name] if name in shown else WORDS[name].get(answer, "")
     whose = told["found"].removeprefix("signature of ")
     known = KNOWN_BY.get(whose, f"as {whose} promises" if whose else "")
     return f"{said} ({known})" if known else said
@@ -127,8 +128,10 @@ def brief(takes: Mapping[str, str], conventions: Mapping[str, Mapping[str, str]]
         for name, told in conventions.items()
         if name in BRIEF
     ]
-    arguments = [f"asked by {', '.join(named)}"] if named else []
-    return "; ".join([*arguments, *filter(None, [", ".join(said)])])
+    parts = [f"asked by {', '.join(named)}" if named else "", ", ".join(said)]
+    if cache := conventions.get("cache"):
+        parts.append(f"cache: {cache['answer']}")
+    return "; ".join(filter(None, parts))
 
 
 def told(card: Card) -> Iterator[tuple[str, str]]:

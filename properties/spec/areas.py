@@ -23,6 +23,7 @@ AREAS = (
     "packed",
     "paths",
     "memory",
+    "cache",
     "dropout",
     "numerics",
     "gradient",

@@ -71,7 +71,7 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
     """The answer to each convention that concerns the subject, and how it was found.
 
     answer: one of `ANSWERS`, "" where none of them fits; found: see `call.ORIGINS`, "" where that is not
-    known. The order of axes is called layout.
+    known. The order of axes is called layout, and how a past is kept cache.
     """
     found = {}
     for name, roles in CONCERNS.items():
@@ -80,4 +80,6 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
             found[name] = {"answer": answer, "found": subject.origins.get(name, "")}
     if subject.layout:
         found["layout"] = {"answer": subject.layout, "found": "trial"}
+    if subject.cache:
+        found["cache"] = {"answer": subject.cache, "found": "trial"}
     return found

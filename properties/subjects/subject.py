@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from properties.basics.dtypes import Array
+from properties.basics.dtypes import FORMATS, Array
 from properties.subjects import call as calls
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.limits import Limits
@@ -81,6 +81,9 @@ CAPABILITIES = {
     "`handed_over(x)`, the queries, keys and values of x, and `attend(query, key, value)`",
     "module": "a torch.nn.Module with parameters, a state_dict and modes",
     "gradients": "the output has a gradient with respect to the input",
+    "cache": "it goes on from a past that is kept: `begin` and `step`",
+    "reset cache": "`begin` forgets what a module has kept of a sequence before",
+    "cache of the caller": "`step` leaves the past that it is given: several sequences go on from one",
     "dropout of calls": "a call of the function itself takes a probability of dropout",
     "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
@@ -169,6 +172,8 @@ class Subject(ABC):
     origins: Mapping[str, str] = {}  # how each convention is known: see `call.ORIGINS`
     layout: str = ""  # the order of the axes of queries, keys and values, where a call has them
     positions: Positions | None = None  # by which queries and keys are turned; None: they are not
+    cache: str = ""  # how a past is kept, in words, where that was found
+    cached_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which it runs
     bare: bool = False  # whether `ask` needs no module
 
     @abstractmethod
@@ -212,6 +217,22 @@ class Subject(ABC):
 
         upstream: (B, H, T, E), of heads that are not yet side by side. Only subjects that are `bare`
         and have gradients are asked so.
+        """
+        raise NotImplementedError
+
+    def begin(self, module: Any, batch: int) -> Any:
+        """The state before the first token of so many sequences; the module keeps nothing of others.
+
+        Only subjects with the capability "cache" are asked for it and for `step`. Where keys and values
+        are kept in the module, a state may be None.
+        """
+        raise NotImplementedError
+
+    def step(self, module: Any, state: Any, x: Array, dtype: str) -> tuple[Array, Any]:
+        """The output (B, T, W) in eval mode for the next tokens x (B, T, d_in), and the state after them.
+
+        state: as `begin` or `step` gave it last. What the module raises where the tokens do not fit goes
+        through.
         """
         raise NotImplementedError
 

@@ -100,6 +100,7 @@ class Arguments:
             "kv_heads": sizes.shared if self.readers else sizes.key_heads,
             "context_length": sizes.context_length,
             "d_context": sizes.d_in_of("key"),
+            "max_batch": 2 * sizes.batch,  # some laws put a batch beside another one
             "dropout": nn.Dropout(config.dropout) if self.dropped_by else config.dropout,
             "qkv_bias": config.bias,
             **FIXED,
@@ -138,6 +139,7 @@ def read(
         del roles[holder.argument]
     paths = {name: found.paths.get(name, (name,)) for name in roles}
     candidates = by_role(roles)
+    spare = given_way(candidates, parameters)
     chosen = pinned(candidates, roles, paths, told)
     if found.unknown:
         raise unknown(owner, target, found, candidates)
@@ -148,7 +150,7 @@ def read(
         owner,
         {role: only(names, role, owner, target) for role, names in candidates.items()},
         frozenset(set(roles) - optional),
-        remarks(parameters, roles, kept, found, told, chosen),
+        (*remarks(parameters, roles, kept, found, told, chosen), *spare),
         calls.unasked(kept),
         holders=tuple(holder.fixing(fixed) for holder in found.holders),
         paths={n: p for n, p in paths.items() if p[1:]},
@@ -198,6 +200,23 @@ def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
     if len(both) == 2 and len(own) == 1 and "output_dropout" not in found:
         found["dropout"], found["output_dropout"] = own, [n for n in both if n not in own]
     return found
+
+
+def given_way(
+    candidates: dict[str, list[str]], parameters: Mapping[str, Parameter]
+) -> list[str]:
+    """Remarks on arguments that are None by default and have the role of one that is required.
+
+    They keep that default: context_length has to be given, and max_seq_len=None may be beside it.
+    """
+    notes = []
+    for role, names in candidates.items():
+        known = [parameters[name].default for name in names if name in parameters]
+        spare = [n for n in names if n in parameters and parameters[n].default is None]
+        if spare and Parameter.empty in known:
+            names[:] = [name for name in names if name not in spare]
+            notes.append(f"{messages.listed(spare)} keeps its default, None, beside {names[0]}")
+    return notes
 
 
 def pinned(
@@ -316,7 +335,7 @@ def unknown(
 
 def known() -> str:
     """The roles with some of their spellings."""
-    unsaid = {"value_dim", "query_dim", "kv_heads", "causal", *FIXED}
+    unsaid = {"value_dim", "query_dim", "kv_heads", "causal", "max_batch", *FIXED}
     return "; ".join(spellings(role) for role in ARGUMENTS if role not in unsaid)
 
 

@@ -16,6 +16,7 @@ from properties.basics.doing import doing
 from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
+from properties.recognition.asking.caches import OutputAlone
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
@@ -28,13 +29,15 @@ TRIAL = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 class Blueprint:
     """A class or factory and how to call it.
 
-    square: d_in has to be the width; biased: the bias argument is always True.
+    square: d_in has to be the width; biased: the bias argument is always True; past: arguments of
+    forward with which more than the output is returned, a past that is the caller's.
     """
 
     target: Callable[..., Any]
     arguments: Arguments
     square: bool = False
     biased: bool = False
+    past: frozenset[str] = frozenset()
 
     @property
     def owner(self) -> str:
@@ -53,6 +56,8 @@ class Blueprint:
             with doing(f"while constructing {self.owner}"):
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
+                    if self.past:
+                        module.register_forward_hook(OutputAlone(self.past), with_kwargs=True)
                     return with_sizes(calls.with_own_context(module), config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"

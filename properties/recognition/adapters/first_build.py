@@ -13,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import arguments, families, trials
+from properties.recognition.adapters import arguments, calls, families, trials
 from properties.recognition.adapters.blueprint import Blueprint
+from properties.recognition.asking import cache_finding
 from properties.subjects.subject import Config
 
 
@@ -37,7 +38,26 @@ def first_build(target: Callable[..., Any]) -> tuple[Blueprint, nn.Module]:
         blueprint = replace(blueprint, square=True)
         module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
     check_width_argument(blueprint, module)
-    return with_dropout(blueprint, module, heads)
+    return with_output_alone(*with_dropout(blueprint, module, heads), heads)
+
+
+def with_output_alone(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or with an output alone where forward takes a past and returns one beside it."""
+    call = calls.signature(module.forward)
+    names = call.optional if call else ()
+    if not cache_finding.named(cache_finding.PAST, names):
+        return blueprint, module
+    sizes = blueprint.sizes(heads)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    if not trials.run(module, x).returned:
+        return blueprint, module
+    told = {
+        n for p in (cache_finding.PAST, cache_finding.FLAG) for n in cache_finding.named(p, names)
+    }
+    blueprint = replace(blueprint, past=frozenset(told))
+    return blueprint, blueprint.attempt(Config(sizes), None)
 
 
 def with_dropout(

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from functools import cache
 
 # "embed" is d_in and d_out in one; "value_dim" and "query_dim" are for classes that tell d_q, d_k
-# and d_v apart; "kv_heads" are heads of keys and values, or the readers of each; the last four are
-# known, but not ours to vary.
+# and d_v apart; "kv_heads" are heads of keys and values, or the readers of each; "max_batch" is how many
+# items there is room for; the last four are known, but not ours to vary.
 ARGUMENTS = {
     "d_in": """d_in dim_in in_dim d_input dim_input input_dim inp_dim input_size inp_size in_size
         in_features input_features num_input_features n_input_features in_channels input_channels
@@ -69,6 +69,7 @@ ARGUMENTS = {
         proj_qkv_bias qkv_has_bias in_bias in_proj_bias projection_bias allow_bias""",
     "causal": """causal is_causal causal_mask use_causal_mask apply_causal_mask masked is_masked
         autoregressive use_causal apply_mask use_mask unidirectional masking""",
+    "max_batch": "max_batch_size max_batch max_bs",
     "device": "device dev",
     "batch_first": "batch_first",
     "layer": "layer_idx layer_id layer_index block_idx block_id layer_number",

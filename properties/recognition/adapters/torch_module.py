@@ -33,13 +33,15 @@ from properties.recognition.adapters.first_build import first_build
 from properties.recognition.adapters.loading import Scheme, collect, load, shapes
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import LETTER
-from properties.recognition.asking import module_finding
+from properties.recognition.asking import cache_finding, module_finding
+from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import certain
 from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
 from properties.truth.parameters import Sizes, Weights
 
+LONG = 32  # tokens that fit into what a cache is tried with
 SMALL_MASK = 64  # a mask of a fixed size may be shorter than the examples; one this long is not
 
 
@@ -59,6 +61,7 @@ class ModuleSubject(Subject):
         self.scheme = draft.scheme
         self.residual = draft.residual
         self.manner = ModuleManner()
+        self.remembering = CacheManner()
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
@@ -74,6 +77,14 @@ class ModuleSubject(Subject):
         """The answer of forward, told masks as it takes them."""
         manner = replace(self.manner, conventions=self.conventions)
         return manner.ask(module, inputs, arguments, dtype)
+
+    def begin(self, module: nn.Module, batch: int) -> State:
+        """Before the first token; what the module has kept is forgotten if it can be."""
+        return self.remembering.begin(module)
+
+    def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
+        """The output for the next tokens, and the state after them."""
+        return self.remembering.step(module, state, x, dtype)
 
     def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
         """Write the weights, if there are any and they can be set, into a module built before."""
@@ -155,12 +166,47 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
         switch_off_residual(draft, blueprint, module)
     finished = ModuleSubject(blueprint, draft)
     offer_dtypes(finished)
+    offer_cache(finished, module, call)
     offer_masks(finished, call)
     if call.context and "context" not in finished.takes and not certain(call.context):
         raise calls.needs_more(
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
         )
     return finished
+
+
+def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
+    """Claim the cache of earlier keys and values that a trial goes on from."""
+    if finished.family not in CAUSAL_FAMILIES:  # what is cached is the past
+        return
+    if not cache_finding.exists(call.optional, module):
+        return
+    sizes = replace(trial_config(finished.blueprint, finished.family).sizes, context_length=LONG)
+    weights = random_weights(sizes) if finished.has("projections") else None
+    trial = cache_finding.Trial(
+        lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes
+    )
+    found = trial.manner(call.optional, module)
+    if found is None:
+        text = "keys and values of earlier tokens: no trial with 3 tokens, then 1, then 1 went on"
+        left = {f"{name}()": text for name in cache_finding.resets(module)}
+        finished.unasked = {**finished.unasked, **left}
+        return
+    finished.remembering, finished.cache = found, found.words
+    finished.capabilities |= found.offers
+    finished.cached_in = tuple(
+        d for d in finished.dtypes if trial.steps(found, dtype=d) is not None
+    )
+    finished.notes += tuple(
+        f"the cache is not asked in {dtype}: a step raises there"
+        for dtype in finished.dtypes
+        if dtype not in finished.cached_in
+    )
+    if found.in_slots and trial.cut(found):
+        finished.differentiable = False
+        reason = "keys and values are read out of slots that gradients do not come through"
+        finished.lacking = {**finished.lacking, "gradients": reason}
+    finished.unasked = {n: text for n, text in finished.unasked.items() if n not in found.arguments}
 
 
 def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:

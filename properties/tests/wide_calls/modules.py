@@ -17,7 +17,7 @@ from properties.zoo.wide import Sound
 SIZES = {
     **dict.fromkeys(("d_model", "dim", "embed_dim", "d_in", "d_out"), 12),
     **dict.fromkeys(("n_heads", "num_heads"), 3),
-    **dict.fromkeys(("context_length", "max_seq_len"), 32),
+    **dict.fromkeys(("context_length", "max_seq_len", "n_positions"), 32),
     **{"d_context": 8, "dropout": 0.0, "max_batch_size": 4},
 }
 NAMES = {

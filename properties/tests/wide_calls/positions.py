@@ -63,7 +63,9 @@ def chunked(module: nn.Module, x: Tensor, lengths: Sequence[int]) -> Tensor:
     """The outputs of chunks one after the other."""
     outputs, held, start = [], None, 0
     for chunk in x.split(list(lengths), dim=1):
-        if takes(module, "use_cache"):
+        if takes(module, "layer_past"):
+            output, held = module(chunk, layer_past=held, use_cache=True)
+        elif takes(module, "use_cache"):
             output = module(chunk, use_cache=True)
         elif takes(module, "past"):
             output, held = module(chunk, past=held)
@@ -92,7 +94,8 @@ def unasked(one: Sound) -> Pairs | None:
         return None
     module(drawn(2, 4, 12, seed=9), use_cache=True)
     x = drawn(2, 5, 12)
-    return [(module(x), whole(one, module, x))]
+    output = module(x)
+    return [(output[0] if takes(module, "layer_past") else output, whole(one, module, x))]
 
 
 def continued(one: Sound) -> Pairs | None:

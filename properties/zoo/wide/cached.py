@@ -5,6 +5,7 @@ Legend: B batch, T tokens of this call, S tokens so far, H heads, D head_dim.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,11 +17,17 @@ from properties.zoo.wide.rotary import PlainRotary
 right = partial(sound, kind="cached")
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    hidden: Tensor,
+    dropout: Callable[[Tensor], Tensor] = Tensor.clone,
+) -> Tensor:
     """(B, H, T, D), (B, H, S, D) twice, (T, S) -> (B, T, H * D)."""
     scores = queries @ keys.mT * queries.shape[-1] ** -0.5
     weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
-    return (weights @ values).transpose(1, 2).flatten(2)
+    return (dropout(weights) @ values).transpose(1, 2).flatten(2)
 
 
 def future(queries: int, keys: int) -> Tensor:
@@ -66,7 +73,7 @@ class CachedInside(nn.Module):
         if keys.shape[2] > self.context_length:
             raise ValueError(f"{keys.shape[2]} tokens: at most {self.context_length} fit")
         output: Tensor = self.out_proj(
-            attend(queries, keys, values, self.hidden(x.shape[1], keys.shape[2]))
+            attend(queries, keys, values, self.hidden(x.shape[1], keys.shape[2]), self.dropout)
         )
         return output
 

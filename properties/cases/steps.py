@@ -1,0 +1,104 @@
+"""A sequence in several calls: a subject that keeps keys and values is fed some tokens after the others.
+
+Legend: B batch, T tokens of a step, S tokens so far, W width of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from properties.basics import interrupts
+from properties.basics.doing import doing
+from properties.basics.dtypes import Array
+from properties.basics.errors import OutsideError, SubjectError
+from properties.cases import probing
+from properties.cases.case import Case
+from properties.subjects.instance import describe, seed_generators
+
+Given = TypeVar("Given")
+
+
+@dataclass
+class Steps:
+    """One module of a case, whatever it is fed; errors are told as the subject's."""
+
+    case: Case
+    module: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.case.dtype not in self.case.subject.cached_in:
+            raise OutsideError(f"a step in {self.case.dtype}")
+        self.module = self.case.build().module
+
+    def begin(self, batch: int) -> Any:
+        """The state before the first token."""
+        return self.asked(lambda: self.case.subject.begin(self.module, batch))
+
+    def step(self, state: Any, x: Array, *, recording: bool = False) -> tuple[Array, Any]:
+        """The output (B, T, W) for the next tokens, and the state after them.
+
+        recording: whether the step is recorded for gradients, as it is not where one decodes.
+        """
+        subject, dtype = self.case.subject, self.case.dtype
+        with torch.set_grad_enabled(recording):
+            output, after = self.asked(lambda: subject.step(self.module, state, x, dtype))
+        expected = (*x.shape[:2], self.case.sizes.width)
+        if output.shape != expected:
+            raise SubjectError(f"expected a step's output of shape {expected}; got {output.shape}")
+        return output, after
+
+    def run(self, x: Array, lengths: Sequence[int], *, recording: bool = False) -> Array:
+        """The outputs (B, S, W) of a sequence that is fed in chunks of these lengths, from its first
+        token on.
+        """
+        state, outputs = self.begin(len(x)), []
+        for chunk in chunks(x, lengths):
+            output, state = self.step(state, chunk, recording=recording)
+            outputs.append(output)
+        return np.concatenate(outputs, axis=1)
+
+    def alone(self, x: Array) -> Array:
+        """The output of a call without the cache."""
+
+        def ask() -> Array:
+            tokens = torch.tensor(x, dtype=getattr(torch, self.case.dtype))
+            with torch.no_grad():
+                output: Array = self.module.eval()(tokens).double().numpy()
+            return output
+
+        return self.asked(ask)
+
+    def asked(self, ask: Callable[[], Given]) -> Given:
+        """What the subject gives."""
+        probing.note(self.case.sizes, self.case.dtype)
+        seed_generators(self.case.seed)
+        try:
+            with doing("in a step with its cache"):
+                return ask()
+        except (SubjectError, OutsideError):
+            raise
+        except BaseException as error:  # whatever it is, it is the subject's
+            interrupts.subjects_own(error)
+            raise SubjectError(f"a step with its cache raised {describe(error)}") from error
+
+
+def chunks(x: Array, lengths: Sequence[int]) -> Iterator[Array]:
+    """Parts of x (B, S, d_in) one after the other."""
+    yield from np.split(x, np.cumsum(lengths)[:-1], axis=1)
+
+
+def splits(tokens: int, cut: int) -> list[list[int]]:
+    """Ways to feed so many tokens in more than one call, of which one at least has several tokens.
+
+    A prompt and then token by token, as one decodes; a prompt and all else at once, cut where the case
+    is; token by token and all else at once.
+    """
+    prompt = max(1, (tokens + 1) // 2)
+    head = min(cut + 1, tokens - 1)
+    ways = [[prompt, *[1] * (tokens - prompt)], [head, tokens - head], [1, 1, tokens - 2]]
+    return [way for way in ways if min(way, default=0) > 0 and sum(way) == tokens]

@@ -1,0 +1,123 @@
+"""Going on with a module that keeps the keys and values of earlier tokens, or hands them out.
+
+Legend: B batch, T tokens of a step, W width of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from properties.basics.dtypes import Array
+from properties.basics.errors import SubjectError
+from properties.subjects.instance import kind, to_array
+
+
+@dataclass(frozen=True)
+class CacheManner:
+    """How a forward goes on from earlier tokens.
+
+    flag: the argument that switches the cache on; past: the one for what the caller holds, which comes
+    back at `place` of what is returned (0: it is a dict that forward writes to); position: the one for
+    how many tokens came before, `ranged` if it wants the place of each token; reset: the method by
+    which the module forgets. "" for what there is not.
+    """
+
+    flag: str = ""
+    past: str = ""
+    place: int = 1
+    position: str = ""
+    ranged: bool = False
+    reset: str = ""
+
+    @property
+    def held_by_caller(self) -> bool:
+        """Whether each step gives a past of its own."""
+        return bool(self.past) and self.place > 0
+
+    @property
+    def in_slots(self) -> bool:
+        """Whether the caller says at which place the module keeps what."""
+        return bool(self.position) and not (self.past or self.flag)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """The capabilities that follow. A module begins anew where it is told to, or what goes before."""
+        forgets = bool(self.past or self.position or self.reset)
+        further = {"reset cache": forgets, "cache of the caller": self.held_by_caller}
+        return frozenset({"cache"} | {name for name, there in further.items() if there})
+
+    @property
+    def arguments(self) -> set[str]:
+        """The names of the arguments that are used."""
+        return {self.flag, self.past, self.position} - {""}
+
+    @property
+    def words(self) -> str:
+        """inside, use_cache=True, reset_cache()."""
+        where = "held by the caller" if self.past else "inside"
+        if self.in_slots:
+            where = "in slots"
+        named = (self.past, f"{self.flag}=True" * bool(self.flag), self.position)
+        return ", ".join(filter(None, (where, *named, f"{self.reset}()" * bool(self.reset))))
+
+    def begin(self, module: nn.Module) -> State:
+        """Before the first token."""
+        if self.reset:
+            getattr(module, self.reset)()
+        return State(0, {} if self.past and not self.place else None)
+
+    def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
+        """The output (B, T, W) and the state after it."""
+        tokens = torch.tensor(x.copy(), dtype=getattr(torch, dtype))
+        returned = module.eval()(tokens, **self.told(state, x.shape[1]))
+        output, past = self.read(returned, state)
+        if not isinstance(output, Tensor) or output.shape[:-1] != x.shape[:-1]:
+            expected = f"a tensor ({x.shape[0]}, {x.shape[1]}, W)"
+            raise SubjectError(f"a step with its cache gave {kind(output)}; expected {expected}")
+        return to_array(output), State(state.length + x.shape[1], past)
+
+    def told(self, state: State, tokens: int) -> dict[str, Any]:
+        """The arguments besides the tokens."""
+        start = state.length
+        where = torch.arange(start, start + tokens) if self.ranged else start
+        told = {self.flag: True, self.past: state.past, self.position: where}
+        return {name: value for name, value in told.items() if name}
+
+    def read(self, returned: Any, state: State) -> tuple[Any, Any]:
+        """Output and past."""
+        parts: Sequence[Any] = returned if isinstance(returned, tuple | list) else (returned,)
+        if not self.held_by_caller:
+            return parts[0], state.past
+        if len(parts) <= self.place:
+            raise SubjectError(
+                f"a step with {self.past} gave {kind(returned)}; expected a past in it"
+            )
+        return parts[0], parts[self.place]
+
+
+@dataclass(frozen=True)
+class State:
+    """How many tokens came so far, and the past where the caller holds it."""
+
+    length: int
+    past: Any = None
+
+
+@dataclass(frozen=True)
+class OutputAlone:
+    """A hook after forward: the first of several things, unless the call names one of these arguments."""
+
+    unless: frozenset[str]
+
+    def __call__(
+        self, module: nn.Module, inputs: Sequence[Any], told: Mapping[str, Any], returned: Any
+    ) -> Any:
+        """What the caller sees."""
+        if isinstance(returned, tuple | list) and not self.unless & told.keys():
+            return next((part for part in returned if isinstance(part, Tensor)), returned)
+        return returned
