@@ -92,6 +92,13 @@ def chunks(x: Array, lengths: Sequence[int]) -> Iterator[Array]:
     yield from np.split(x, np.cumsum(lengths)[:-1], axis=1)
 
 
+def in_words(lengths: Sequence[int]) -> str:
+    """Such as: fed 3, then 1, then 1 tokens."""
+    if set(lengths) == {1}:
+        return "fed token by token"
+    return f"fed {', then '.join(map(str, lengths))} tokens"
+
+
 def splits(tokens: int, cut: int) -> list[list[int]]:
     """Ways to feed so many tokens in more than one call, of which one at least has several tokens.
 
@@ -101,4 +108,4 @@ def splits(tokens: int, cut: int) -> list[list[int]]:
     prompt = max(1, (tokens + 1) // 2)
     head = min(cut + 1, tokens - 1)
     ways = [[prompt, *[1] * (tokens - prompt)], [head, tokens - head], [1, 1, tokens - 2]]
-    return [way for way in ways if min(way, default=0) > 0 and sum(way) == tokens]
+    return [way for way in ways if min(way) > 0 and len(way) > 1]

@@ -23,6 +23,7 @@ from properties.cases.budgets.causality import hidden_gradient
 from properties.cases.case import Case, parameters
 from properties.cases.devices import read_weights, with_visible_weights
 from properties.cases.strategies import PLAIN_SIZES, coincide, grouped, make_case
+from properties.findings.cache_evidence import fed
 from properties.findings.call_evidence import call_pictures
 from properties.findings.names.calls import match as calls
 from properties.findings.pictures import Picture, off, worst
@@ -89,6 +90,14 @@ def weights(case: Case) -> Iterator[Picture]:
     if case.known:
         probe = with_visible_weights(case)
         yield weight_grid(probe, run(probe), "Attention weights")
+
+
+def weights_in_parts(case: Case) -> Iterator[Picture]:
+    """The attention weights of a sequence that is fed in parts, and of others about a cache."""
+    if case.known and case.subject.has("cache"):
+        probe = with_visible_weights(case)
+        for words, found in fed(probe):
+            yield weight_grid(probe, found, f"Attention weights {words}")
 
 
 def eval_weights(case: Case) -> Iterator[Picture]:
@@ -262,6 +271,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
     "projection": (output, weights),
     "symmetry": (weights, output),
     "oracle": (weights, output),
+    "cache": (weights_in_parts, output),
     "numerics": (weights, output),
     "dropout": (drawn_weights, eval_weights, output),
 }

@@ -14,7 +14,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.budgets import difference
 from properties.cases.case import Case
-from properties.cases.steps import Steps, splits
+from properties.cases.steps import Steps, in_words, splits
 from properties.spec.clause import Condition, Half, Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS
 from properties.subjects.subject import CAUSAL_FAMILIES
@@ -36,11 +36,6 @@ def agrees(what: str, found: Array, case: Case, first: int = 0) -> float:
     return near(f"{what} an output of", found, right, allowed, AXES)
 
 
-def in_words(lengths: list[int]) -> str:
-    """The chunks, one after the other."""
-    return f"fed {', then '.join(map(str, lengths))} tokens"
-
-
 @clause(
     BY_TOKEN,
     Level.MUST,
@@ -57,7 +52,7 @@ def by_token(case: Case) -> float:
     token that does not see itself, and positions that do not go on where the cache ends give others.
     """
     lengths = [1] * case.sizes.tokens
-    return agrees("fed token by token", Steps(case).run(case.x, lengths), case)
+    return agrees(in_words(lengths), Steps(case).run(case.x, lengths), case)
 
 
 @clause(

@@ -81,12 +81,12 @@ class SwitchedOnForGood(CachedInside):
     symptom="beams that share a prompt see each other's tokens",
 )
 class PastLengthenedInPlace(CachedAsInGpt2):
-    """torch's resize in place of a new tensor."""
+    """The tensors of the past are made longer themselves."""
 
     def joined(self, past: Past, keys: Tensor, values: Tensor) -> Past:
         whole = super().joined(past, keys, values)
         for old, new in zip(past, whole, strict=True):
-            old.set_(new)
+            old.data = new
         return past
 
 
