@@ -202,9 +202,7 @@ def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
     return found
 
 
-def given_way(
-    candidates: dict[str, list[str]], parameters: Mapping[str, Parameter]
-) -> list[str]:
+def given_way(candidates: dict[str, list[str]], parameters: Mapping[str, Parameter]) -> list[str]:
     """Remarks on arguments that are None by default and have the role of one that is required.
 
     They keep that default: context_length has to be given, and max_seq_len=None may be beside it.
