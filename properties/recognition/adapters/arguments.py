@@ -208,7 +208,7 @@ def given_way(candidates: dict[str, list[str]], parameters: Mapping[str, Paramet
     They keep that default: context_length has to be given, and max_seq_len=None may be beside it.
     """
     notes = []
-    for role, names in candidates.items():
+    for names in candidates.values():
         known = [parameters[name].default for name in names if name in parameters]
         spare = [n for n in names if n in parameters and parameters[n].default is None]
         if spare and Parameter.empty in known:
