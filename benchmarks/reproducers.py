@@ -1,19 +1,19 @@
 """Whether every failure can be written as a script: `python benchmarks/reproducers.py [FAULT ...]`.
 
 Each fault of the zoo is checked against each clause that it is registered to break. The failure's
-script must fail on the fault, and pass on the right module that the fault changes. What does neither
-is listed.
+script must fail on the fault, and pass on the right module or function that the fault changes. What
+does neither is listed.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from io import StringIO
+from typing import Any
 
 import torch
-from torch import nn
 
 from properties.findings.scripts import script
 from properties.findings.scripts.script import Script
@@ -22,7 +22,8 @@ from properties.runs.runner import Run, quiet_and_repeatable
 from properties.spec.clause import Clause, clauses
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import Subject
-from properties.zoo.faults import Fault, faults, plain
+from properties.zoo.faults import Fault, faults
+from properties.zoo.partners import partner
 
 
 def main(names: list[str]) -> int:
@@ -46,7 +47,7 @@ def outcomes(fault: Fault) -> Iterator[tuple[str, str]]:
         yield id, outcome
 
 
-def reproduced(subject: Subject, clause: Clause, module: type[nn.Module]) -> str:
+def reproduced(subject: Subject, clause: Clause, module: Callable[..., Any]) -> str:
     """What became of one clause."""
     run = Run(subject, [clause], PROFILES["quick"], 0)
     tallies = run.tallies()
@@ -57,12 +58,12 @@ def reproduced(subject: Subject, clause: Clause, module: type[nn.Module]) -> str
     found = script(clause, case)
     if found is None:
         return f"no script: {tallies[clause.id].message}"
-    return verdict(found, module)
+    return verdict(found, module, partner(module, subject.conventions))
 
 
-def verdict(found: Script, module: type[nn.Module]) -> str:
-    """How the script ends on the fault and on the module it changes."""
-    on_fault, on_right = execute(found, module), execute(found, right(module))
+def verdict(found: Script, module: Callable[..., Any], right: Callable[..., Any]) -> str:
+    """How the script ends on the fault and on what it changes."""
+    on_fault, on_right = execute(found, module), execute(found, right)
     if on_fault == "AssertionError" and on_right == "":
         return "reproduced"
     if on_fault == "AssertionError":
@@ -70,12 +71,7 @@ def verdict(found: Script, module: type[nn.Module]) -> str:
     return f"does not fail: {on_fault}"
 
 
-def right(module: type[nn.Module]) -> type[nn.Module]:
-    """The plain module that a fault changes."""
-    return next(base for base in module.__mro__ if base.__module__ == plain.__name__)
-
-
-def execute(found: Script, target: type[nn.Module]) -> str:
+def execute(found: Script, target: Callable[..., Any]) -> str:
     """What a script raises with this class; empty if nothing."""
     with torch.random.fork_rng(devices=[]), redirect_stdout(StringIO()):
         try:

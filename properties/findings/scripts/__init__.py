@@ -13,6 +13,7 @@ from pathlib import Path
 from properties.cases.case import Case
 from properties.findings.recording import record
 from properties.findings.scripts import outputs
+from properties.findings.scripts.call_scripts import call_scripts
 from properties.findings.scripts.construction import own
 from properties.findings.scripts.recipes import recipes
 from properties.findings.scripts.script import Script, construct
@@ -42,8 +43,8 @@ def reproduction(
     its instances. So it is run there, too; `alive` is called every second or so.
     """
     alive()
-    docstring = head(clause, case, message)
-    written = (found.written(docstring) for found in islice(failing(clause, case), TRIES))
+    found = islice(failing(clause, case), TRIES)
+    written = (one.written(head(clause, case, message, one.needs)) for one in found)
     return next((text for text in written if fails_alone(text, alive)), "")
 
 
@@ -85,6 +86,7 @@ def failing(clause: Clause, case: Case) -> Iterator[Script]:
 
 def candidates(clause: Clause, case: Case) -> Iterator[Script]:
     """Scripts that may show what the clause's check has seen, the best first."""
+    yield from call_scripts(clause, case)
     tape = record(clause, case)
     if clause.id in recipes():
         yield from recipes()[clause.id](case, tape)
@@ -107,8 +109,8 @@ def unbuilt(subject: Subject, config: Config) -> Script:
     return script
 
 
-def head(clause: Clause, case: Case, message: str) -> str:
-    """The docstring of the file."""
+def head(clause: Clause, case: Case, message: str, needs: str = "torch and the class alone") -> str:
+    """The docstring of the file. needs: what it needs, where that is nothing of this suite."""
     expected, _, got = message.removeprefix("expected ").partition("; got ")
     if not got:  # what was raised in place of an output
         expected, _, got = expected.partition("; ")
@@ -120,9 +122,7 @@ def head(clause: Clause, case: Case, message: str) -> str:
         expected=plain(expected),
         got=plain(got),
         case=sizes(case),
-        needs="this adapter, and so properties"
-        if own(case.subject)
-        else "torch and the class alone",
+        needs="this adapter, and so properties" if own(case.subject) else needs,
     )
     return "\n".join(line.rstrip() for line in filled.splitlines())
 

@@ -14,6 +14,7 @@ import torch
 
 from properties.findings.recording import Build, Call
 from properties.findings.scripts import construction, text
+from properties.findings.scripts.definition import DEFINITION
 from properties.recognition import targets
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Weights
@@ -39,7 +40,7 @@ def near(output, expected, allowed):
         wanted, got, slack = (float(part[tuple(at)]) for part in (expected, output, allowed))
         raise AssertionError(f"expected {wanted:.9g} within {slack:.2g}, got {got:.9g} at {at}")
 ''',
-}
+} | DEFINITION
 """Functions of a script, put in where they are used."""
 
 
@@ -107,6 +108,11 @@ class Script:
         return name
 
     @property
+    def needs(self) -> str:
+        """What the file needs, in words."""
+        return "torch and the class alone"
+
+    @property
     def body(self) -> str:
         """Everything after the import of the class."""
         lines = "\n".join(self.lines).strip("\n")
@@ -117,11 +123,12 @@ class Script:
 
     def written(self, head: str) -> str:
         """The whole file. The only line that names the class is the one that imports it."""
-        body, before = self.body, construction.prelude(self.subject)
-        helpers = [code.strip("\n") for name, code in HELPERS.items() if calls(body, name)]
+        body, before = self.body, self.prelude()
+        helpers = [HELPERS[name].strip("\n") for name in needed(body)]
         wanted = construction.imports(self.subject)
         modules = [name for name in ("copy", "pickle", "re") if f"{name}." in body]
         modules += ["sys"] if any("sys." in line for line in wanted) else []
+        numpy = ["import numpy as np"] * any("np." in part for part in (body, *helpers))
         names = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", body)]
         imports = [f"import {name}" for name in sorted(modules)]
         imports += ["from contextlib import suppress"] if "suppress(" in body else []
@@ -134,8 +141,12 @@ class Script:
             *imports,
             *([""] * bool(imports)),
         ]
-        top += ["import torch", "", *wanted, *before]
+        top += [*numpy, "import torch", "", *wanted, *before]
         return "\n".join(top) + "\n\n\n" + "\n\n\n".join([*helpers, body])
+
+    def prelude(self) -> list[str]:
+        """What the suite puts around the class or function."""
+        return construction.prelude(self.subject)
 
     def run(self, target: Any = None) -> None:
         """Execute it here, on the subject or on another class; raises what the script raises."""
@@ -159,6 +170,13 @@ class Script:
             except (Exception, SystemExit):  # the subject's, where the script does not ask for it
                 return False
         return False
+
+
+def needed(body: str) -> list[str]:
+    """The functions that the lines call, and those that these call, in the order of HELPERS."""
+    found = [name for name in HELPERS if calls(body, name)]
+    lines = "\n".join((body, *(HELPERS[name] for name in found)))
+    return [name for name in HELPERS if calls(lines, name)]
 
 
 def calls(lines: str, name: str) -> bool:

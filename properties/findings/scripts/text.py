@@ -5,9 +5,12 @@ from __future__ import annotations
 from decimal import ROUND_UP, Context
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from properties.basics.dtypes import Array
 from properties.findings.recording import Layout
+from properties.subjects.instance import to_array
 
 WIDTH = 96
 FLOAT64 = "dtype=torch.float64"
@@ -83,6 +86,15 @@ def number(value: object) -> str:
 def typed(array: Array, dtype: str) -> str:
     """An expression for a tensor of these numbers in a dtype."""
     return tensor(array) + ("" if dtype == "float64" else f".to(torch.{dtype})")
+
+
+def given(argument: Tensor) -> str:
+    """An expression for a tensor of its own numbers, or of booleans."""
+    if argument.is_floating_point():
+        return typed(to_array(argument), str(argument.dtype).removeprefix("torch."))
+    if argument.dtype == torch.bool and argument.numel() > 1 and bool(argument.all()):
+        return f"torch.ones({', '.join(map(str, argument.shape))}, dtype=torch.bool)"
+    return f"torch.tensor({argument.tolist()})"
 
 
 def laid_out(array: Array, layout: Layout, dtype: str) -> str:

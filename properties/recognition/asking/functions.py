@@ -42,9 +42,7 @@ class Manner:
         self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing = PLAINLY
     ) -> Answer:
         """The answer for queries (B, H, T, D), keys (B, G, S, D) and values (B, G, S, E)."""
-        fmt = getattr(torch, dtype)
-        parts = {name: self.laid(torch.tensor(inputs[name].copy(), dtype=fmt)) for name in QKV}
-        options = self.options(inputs, arguments, fmt, handing.dropout)
+        parts, options = self.handed(inputs, arguments, dtype, handing.dropout)
         if handing.stored:
             parts, options = stored(parts, options, handing)
         given = parts | {name: o for name, o in options.items() if isinstance(o, Tensor)}
@@ -66,6 +64,14 @@ class Manner:
             shared=tuple(n for n in given if shares_memory(returned, given[n])),
         )
 
+    def handed(
+        self, inputs: Inputs, arguments: Arguments, dtype: str, dropout: float = 0.0
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What is given by position and what by name."""
+        fmt = getattr(torch, dtype)
+        parts = {name: self.laid(torch.tensor(inputs[name].copy(), dtype=fmt)) for name in QKV}
+        return parts, self.options(inputs, arguments, fmt, dropout)
+
     def gradients(
         self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
@@ -78,30 +84,44 @@ class Manner:
         if arguments.bias is not None:
             leaves["bias"] = options[self.takes["bias"]].requires_grad_()
         returned = self.call(*(self.laid(leaves[name]) for name in QKV), **options)
-        context, _ = self.parts(returned, inputs)
+        context = self.context(returned, self.places(returned, inputs, arguments))
         go_back(context, torch.tensor(upstream, dtype=fmt))
         return {name: gradient_of(leaf) for name, leaf in leaves.items()}
 
-    def parts(self, returned: Any, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
-        """The context (B, H, T, E), which is the first tensor of its shape, and the other tensors."""
-        shape = (*inputs["queries"].shape[:3], inputs["values"].shape[3])
-        tensors = self.tensors(returned)
-        for number, part in enumerate(tensors):
-            if tuple(part.shape) == shape:
-                return part, tensors[:number] + tensors[number + 1 :]
-        expected = "x".join(map(str, shape))
-        raise SubjectError(
-            f"the call returned {kind(returned)}; expected a tensor {expected} (B, H, T, D)"
-        )
+    def places(self, returned: Any, inputs: Inputs, a: Arguments) -> dict[str, int]:
+        """Where the context (as "output"), the weights and the log-sum-exp stand among what was returned.
 
-    def tensors(self, returned: Any) -> list[Tensor]:
-        """The tensors among what was returned, the first of all in our layout."""
-        parts = list(returned) if isinstance(returned, tuple | list) else [returned]
-        return [
-            self.laid(part) if number == 0 and part.ndim == 4 else part
-            for number, part in enumerate(parts)
-            if isinstance(part, Tensor)
-        ]
+        The context is the first tensor of its shape. The others are told by their shapes as well, if
+        they were asked for: where there are as many heads as keys, both may have the same.
+        """
+        batch, heads, tokens, _ = inputs["queries"].shape
+        keys, width = inputs["keys"].shape[2], inputs["values"].shape[3]
+        wanted = {
+            "output": [(batch, heads, tokens, width)],
+            "weights": [(batch, heads, tokens, keys), (batch, tokens, keys)] * a.weights,
+            "lse": [(batch, heads, tokens), (batch, tokens, heads)] * a.lse,
+        }
+        found: dict[str, int] = {}
+        parts = listed(returned)
+        shapes = [tuple(p.shape) if isinstance(p, Tensor) else () for p in parts]
+        if shapes and len(shapes[0]) == 4:
+            shapes[0] = tuple(self.laid(parts[0]).shape)
+        for name, right in wanted.items():
+            for place, shape in enumerate(shapes):
+                if name not in found and shape in right and place not in found.values():
+                    found[name] = place
+        if "output" not in found:
+            expected = "x".join(map(str, (batch, heads, tokens, width)))
+            raise SubjectError(
+                f"the call returned {kind(returned)}; expected a tensor {expected} (B, H, T, D)"
+            )
+        return found
+
+    def context(self, returned: Any, places: Mapping[str, int]) -> Tensor:
+        """(B, H, T, E). Beside other parts, only the first one is taken to be in the function's layout."""
+        place = places["output"]
+        context: Tensor = listed(returned)[place]
+        return context if place else self.laid(context)
 
     def laid(self, part: Tensor) -> Tensor:
         """(B, H, T, D) as the function wants it, and back."""
@@ -149,30 +169,22 @@ class Manner:
         return found
 
     def read(self, returned: Any, inputs: Inputs, a: Arguments) -> Answer:
-        """What was asked for among what was returned, told by its shape: where there are as many heads as
-        keys, weights and a log-sum-exp may have the same.
-        """
-        context, others = self.parts(returned, inputs)
-        batch, heads, tokens, _ = inputs["queries"].shape
-        keys = inputs["keys"].shape[2]
-        wanted = {
-            "weights": [(batch, heads, tokens, keys), (batch, tokens, keys)],
-            "lse": [(batch, heads, tokens), (batch, tokens, heads)],
-        }
-        found: dict[str, Array] = {}
-        for part in others:
-            shape = tuple(part.shape)
-            for name, shapes in wanted.items():
-                if getattr(a, name) and name not in found and shape in shapes:
-                    found[name] = to_array(part)
-                    break
-        if "lse" in found and self.conventions.lse_axes == "B T H":
-            found["lse"] = found["lse"].swapaxes(1, 2)
-        return Answer(merge(to_array(context)), found.get("weights"), found.get("lse"))
+        """The context, and what was asked for besides, among what was returned."""
+        parts, places = listed(returned), self.places(returned, inputs, a)
+        context = self.context(returned, places)
+        others = {n: to_array(parts[place]) for n, place in places.items() if n != "output"}
+        if "lse" in others and self.conventions.lse_axes == "B T H":
+            others["lse"] = others["lse"].swapaxes(1, 2)
+        return Answer(merge(to_array(context)), others.get("weights"), others.get("lse"))
 
     def without(self, *roles: str) -> Manner:
         """The same, told nothing of these roles."""
         return replace(self, takes={n: a for n, a in self.takes.items() if n not in roles})
+
+
+def listed(returned: Any) -> list[Any]:
+    """The parts of a tuple or list, or the one thing that was returned."""
+    return list(returned) if isinstance(returned, tuple | list) else [returned]
 
 
 def stored(

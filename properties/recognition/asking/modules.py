@@ -46,20 +46,27 @@ class ModuleManner:
 
     def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer for x (B, T, d_in), and for a context (B, S, d_context) where there is one."""
-        fmt = getattr(torch, dtype)
-        x = torch.tensor(inputs["x"].copy(), dtype=fmt)
-        options = self.options(arguments, fmt, OF_CONTEXT if "context" in inputs else PLAINLY)
-        if "context" in inputs:
-            options[self.takes["context"]] = torch.tensor(inputs["context"].copy(), dtype=fmt)
-        given = {"x": x} | options
+        parts, options = self.handed(inputs, arguments, dtype)
+        given = parts | options
         before = {name: part.clone() for name, part in given.items()}
         with torch.no_grad():
-            output = module.eval()(x, **options)
+            output = module.eval()(*parts.values(), **options)
         return Answer(
             self.read(output, inputs),
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
             shared=tuple(n for n in given if shares_memory(output, given[n])),
         )
+
+    def handed(
+        self, inputs: Inputs, arguments: Arguments, dtype: str
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What is given by position and what by name."""
+        fmt = getattr(torch, dtype)
+        x = torch.tensor(inputs["x"].copy(), dtype=fmt)
+        options = self.options(arguments, fmt, OF_CONTEXT if "context" in inputs else PLAINLY)
+        if "context" in inputs:
+            options[self.takes["context"]] = torch.tensor(inputs["context"].copy(), dtype=fmt)
+        return {"x": x}, options
 
     def options(
         self, a: Arguments, fmt: torch.dtype, roles: Mapping[str, str]

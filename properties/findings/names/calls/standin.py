@@ -5,8 +5,6 @@ Legend: B batch, H heads, T queries, S keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -17,72 +15,13 @@ from properties.basics.assertions import Violation
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.cases.question import Question
+from properties.findings.call_tape import Kept, heard_until_it_fails
 from properties.findings.names.calls.battery import Item
 from properties.findings.names.calls.form import RIGHT, Supposed
 from properties.spec.clause import clauses
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
-from properties.subjects.subject import Config, Subject
-from properties.truth.parameters import Weights
 
 ALIVE = 64  # failing cases of which it is kept what they were asked: those of a run
-KEPT = (
-    "name",
-    "family",
-    "capabilities",
-    "dtypes",
-    "differentiable",
-    "limits",
-    "takes",
-    "conventions",
-    "bare",
-)
-
-
-class Kept(Subject):
-    """A subject like another one: what it takes, its conventions, its limits."""
-
-    def __init__(self, original: Subject) -> None:
-        self.original = original
-        for name in KEPT:
-            setattr(self, name, getattr(original, name))
-
-    def build(self, config: Config, weights: Weights | None) -> Any:
-        """What the other one builds."""
-        return self.original.build(config, weights)
-
-
-class Listening(Kept):
-    """One that notes what it is asked."""
-
-    def __init__(self, case: Case) -> None:
-        super().__init__(case.subject)
-        self.case, self.items = case, list[Item]()
-
-    def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
-        """The original's answer."""
-        return self.noted(
-            Question(replace(self.case, dtype=dtype), inputs, arguments),
-            lambda: self.original.ask(module, inputs, arguments, dtype),
-        )
-
-    def ask_handing(
-        self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
-    ) -> Answer:
-        """The original's answer."""
-        return self.noted(
-            Question(replace(self.case, dtype=dtype), inputs, arguments),
-            lambda: self.original.ask_handing(inputs, arguments, dtype, handing),
-        )
-
-    def noted(self, asked: Question, ask: Callable[[], Answer]) -> Answer:
-        """An answer, kept with its question."""
-        try:
-            answer = ask()
-        except BaseException:
-            self.items.append(Item(asked, None))
-            raise
-        self.items.append(Item(asked, answer))
-        return answer
 
 
 class Supposing(Kept):
@@ -117,10 +56,8 @@ class Supposing(Kept):
 @lru_cache(maxsize=ALIVE)
 def heard(clause: str, case: Case) -> tuple[Item, ...]:
     """What a clause asks the subject for the sake of a case, until it fails."""
-    subject = Listening(case)
-    with suppress(Violation, SubjectError):  # the failure itself; what was asked until then counts
-        clauses()[clause].check(replace(case, subject=subject))
-    return tuple(subject.items)
+    calls = heard_until_it_fails(clauses()[clause], case)
+    return tuple(Item(call.question, call.answer) for call in calls if call.upstream is None)
 
 
 def breaks(supposed: Supposed, clause: str, case: Case) -> bool | None:

@@ -1,0 +1,67 @@
+"""Scripts of what calls show to be wrong: the calls alone, after those before them, after everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from properties.cases.case import Case
+from properties.findings.call_tape import Asked, CallTape, listened
+from properties.findings.scripts.call_findings import CallFinding, backward, findings
+from properties.findings.scripts.call_source import CallScript, Told, manner_of
+from properties.spec.clause import Clause
+
+REFUSED = "raise AssertionError(f'expected an answer to a valid call, got {error!r}') from error"
+
+
+def call_scripts(clause: Clause, case: Case) -> Iterator[CallScript]:
+    """Scripts that may show what the clause's check has seen in calls, the best first."""
+    if manner_of(case.subject) is None or clause.area == "error":
+        return
+    tape = listened(clause, case)
+    if not tape.calls:
+        return
+    for finding in findings(clause, tape):
+        yield from replays(finding, tape, case)
+
+
+def replays(finding: CallFinding, tape: CallTape, case: Case) -> Iterator[CallScript]:
+    """Scripts of a finding, the shortest first."""
+    until = tape.calls[: tape.calls.index(finding.calls[-1]) + 1]
+    modules = {id(call.module) for call in finding.calls}
+    own = [call for call in until if id(call.module) in modules]
+    for calls, apart in ((finding.calls, False), (own, True), (until, True)):
+        script = CallScript(case.subject, tape=tape, apart=apart)
+        replayed(script, calls, finding)
+        yield script
+
+
+def replayed(script: CallScript, calls: list[Asked], finding: CallFinding) -> None:
+    """The calls written down, and what is wrong at the end."""
+    wanted: list[Told] = []
+    for call in calls:
+        if finding.says is None and call is calls[-1]:
+            refused(script, call)
+            return
+        told = script.ask(call, attempt=call.error is not None)
+        wanted += [told] if call in finding.calls else []
+    assert finding.says is not None
+    finding.says(script, wanted)
+
+
+def refused(script: CallScript, call: Asked) -> None:
+    """A call that is to be answered."""
+    start = len(script.lines)
+    told = script.ask(call)
+    if call.upstream is not None:
+        script.lines += backward(call, told.output + script.turned)
+    first = next(n for n in range(start, len(script.lines)) if told.output in script.lines[n])
+    made = script.lines[first:]
+    if script.lines[first - 1].startswith("with "):
+        first -= 1
+        made = script.lines[first:]
+    script.lines[first:] = [
+        "try:",
+        *(f"    {line}" for line in made),
+        "except (Exception, SystemExit) as error:",
+        f"    {REFUSED}",
+    ]

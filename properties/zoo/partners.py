@@ -1,0 +1,107 @@
+"""The right implementation that a wrong one changes, with the same signature: what passes where it fails.
+
+Legend: B batch, H heads, G heads of keys and values, T queries, S keys, D head_dim.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from properties.subjects.call import Conventions
+from properties.zoo.faults import plain
+from properties.zoo.wide import dot_product, encoder, flash, masked
+
+PLAIN = Conventions()
+BASES = frozenset(module.__name__ for module in (plain, encoder, masked))
+
+
+def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[..., Any]:
+    """The plain class that a wrong class changes; the function whose steps a wrong function takes.
+
+    kept: the conventions of the wrong one, which are the right one's where they are of what rows give
+    that see nothing, or of what a window counts.
+    """
+    if inspect.isclass(target):
+        return next(base for base in target.__mro__ if base.__module__ in BASES)
+    names = set(inspect.signature(target).parameters)
+    if "alibi_slopes" in names:
+        own = kept.window == "counting oneself"
+        return flash.as_function(CountingOneself if own else flash.Flash)
+    if "attn_mask" in names:
+        return dot_product.as_function(EMPTY.get(kept.empty, dot_product.DotProduct))
+    return attention
+
+
+class CountingOneself(flash.Flash):
+    """A window counts the query's own key, on either side."""
+
+    def hidden(self, scores: Tensor, causal: bool, window: tuple[int, int]) -> Tensor:
+        """(T, S), true where a key is hidden."""
+        left, right = (side - 1 if side > 0 else side for side in window)
+        return super().hidden(scores, causal, (left, right))
+
+
+class Zeros(dot_product.DotProduct):
+    """Zeros where a query sees nothing."""
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        """Softmax, or zeros."""
+        return super().normalise(scores).masked_fill(nothing(scores), 0.0)
+
+
+class Uniform(dot_product.DotProduct):
+    """All keys alike where a query sees nothing."""
+
+    def normalise(self, scores: Tensor) -> Tensor:
+        """Softmax, or a mean."""
+        return super().normalise(scores).masked_fill(nothing(scores), 1.0 / scores.shape[-1])
+
+
+EMPTY = {"zeros": Zeros, "uniform": Uniform}
+
+
+def nothing(scores: Tensor) -> Tensor:
+    """(B, H, T, 1), true where a query sees nothing."""
+    return scores.isneginf().all(dim=-1, keepdim=True)
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    window: int | None = None,
+    scale: float | None = None,
+    softcap: float = 0.0,
+    is_causal: bool = False,
+    enable_gqa: bool = False,
+    dropout_p: float = 0.0,
+    return_weights: bool = False,
+) -> Any:
+    """(B, H, T, D), (B, G, S, D) twice -> (B, H, T, D), and (B, H, T, S) if asked; True attends, a window
+    is of the past, and a query that sees nothing gives zeros.
+    """
+    key, value = (
+        part.repeat_interleave(query.shape[1] // part.shape[1], 1) for part in (key, value)
+    )
+    z = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if softcap > 0.0:
+        z = softcap * torch.tanh(z / softcap)
+    if bias is not None:
+        z = z + bias
+    behind = torch.arange(z.shape[-2])[:, None] - torch.arange(z.shape[-1])
+    seen = behind >= 0 if is_causal or window is not None else torch.ones_like(behind) > 0
+    if window is not None:
+        seen = seen & (behind <= window)
+    if mask is not None:
+        seen = seen & mask
+    weights = z.masked_fill(~seen, torch.finfo(z.dtype).min).softmax(-1).masked_fill(~seen, 0.0)
+    context = functional.dropout(weights, dropout_p) @ value
+    return (context, weights) if return_weights else context
