@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,37 @@ def about_a_call(case: dict[str, Any], clause: str) -> bool:
 def call_arrays(case: dict[str, Any], clause: str) -> dict[str, Any]:
     """Queries, keys, values and what the law tells besides; a mask is 1 where a key is seen."""
     held = case["call"]["arrays"]
-    wanted = ("queries", "keys", "values", *roles(clause))
-    whole = {"mask", "padding", "documents"}
+    return shown(held, ("queries", "keys", "values", *roles(clause)))
+
+
+def shown(held: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    """Some of the arrays of a call, masks as whole numbers."""
+    whole = ("mask", "padding", "documents")
     return {
-        name: np.asarray(held[name]).astype(int).tolist() if name in whole else held[name]
+        name: np.asarray(held[name]).astype(int).tolist() if name.endswith(whole) else held[name]
         for name in wanted
         if name in held
     }
+
+
+def told_a_module(case: dict[str, Any], clause: str) -> dict[str, Any]:
+    """What a module is told besides x by a law: masks, a context, and projections of that where they are
+    others than those of x.
+    """
+    held = case.get("call", {}).get("arrays", {})
+    if "queries" in held:
+        return {}
+    wanted = [role for role in roles(clause) if role not in ("context", "lengths")]
+    context = {"context", "lengths"} & set(roles(clause))
+    return shown(held, ("context", "context_key", "context_value") if context else ()) | shown(
+        held, wanted
+    )
+
+
+def context_size(case: dict[str, Any], clause: str) -> str:
+    """The number of tokens of a context as " S=5", of a law that hands one to a module; else nothing."""
+    context = told_a_module(case, clause).get("context")
+    return "" if context is None else f" S={np.shape(context)[1]}"
 
 
 def call_sizes(case: dict[str, Any], clause: str) -> str:

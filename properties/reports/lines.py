@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from properties.reports.called import about_a_call, call_arrays, call_sizes
+from properties.reports.called import (
+    about_a_call,
+    call_arrays,
+    call_sizes,
+    context_size,
+    told_a_module,
+)
 
 INDENT = 2
 LABEL = 10  # columns of a label with the space after it
@@ -91,9 +97,12 @@ def case_lines(case: dict[str, Any], clause: str = "", *, whole: bool = False) -
         ]
     options = [case["dtype"], "bias" if case["bias"] else "no bias", f"p = {case['dropout']}"]
     return [
-        sizes_line(case["sizes"]),
+        sizes_line(case["sizes"]) + context_size(case, clause),
         f"{', '.join(options)}, seed {case['seed']}, the past ends at token {case['cut']}",
-        *(number_line(name, numbers, whole=whole) for name, numbers in arrays(case).items()),
+        *(
+            number_line(name, numbers, whole=whole)
+            for name, numbers in (arrays(case) | told_a_module(case, clause)).items()
+        ),
     ]
 
 

@@ -8,7 +8,13 @@ import shlex
 from typing import Any
 
 from properties.reports import characters
-from properties.reports.called import about_a_call, call_arrays, call_sizes
+from properties.reports.called import (
+    about_a_call,
+    call_arrays,
+    call_sizes,
+    context_size,
+    told_a_module,
+)
 from properties.reports.found import listed
 from properties.reports.lines import (
     LABEL,
@@ -57,7 +63,8 @@ def case_told(finding: Finding, result: Result) -> list[tuple[str, str]]:
         seed = [f"seed {case['seed']}"] if case["seed"] else []
         return [("smallest", ", ".join([call_sizes(case, clause), case["dtype"], *seed]))]
     of = "made from " if result.probe else ""
-    smallest = ", ".join([sizes_line(case["sizes"]), *options(case, finding.clauses[0])])
+    sizes = sizes_line(case["sizes"]) + context_size(case, clause)
+    smallest = ", ".join([sizes, *options(case, clause)])
     return [*probe_told(result), ("smallest", of + smallest)]
 
 
@@ -83,6 +90,7 @@ def numbers(finding: Finding) -> list[str]:
         for name, array in arrays(case).items()
         if name != "other" or area in SECOND_INPUT
     }
+    named |= told_a_module(case, finding.clauses[0])
     return [number_line(name, array) for name, array in named.items()]
 
 

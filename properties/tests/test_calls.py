@@ -22,6 +22,7 @@ from properties.spec.profiles import profile_named
 from properties.subjects.subject import Subject
 from properties.zoo.faults import faults
 from properties.zoo.faults.calls import OF_MODULES
+from properties.zoo.faults.cross import BREAKS as OF_CONTEXTS
 from properties.zoo.wide import held_ones, sound_ones
 
 AREAS = {"mask", "cross", "groups", "window", "score", "result", "memory", "paths"}
@@ -48,12 +49,18 @@ def failing(asked: Subject) -> set[str]:
     return pinned or broken_by(asked, draw(asked, profile_named("quick"), 0))
 
 
-MODULES = [faults()[name].module for name in OF_MODULES]
+MODULES = [faults()[name].module for name in (*OF_MODULES, *OF_CONTEXTS)]
 OTHERS = [
     f.module
     for f in faults().values()
     if f.module.__module__.endswith(
-        ("faults.calls", "faults.call_gradients", "faults.paths", "faults.long_calls")
+        (
+            "faults.calls",
+            "faults.call_gradients",
+            "faults.paths",
+            "faults.long_calls",
+            "faults.cross",
+        )
     )
 ]
 

@@ -16,18 +16,20 @@ from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.cases.question import crossed, question
 from properties.cases.strategies import pinned_cases
+from properties.findings.names import behaves_like
+from properties.findings.names.calls.battery import battery
 from properties.recognition.targets import find
 from properties.runs.result import describe_case, read_case
-from properties.tests.test_calls import broken_by, failing, subject
-from properties.zoo.faults import faults
-from properties.zoo.faults.cross import BREAKS, PlainContextMask
+from properties.runs.runner import quiet_and_repeatable
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
+from properties.tests.test_calls import broken_by, subject
+from properties.zoo.faults.cross import PlainContextMask
 from properties.zoo.wide import held_ones, sound_ones
 from properties.zoo.wide.cross import PlainCross
 
 RIGHT = {n: s.target for n, s in sound_ones().items() if s.kind == "cross"}
 WRONG = {n: h.target for n, h in held_ones().items() if h.kind == "cross"}
-OWN = [n for n, f in faults().items() if f.module.__module__ == PlainContextMask.__module__]
-OWN += list(BREAKS)
 FOUND = {
     "cross-or-self": ("encoder", {"context": "context"}),
     "cross-with-two-masks": (
@@ -55,12 +57,25 @@ def test_a_context_and_its_mask_are_found_by_trial(name: str) -> None:
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_modules_hold_every_law_about_calls(name: str) -> None:
-    assert failing(subject(RIGHT[name])) == set()
+    assert broken_by(subject(RIGHT[name]), pinned_cases(subject(RIGHT[name]))) == set()
 
 
-@pytest.mark.parametrize("name", sorted(WRONG.keys() - {"cross-mask-of-queries"}))
-def test_each_wrong_module_breaks_a_law_about_calls(name: str) -> None:
-    assert broken_by(subject(WRONG[name]), pinned_cases(subject(WRONG[name])))
+@pytest.mark.parametrize("name", WRONG)
+def test_each_wrong_module_breaks_a_law_about_calls_and_gets_its_name(name: str) -> None:
+    """On an example that is always drawn; the name is told by each law that it breaks."""
+    asked, cases = subject(WRONG[name]), pinned_cases(subject(WRONG[name]))
+    law = min(broken_by(asked, cases))
+    with quiet_and_repeatable():
+        case = next(c for c in cases if judge(clauses()[law], c).status == "fail")
+        names = behaves_like(law, case)
+    assert {each.partition("; look for ")[0] for each in names} == {held_ones()[name].named}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_wrong_form_agrees_with_a_right_module(name: str) -> None:
+    """Every answer to the battery is right, by the conventions that were found."""
+    with quiet_and_repeatable():
+        assert all(item.right for item in battery(subject(RIGHT[name])))
 
 
 def drawn(name: str) -> Case:
@@ -137,16 +152,9 @@ def test_what_may_be_a_context_by_its_name_is_taken_for_one_where_a_trial_says_s
         find(NeedsBoth)
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_fault_of_modules_with_a_context_breaks_the_laws_that_it_is_there_for(name: str) -> None:
-    """On an example that is always drawn."""
-    asked = subject(faults()[name].module)
-    assert set(faults()[name].breaks) <= broken_by(asked, pinned_cases(asked))
-
-
 def test_a_right_module_takes_a_mask_of_pairs_and_of_tokens_and_numbers_for_its_context() -> None:
     """One argument for all three; every law about calls holds."""
     asked = subject(PlainContextMask)
     masks = ("context_mask", "context_bias", "context_padding")
     assert {asked.takes[role] for role in masks} == {"context_mask"}
-    assert failing(asked) == set()
+    assert broken_by(asked, pinned_cases(asked)) == set()

@@ -72,7 +72,7 @@ class BesideItself(PlainCross):
     symptom="the first query sees the first key of the context alone",
     source="NVIDIA/TransformerEngine#565",
 )
-class CrossLeftCausal(PlainCross):
+class TriangleAcrossSequences(PlainCross):
     def sources(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         self.crossed = context is not None
         return super().sources(x, context)
@@ -149,7 +149,7 @@ class ContextOfAnEarlierCall(PlainCross):
 @wrong(
     "cross-softmax-over-queries",
     area="cross",
-    named="softmax over queries",
+    named="softmax over the queries",
     how="plain",
     symptom="a query's answer depends on the other queries",
     source="labmlai/annotated_deep_learning_paper_implementations#146",
@@ -184,7 +184,7 @@ class MaskOfQueries(CrossWithTwoMasks):
 @wrong(
     "cross-scale-by-the-number-of-keys",
     area="score",
-    named="scale by the number of keys",
+    named="scale 1/sqrt(tokens)",
     how="plain",
     symptom="the longer the context the blunter the weights: shape[-2] for shape[-1]",
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.case import Case
-from properties.cases.question import Question, question
+from properties.cases.question import Question, crossed, question
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.names.calls.form import RIGHT, SEEING, Form, agrees
 from properties.subjects.call import Answer
@@ -22,6 +22,8 @@ from properties.subjects.subject import Subject
 
 SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
 """Tokens, items and the seed, by which draw_call chooses keys and how many heads share one."""
+DOUBLE = (2, 2, 10)
+"""The same, with a context that is twice as long."""
 LOUD = (3e2, 3e3, 3e4, 3e5, 3e6)
 ROLES = ("mask", "bias", "padding", "causal", "window", "scale", "cap", "slopes", "weights", "lse")
 WINDOWS = ((0, 0), (1, 0), (0, 1), (2, 1), (1, 2), (1, -1), (-1, 1))
@@ -68,6 +70,9 @@ def questions(subject: Subject) -> Iterator[Question]:
     """One role at a time, then two, on several sizes; then what tells numbers that hide apart."""
     for tokens, batch, seed in SIZES:
         yield from of(sized(subject, tokens, batch, seed))
+    if "context" in subject.takes:
+        for tokens, batch, seed in (*SIZES, DOUBLE):
+            yield from of_context(sized(subject, tokens, batch, seed))
     case = sized(subject, *SIZES[0])
     if "mask" in subject.takes:
         yield from (loud(case, size) for size in LOUD)
@@ -94,12 +99,23 @@ def of(case: Case) -> Iterator[Question]:
         for other in there[number + 1 :]:
             if {role, other} == {"mask", "bias"} and takes["mask"] == takes["bias"]:
                 continue
-            for one in crossed(single[role])[:2]:
-                for two in crossed(single[other])[:4]:
+            for one in beside(single[role])[:2]:
+                for two in beside(single[other])[:4]:
                     yield question(case).changed(**one, **two)
 
 
-def crossed(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_context(case: Case) -> Iterator[Question]:
+    """Questions about one case with a context: nothing told, then one role after the other."""
+    takes = case.subject.takes
+    yield crossed(case)
+    for role in ("mask", "bias", "padding"):
+        if f"context_{role}" in takes:
+            yield crossed(case, role)
+    if case.subject.has("padding of x"):
+        yield crossed(case, padding_of_x=question(case, "padding").arguments.padding)
+
+
+def beside(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is told beside another role: a scale of zero times minus infinity is nobody's question."""
     return [one for one in told if one.get("scale") != 0.0]
 

@@ -13,12 +13,14 @@ from functools import lru_cache
 from properties.cases.case import Case
 from properties.findings.names.calls.battery import Item, battery
 from properties.findings.names.calls.catalogue import catalogue
+from properties.findings.names.calls.earlier import KEPT, of_an_earlier_call
 from properties.findings.names.calls.form import Condition, Form, Supposed
 from properties.findings.names.calls.standin import breaks, heard
 from properties.subjects.subject import Subject
 
 AREAS = frozenset({"mask", "cross", "groups", "window", "score", "result", "memory", "paths"})
 OF_BOTH = frozenset({"groups"})  # areas that ask modules by their weights, too
+FORGOTTEN = "memory/earlier-call-is-forgotten"
 FEW = 3  # names that nothing tells apart
 CONDITIONS = (
     Condition("beside the causal flag", lambda q: bool(q.arguments.causal)),
@@ -44,6 +46,8 @@ def named(clause: str, case: Case) -> list[str]:
     items = heard(clause, case)
     if not items:
         return []
+    if told := of_an_earlier_call(items) if clause == FORGOTTEN else []:
+        return told
     found = [s for s in fitting(case.subject) if explained(s, clause, case)]
     always = [s for s in found if s.when is None]
     names = list(dict.fromkeys(map(str, always or found)))
@@ -52,6 +56,8 @@ def named(clause: str, case: Case) -> list[str]:
 
 def explains(name: str, clause: str, case: Case) -> bool | None:
     """Whether a form of this name explains that a clause fails on a case; None: unknown."""
+    if clause == FORGOTTEN and name in KEPT:
+        return name in of_an_earlier_call(heard(clause, case))
     answers = [explained(s, clause, case) for s in fitting(case.subject) if str(s) == name]
     if True in answers:
         return True

@@ -17,6 +17,8 @@ TILES = (4, 8, 16)
 
 def shared(asked: Question) -> int:
     """How many query heads read one head of keys."""
+    if not asked.function:
+        raise RefusedError("tokens are asked about")
     return int(asked.inputs["queries"].shape[1] // asked.inputs["keys"].shape[1])
 
 
