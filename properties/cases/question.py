@@ -348,7 +348,13 @@ def of_function(question: Question) -> Truth:
     attended = attend(q, k, v, question.request)
     allowed = attend_budget(q, k, v, question.request, attended, question.case.dtype)
     output, context = merge(attended.context), merge(allowed.context)
-    return truth_of(attended, output, context, allowed)
+    truth = truth_of(attended, output, context, allowed)
+    if question.arguments.documents is None:
+        return truth
+    behind = (
+        np.arange(question.shape[2]) >= question.arguments.documents[:, :1]
+    )  # are not handed over
+    return replace(truth, allowed_if_empty=np.where(behind[..., None], np.inf, context))
 
 
 def of_module(question: Question) -> Truth:

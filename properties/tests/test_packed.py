@@ -14,6 +14,8 @@ from torch import Tensor
 from properties.cases.documents import within
 from properties.cases.question import question
 from properties.cases.strategies import pinned_cases
+from properties.findings.names import behaves_like
+from properties.findings.names.calls.battery import battery
 from properties.recognition.asking.packed import Names, Packed, names_of
 from properties.recognition.targets import find
 from properties.reports import card as words
@@ -26,6 +28,11 @@ from properties.zoo.wide import held_ones, sound_ones
 
 RIGHT = {n: s.target for n, s in sound_ones().items() if s.kind == "packed"}
 WRONG = {n: h.target for n, h in held_ones().items() if h.kind == "packed" and not h.fits}
+NAMING = {
+    "packed/each-document-by-the-formula",
+    "packed/causal-in-each-document",
+    "packed/empty-documents-harm-no-other",
+}
 FITTING = held_ones()["packed-causal-from-the-top-left"]
 
 
@@ -34,13 +41,12 @@ def subject(target: Callable[..., Any]) -> Subject:
     return find(target)[0]
 
 
-def failing(asked: Subject, area: str = "packed") -> set[str]:
-    """The laws of an area that pinned examples break."""
-    laws = [c for c in clauses().values() if c.area == area and c.concerns(asked)]
+def failing(asked: Subject, examples: int = 5) -> set[str]:
+    """The laws about documents that the first pinned examples break."""
+    laws = [c for c in clauses().values() if c.area == "packed" and c.concerns(asked)]
     with quiet_and_repeatable():
-        return {
-            c.id for c in laws for case in pinned_cases(asked) if judge(c, case).status != "pass"
-        }
+        cases = pinned_cases(asked)[:examples]
+        return {c.id for c in laws for case in cases if judge(c, case).status != "pass"}
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -49,12 +55,32 @@ def test_right_functions_hold_every_law_about_documents(name: str) -> None:
     assert asked.takes["documents"] == "cu_seqlens_q"
     assert asked.conventions.align == "bottom right"
     assert dict(asked.unasked) == {}
-    assert failing(asked) == set()
+    assert failing(asked, examples=12) == set()
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_each_wrong_function_breaks_one(name: str) -> None:
     assert failing(subject(WRONG[name]))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_wrong_function_gets_its_name(name: str) -> None:
+    asked = subject(WRONG[name])
+    with quiet_and_repeatable():
+        law, case = next(
+            (law, case)
+            for law in clauses().values()
+            if law.id in NAMING and law.concerns(asked)
+            for case in pinned_cases(asked)
+            if judge(law, case).status == "fail"
+        )
+        (told,) = behaves_like(law.id, case)
+    assert told.partition("; look for ")[0] == held_ones()[name].named
+
+
+def test_no_wrong_form_agrees_with_a_right_function() -> None:
+    with quiet_and_repeatable():
+        assert all(item.right for item in battery(subject(RIGHT["packed-by-padding"])))
 
 
 def test_what_fits_a_known_corner_is_wrong_where_another_is_declared() -> None:

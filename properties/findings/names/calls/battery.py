@@ -17,7 +17,7 @@ from properties.cases.case import Case
 from properties.cases.question import Question, crossed, question
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.names.calls.form import RIGHT, SEEING, Form, agrees
-from properties.subjects.call import Answer
+from properties.subjects.call import Answer, Lengths
 from properties.subjects.subject import Subject
 
 SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
@@ -25,7 +25,19 @@ SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
 DOUBLE = (2, 2, 10)
 """The same, with a context that is twice as long."""
 LOUD = (3e2, 3e3, 3e4, 3e5, 3e6)
-ROLES = ("mask", "bias", "padding", "causal", "window", "scale", "cap", "slopes", "weights", "lse")
+ROLES = (
+    "mask",
+    "bias",
+    "padding",
+    "causal",
+    "window",
+    "scale",
+    "cap",
+    "slopes",
+    "documents",
+    "weights",
+    "lse",
+)
 WINDOWS = ((0, 0), (1, 0), (0, 1), (2, 1), (1, 2), (1, -1), (-1, 1))
 
 
@@ -137,7 +149,18 @@ def values(case: Case, role: str) -> list[dict[str, Any]]:
         causal = "causal" in case.subject.takes
         told = [{"window": pair} for pair in sides]
         return told if len(sides) > 3 or not causal else [t | {"causal": True} for t in told]
+    if role == "documents":
+        return [{role: told} for told in (drawn, *emptied(drawn))]
     return [{role: drawn}]
+
+
+def emptied(lengths: Lengths) -> Iterator[Lengths]:
+    """Each document in turn without queries, and without keys."""
+    for item in range(len(lengths)):
+        for side in range(2):
+            told = lengths.copy()
+            told[item, side] = 0
+            yield told
 
 
 def loud(case: Case, size: float) -> Question:

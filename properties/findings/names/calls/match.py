@@ -18,7 +18,9 @@ from properties.findings.names.calls.form import Condition, Form, Supposed
 from properties.findings.names.calls.standin import breaks, heard
 from properties.subjects.subject import Subject
 
-AREAS = frozenset({"mask", "cross", "groups", "window", "score", "result", "memory", "paths"})
+AREAS = frozenset(
+    {"mask", "cross", "groups", "window", "score", "result", "memory", "packed", "paths"}
+)
 OF_BOTH = frozenset({"groups"})  # areas that ask modules by their weights, too
 FORGOTTEN = "memory/earlier-call-is-forgotten"
 FEW = 3  # names that nothing tells apart
