@@ -19,6 +19,9 @@ from properties.cases.case import Case
 from properties.cases.steps import Steps, splits
 from properties.cases.strategies import pinned_cases
 from properties.findings.evidence import evidence
+from properties.findings.names.caches import match
+from properties.findings.names.caches.catalogue import UsedUnasked
+from properties.findings.names.caches.memory import Memory
 from properties.recognition.targets import find
 from properties.reports.card import brief, convention
 from properties.runs.runner import quiet_and_repeatable, run
@@ -34,6 +37,7 @@ from properties.zoo.wide.rotary import RotaryByNeighbours
 
 ROTARY = {n for n, one in sound_ones().items() if one.kind == "cached" and "pairs" in one.says}
 RIGHT = {n: one for n, one in sound_ones().items() if one.kind == "cached" and n not in ROTARY}
+WRONG = [n for n, h in held_ones().items() if h.kind == "cached" and "pairs" not in h.says]
 FOUND = {
     "cached-inside": "inside, use_cache=True, reset_cache()",
     "cached-in-slots": "in slots, start_pos",
@@ -98,6 +102,41 @@ def test_how_a_module_keeps_its_past_is_found_by_trial(name: str) -> None:
 def test_wrong_modules_break_a_law_of_a_cache(name: str) -> None:
     """Besides those about its length."""
     assert broken(subject(held_ones()[name].target)) - {GUARDED}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_wrong_cache_gives_tells_its_name(name: str) -> None:
+    """It agrees with one wrong cache in everything that it is fed."""
+    asked = subject(held_ones()[name].target)
+    assert {form.called for form in match.fitting(asked)} == {held_ones()[name].named}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_cache_gets_no_name(name: str) -> None:
+    """It agrees with a right one in everything."""
+    histories = list(match.histories(subject(RIGHT[name].target)))
+    for history in histories:
+        history.ask()
+        assert history.answers
+        assert history.agrees(Memory)
+    assert match.fitting(subject(RIGHT[name].target)) == ()
+
+
+def test_a_name_explains_the_laws_that_such_a_cache_breaks_and_no_others() -> None:
+    """A cache that is used unasked breaks the law about calls without it."""
+    asked = subject(held_ones()["cached-unasked"].target)
+    name = match.told(UsedUnasked)
+    assert match.named("cache/call-without-it-is-what-it-was", five(asked)) == [name]
+    assert match.explains(name, "cache/call-without-it-is-what-it-was", five(asked)) is True
+    assert match.explains(name, "cache/token-by-token-equals-the-whole", five(asked)) is False
+    assert match.explains("nothing", "cache/token-by-token-equals-the-whole", five(asked)) is None
+
+
+def test_a_report_tells_a_wrong_cache_by_its_name() -> None:
+    """Once, whatever laws it breaks."""
+    [asked] = find(held_ones()["cached-with-a-hole"].target)
+    report = run(asked, profile="quick", only=["cache"])
+    assert [finding.name for finding in report.findings] == ["hole in the cache"]
 
 
 def test_a_subject_without_a_cache_has_no_step() -> None:

@@ -19,6 +19,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from properties.cases.case import Case
+from properties.findings.names.caches import match as caches
 from properties.findings.names.calls import match as calls
 from properties.findings.names.computed import passes
 from properties.findings.names.dropout import habits
@@ -44,6 +45,8 @@ def behaves_like(clause: str, case: Case) -> list[str]:
         return []
     if calls.concerns(clause, case):
         return calls.named(clause, case)
+    if clause.partition("/")[0] == caches.AREA:
+        return caches.named(clause, case)
     told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
     if "dropout" not in clause and clause.partition("/")[0] not in NOT_A_FORMULA:
         for explanation in explanations(clause, case):
@@ -61,6 +64,8 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
     """
     if calls.concerns(clause, case):
         return calls.explains(name, clause, case)
+    if clause.partition("/")[0] == caches.AREA:
+        return caches.explains(name, clause, case)
     if name in map(str, PROBES):
         return True if name in probed(clause, case) else None
     found = (*explanations(clause, case), *habits(case))
