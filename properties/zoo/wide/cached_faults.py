@@ -193,7 +193,8 @@ class FirstSlotOverwritten(CachedInSlots):
 )
 class WithAHole(CachedInSlots):
     def write(self, slots: Tensor, heads: Tensor, start: int) -> None:
-        super().write(slots, heads[:, :, : slots.shape[2] - start - 1], start + bool(start))
+        place = start + bool(start)
+        super().write(slots, heads[:, :, : slots.shape[2] - place], place)
 
 
 @wrong(
@@ -204,11 +205,12 @@ class WithAHole(CachedInSlots):
 )
 class ReadBeyondItsLength(CachedInSlots):
     def length(self, start: int, tokens: int) -> int:
-        return super().length(start, tokens) if tokens > 1 else self.max_seq_len
+        decoded = start > 0 and tokens == 1
+        return self.max_seq_len if decoded else super().length(start, tokens)
 
     def hidden(self, start: int, tokens: int, length: int) -> Tensor:
         hidden = super().hidden(start, tokens, length)
-        return hidden if tokens > 1 else torch.zeros_like(hidden)
+        return torch.zeros_like(hidden) if start > 0 and tokens == 1 else hidden
 
 
 @wrong(

@@ -247,19 +247,19 @@ class Hole(Slots):
 
 
 class BeyondItsLength(Slots):
-    """A single token sees every place there is."""
+    """A single token after others sees every place there is."""
 
     called = "cache read beyond its length"
     look = "how many places a single token reads"
 
     def length(self, tokens: int) -> int:
-        return super().length(tokens) if tokens > 1 else self.room
+        return self.room if self.count and tokens == 1 else super().length(tokens)
 
     def seen_of(self, tokens: int, length: int) -> Booleans:
-        return super().seen_of(tokens, length) | (tokens == 1)
+        return super().seen_of(tokens, length) | (self.count > 0 and tokens == 1)
 
 
-class OfAnEarlierSequence(BeyondItsLength):
+class OfAnEarlierSequence(Slots):
     """A single token sees as many places as the longest sequence had."""
 
     called = "keys of an earlier sequence"
@@ -267,6 +267,9 @@ class OfAnEarlierSequence(BeyondItsLength):
 
     def length(self, tokens: int) -> int:
         return self.longest
+
+    def seen_of(self, tokens: int, length: int) -> Booleans:
+        return super().seen_of(tokens, length) | (tokens == 1)
 
 
 class SlotsOfTheFirst(Slots):

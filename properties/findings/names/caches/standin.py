@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.basics.dtypes import Array
+from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.findings.names.caches.memory import Memory, Read
 from properties.subjects.subject import Config, Subject
@@ -77,7 +78,9 @@ class Supposing(Subject):
         return Remembering(self.form(config.sizes.context_length), self.answer)
 
     def answer(self, x: Array, read: Read) -> Array:
-        """The output of tokens that read so."""
+        """The output of tokens that read so; SubjectError for more places than there is room for."""
+        if read.kept.length > (room := self.case.config().sizes.context_length):
+            raise SubjectError(f"{read.kept.length} tokens where {room} fit")
         return given(x, read, self.case)[0]
 
     def begin(self, module: Any, batch: int) -> Any:

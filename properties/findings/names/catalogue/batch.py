@@ -42,8 +42,8 @@ def mixed(called: str, change: Rearranged) -> None:
             return moved(super().mix(weights, values), change)
 
 
-def sharing(called: str, which: int) -> None:
-    """Enter queries (0), keys (1) or values (2) of the first batch item for all."""
+def sharing(called: str, *shared: int) -> None:
+    """Enter queries (0), keys (1) or values (2), or some of them, of the first batch item for all."""
 
     @wrong(called, ITEMS, FAMILIES, alone=True)
     class Shared(Formula):
@@ -51,7 +51,8 @@ def sharing(called: str, which: int) -> None:
 
         def project(self) -> tuple[Near, Near, Near]:
             parts = list(super().project())
-            parts[which] = moved(parts[which], lambda a: np.repeat(a[:1], len(a), axis=0))
+            for which in shared:
+                parts[which] = moved(parts[which], lambda a: np.repeat(a[:1], len(a), axis=0))
             return parts[0], parts[1], parts[2]
 
 
@@ -78,6 +79,7 @@ mixed("batch items from the third on are zero", the_first(2))
 sharing("queries of the first batch item for all", 0)
 sharing("keys of the first batch item for all", 1)
 sharing("values of the first batch item for all", 2)
+sharing("keys and values of the first batch item for all", 1, 2)
 
 
 @wrong("first batch item reads the keys of the last one", ITEMS, FAMILIES)
