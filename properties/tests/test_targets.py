@@ -327,7 +327,7 @@ def test_a_notebooks_constants_are_not_run_and_this_is_said(tmp_path: Path) -> N
         "        return F.softmax(self.q(x) @ self.k(x).mT * scale, -1) @ self.v(x)\n",
     ]
     path = write_notebook(tmp_path / "constants.ipynb", cells)
-    assert "n_embd is assigned in cell 3, but only the imports" in refusal(f"{path}:Head")
+    assert find(f"{path}:Head")[0].matched["d_in"] == "n_embd of its module"
     assert "scale is assigned in cell 3, but only the imports" in refusal(f"{path}:ScaledAttention")
 
 

@@ -8,6 +8,7 @@ import keyword
 import linecache
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -192,6 +193,21 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             return f"Shell({filled}, {request}, {subject.family!r})"
     carried = None if weights is None else call("Weights", {}, *arrays(weights))
     return f"{ALIAS}().build({config!r}, {carried})"
+
+
+def preparation(subject: Subject, config: Config) -> list[str]:
+    """What sets the names that the class reads from its own module, as a statement; for most nothing."""
+    if not isinstance(subject, ModuleSubject):
+        return []
+    named = subject.blueprint.arguments.surrounding(config, subject.family)
+    given = ", ".join(f"{name}={value!r}" for name, value in named.items())
+    return [f"vars(sys.modules[{ALIAS}.__module__]).update({given})"] if named else []
+
+
+def undisturbed(subject: Subject) -> AbstractContextManager[None]:
+    """Names of the class's own module that a script sets are afterwards what they were."""
+    around = subject.blueprint.arguments.around if isinstance(subject, ModuleSubject) else None
+    return nullcontext() if around is None else around.lent({})
 
 
 def arrays(weights: Weights) -> list[str]:

@@ -127,7 +127,7 @@ class Script:
         helpers = [HELPERS[name].strip("\n") for name in needed(body)]
         wanted = construction.imports(self.subject)
         modules = [name for name in ("copy", "pickle", "re") if f"{name}." in body]
-        modules += ["sys"] if any("sys." in line for line in wanted) else []
+        modules += ["sys"] if any("sys." in line for line in [*wanted, body]) else []
         numpy = ["import numpy as np"] * any("np." in part for part in (body, *helpers))
         names = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", body)]
         imports = [f"import {name}" for name in sorted(modules)]
@@ -157,7 +157,8 @@ class Script:
         named = construction.bindings(self.subject)
         kept = [line for line in lines if line not in named]
         space = {"__name__": "__main__", construction.ALIAS: target}
-        exec(compile("\n".join(kept), "<script>", "exec"), space)
+        with construction.undisturbed(self.subject):
+            exec(compile("\n".join(kept), "<script>", "exec"), space)
 
     def fails(self) -> bool:
         """Whether the script's assertion is broken by the subject here and now."""
@@ -188,7 +189,8 @@ def construct(
     subject: Subject, config: Config, name: str = "module", weights: Weights | None = None
 ) -> list[str]:
     """The statements that make a module for a request."""
-    lines = [f"{name} = {construction.expression(subject, config, weights)}"]
+    lines = construction.preparation(subject, config)
+    lines += [f"{name} = {construction.expression(subject, config, weights)}"]
     return lines if config.dtype == "float32" else [*lines, f"{name}.to(torch.{config.dtype})"]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import calls, configs, messages, standin
+from properties.recognition.adapters import calls, configs, messages, standin, surroundings
 from properties.recognition.adapters.configs import Holder, Understood
 from properties.recognition.adapters.spellings import (
     ARGUMENTS,
@@ -24,6 +24,7 @@ from properties.recognition.adapters.spellings import (
     misspelt_role,
 )
 from properties.recognition.adapters.standin import Path
+from properties.recognition.adapters.surroundings import Surroundings
 from properties.subjects.subject import CAUSAL_FAMILIES, Config
 from properties.truth.parameters import Sizes
 
@@ -47,7 +48,8 @@ class Arguments:
     probability; readers: whether the one for key-value heads is told how many heads of queries read
     each of them, not how many there are; holders: the arguments that hold settings, and paths: where
     each of these is; fixed: the arguments that no example varies; used: which of the values that
-    somebody chose have a place here.
+    somebody chose have a place here; around: the names that are read from the target's own module,
+    and lent: by which name each of these has its role.
     """
 
     owner: str
@@ -61,6 +63,8 @@ class Arguments:
     paths: Mapping[str, Path] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
+    around: Surroundings = field(default_factory=Surroundings)
+    lent: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -79,11 +83,18 @@ class Arguments:
         """
         by_role = self.by_role(config, family)
         told = {name: by_role[role] for role, name in self.roles.items() if role in by_role}
-        given = {name: value for name, value in told.items() if name not in self.paths}
+        outside = {*self.paths, *map(shown_global, self.lent)}
+        given = {name: value for name, value in told.items() if name not in outside}
         for holder in self.holders:
             paths = {n: p for n, p in self.paths.items() if p[0] == holder.argument and n in told}
             given[holder.argument] = holder.make({p[1:]: told[n] for n, p in paths.items()})
         return {**given, **self.fixed}
+
+    def surrounding(self, config: Config, family: str | None) -> dict[str, object]:
+        """The values for `config` of names that are read from the target's module; see `values`."""
+        by_role = self.by_role(config, family)
+        told = {name: by_role[role] for role, name in self.roles.items() if role in by_role}
+        return {name: told[carrier] for name, carrier in self.lent.items() if carrier in told}
 
     def by_role(self, config: Config, family: str | None) -> dict[str, object]:
         """The value of each role for `config`; see `values`."""
@@ -133,10 +144,17 @@ def read(
     """
     parameters = named_parameters(signature_of(target, owner))
     roles = {name: role_of(parameter, target) for name, parameter in parameters.items()}
-    found = settings(target, owner, parameters, roles, told)
+    named = partial(role_named, target=target)
+    around = surroundings.found(target, named)
+    meant = {name: str(named(name)) for name in around.names}
+    with around.lent({n: trial_values()[role] for n, role in meant.items()}):
+        found = settings(target, owner, parameters, roles, told)
     roles |= {n: role_named(p[-1], target) for n, p in found.paths.items() if p[1:]}
     for holder in found.holders:
         del roles[holder.argument]
+    carried = {role: name for name, role in roles.items() if role}
+    lent = {n: carried.setdefault(role, shown_global(n)) for n, role in meant.items()}
+    roles |= {shown_global(n): role for n, role in meant.items() if lent[n] == shown_global(n)}
     paths = {name: found.paths.get(name, (name,)) for name in roles}
     candidates = by_role(roles)
     spare = given_way(candidates, parameters)
@@ -156,8 +174,21 @@ def read(
         paths={n: p for n, p in paths.items() if p[1:]},
         fixed={path[0]: value for path, value in fixed.items() if not path[1:]},
         used=frozenset(n for n in told if any(standin.names(n, p) for p in paths.values())),
+        around=around,
+        lent=lent,
     )
     return understand_widths(arguments)
+
+
+def trial_values() -> dict[str, object]:
+    """The value of each role in a first trial."""
+    every = Arguments("", {"num_heads": "", "causal": ""})
+    return every.by_role(Config(SQUARE), None)
+
+
+def shown_global(name: str) -> str:
+    """How a name of the target's own module is printed."""
+    return f"{name} of its module"
 
 
 def settings(
@@ -171,8 +202,7 @@ def settings(
     standing = {n: p for n, p in parameters.items() if n not in told and stands(p, roles[n])}
     if not standing:
         return Understood()
-    known = Arguments(owner, {role: name for name, role in roles.items() if role})
-    values = known.by_role(Config(SQUARE), None)
+    values = trial_values()
     given = {name: values[role] for name, role in roles.items() if role in values}
     given |= {n: told[n] for n in parameters if n in told and not roles[n]}
     return configs.understand(

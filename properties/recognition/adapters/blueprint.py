@@ -53,11 +53,13 @@ class Blueprint:
         with torch.random.fork_rng(devices=[]):
             seed_generators(config.seed)
             given = self.arguments.values(config, family)
-            with doing(f"while constructing {self.owner}"):
+            around, lent = self.arguments.around, self.arguments.surrounding(config, family)
+            with doing(f"while constructing {self.owner}"), around.lent(lent):
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
                     if self.past:
                         module.register_forward_hook(OutputAlone(self.past), with_kwargs=True)
+                    around.attach(module, lent)
                     return with_sizes(calls.with_own_context(module), config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-N_EMBD = 8
+VOCABULARY = 8
 
 
 class Three(nn.Module):
@@ -35,7 +35,7 @@ class ConfigAttention(Three):
 
 class GlobalWidthAttention(Three):
     def __init__(self, head_size):
-        super().__init__(N_EMBD, head_size)
+        super().__init__(VOCABULARY, head_size)
 
 
 class RaisingAttention(Three):
