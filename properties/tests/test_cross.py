@@ -6,11 +6,12 @@ Legend: B batch, T tokens of x, S tokens of the context, H heads, D head_dim.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
@@ -158,3 +159,59 @@ def test_a_right_module_takes_a_mask_of_pairs_and_of_tokens_and_numbers_for_its_
     masks = ("context_mask", "context_bias", "context_padding")
     assert {asked.takes[role] for role in masks} == {"context_mask"}
     assert broken_by(asked, pinned_cases(asked)) == set()
+
+
+class AsInDiffusion(nn.Module):
+    """As latent diffusion spells it: back to the width of x, one mask for what is attended to."""
+
+    def __init__(
+        self, query_dim: int, context_dim: int | None = None, heads: int = 8, dim_head: int = 64
+    ) -> None:
+        super().__init__()
+        self.heads, inner = heads, heads * dim_head
+        self.to_q = nn.Linear(query_dim, inner, bias=False)
+        self.to_kv = nn.Linear(context_dim or query_dim, 2 * inner, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(inner, query_dim))
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Any:
+        parts = (self.to_q(x), *self.to_kv(x if context is None else context).chunk(2, dim=-1))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min)
+        return self.to_out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class MaskOfOtherItems(AsInDiffusion):
+    """Wrong: what is hidden of an item is hidden of the one before it."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Any:
+        crossing = context is not None and mask is not None
+        return super().forward(x, context, mask.roll(-1, 0) if crossing else mask)
+
+
+class OneHead(nn.Module):
+    """One head and one sequence, as in a tutorial: x_2 has to be given."""
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.W_query, self.W_key, self.W_value = (
+            nn.Parameter(torch.randn(d_in, d_out)) for _ in range(3)
+        )
+
+    def forward(self, x_1: Tensor, x_2: Tensor) -> Tensor:
+        keys, values = x_2 @ self.W_key, x_2 @ self.W_value
+        scores = x_1 @ self.W_query @ keys.mT / keys.shape[-1] ** 0.5
+        return scores.softmax(-1) @ values
+
+
+def test_other_spellings_are_asked_all_the_same() -> None:
+    """Keys and values of one matrix, of another width, by one mask; one sequence without items."""
+    asked, wrong, alone = subject(AsInDiffusion), subject(MaskOfOtherItems), subject(OneHead)
+    assert asked.takes["padding"] == asked.takes["context_padding"] == "mask"
+    assert asked.has("context-width")
+    assert not asked.has("padding of x")
+    assert broken_by(asked, pinned_cases(asked)) == set()
+    assert broken_by(wrong, pinned_cases(wrong)) == {"cross/padding-of-the-context-is-hidden"}
+    assert (alone.family, dict(alone.takes)) == ("self", {"context": "x_2", "lengths": ""})
+    assert broken_by(alone, pinned_cases(alone)) == set()

@@ -95,7 +95,7 @@ MEANINGS = {
     "whether the future is hidden": r"causal",
     "keys and values of earlier tokens": r"cache|past|prefix|state$|start_pos|offset",
     "other tokens to attend to": (
-        r"context$|encoder|cross|memor|^(key|value|query|kv|k|v|q|y|z|source)s?$"
+        r"context$|encoder|cross|memor|^(key|value|query|kv|k|v|q|y|z|source|ctx|cond)s?$"
     ),
     "whether the weights are returned, too": r"(need|return|output|average|with)_?\w*(weight|att)",
     "what the scores are multiplied by": r"scal|temperature|^tau$",

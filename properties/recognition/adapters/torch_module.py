@@ -213,12 +213,14 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     """Claim the masks and the context that forward takes from outside, in the formats in which they can
     be given.
     """
-    if not finished.has("projections") or not finished.has("batched"):
+    if not finished.has("projections"):
         return
     sizes, alone = trial_config(finished.blueprint, finished.family).sizes, not call.context
     width = sizes.d_in + 1 if finished.has("context-width") else 0
     names = (*call.required[1:], *call.optional)
-    found = module_finding.manner(names, finished.build, sizes, width, alone=alone)
+    found = module_finding.manner(
+        names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
+    )
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
     if not found.takes:

@@ -121,16 +121,24 @@ def powers(items: int, width: int) -> Any:
 
 
 def manner(
-    names: Iterable[str], build: Build, sizes: Sizes, d_context: int = 0, *, alone: bool = True
+    names: Iterable[str],
+    build: Build,
+    sizes: Sizes,
+    d_context: int = 0,
+    *,
+    alone: bool = True,
+    batched: bool = True,
 ) -> ModuleManner:
     """How a forward with these arguments besides x is told masks and a context; with no role where it
     takes none.
 
     sizes: of a trial; d_context: the width of a context, 0 for that of x; alone: whether x is taken
-    without a context.
+    without a context; batched: whether it has an axis of items: without, no mask is tried.
     """
     named = roles(names)
-    found = ModuleManner()
+    if not batched:
+        named = {role: name for role, name in named.items() if role == "context"}
+    found = ModuleManner(batched=batched)
     if alone:
         found = with_masks(Trial(build, sizes), found, named)
     if "context" not in named:

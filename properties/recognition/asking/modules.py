@@ -37,12 +37,14 @@ OF_CONTEXT = {
 @dataclass(frozen=True)
 class ModuleManner:
     """How a forward is called. takes: its argument for each role; pairs: a key of `SHAPES` for the role
-    of each mask of pairs, the first one unless given.
+    of each mask of pairs, the first one unless given; batched: whether x has an axis of items, else one
+    is handed over after the other.
     """
 
     takes: Mapping[str, str] = field(default_factory=dict)
     pairs: Mapping[str, str] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=Conventions)
+    batched: bool = True
 
     def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer for x (B, T, d_in), and for a context (B, S, d_context) where there is one."""
@@ -50,12 +52,22 @@ class ModuleManner:
         given = parts | options
         before = {name: part.clone() for name, part in given.items()}
         with torch.no_grad():
-            output = module.eval()(*parts.values(), **options)
+            output = self.run(module.eval(), list(parts.values()), options)
         return Answer(
             self.read(output, inputs),
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
             shared=tuple(n for n in given if shares_memory(output, given[n])),
         )
+
+    def run(self, module: nn.Module, parts: list[Tensor], options: dict[str, Tensor]) -> Any:
+        """What forward returns, for one item after the other where it takes no axis of items."""
+        if self.batched:
+            return module(*parts, **options)
+        items = [
+            module(*(part[item] for part in parts), **{n: o[item] for n, o in options.items()})
+            for item in range(len(parts[0]))
+        ]
+        return torch.stack(items)
 
     def handed(
         self, inputs: Inputs, arguments: Arguments, dtype: str
