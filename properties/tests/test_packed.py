@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from properties.cases.question import question
 from properties.cases.strategies import pinned_cases
 from properties.findings.names import behaves_like
 from properties.findings.names.calls.battery import battery
+from properties.findings.scripts import script
 from properties.recognition.asking.packed import Names, Packed, names_of
 from properties.recognition.targets import find
 from properties.reports import card as words
@@ -159,3 +162,22 @@ def test_a_smaller_case_has_documents_that_fit() -> None:
     assert documents is not None
     assert (documents <= (1, 2)).all()
     assert within(np.array([[2.6, -1.0], [0.2, 9.0]]), 4, 5).tolist() == [[3, 0], [0, 5]]
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [
+        ("packed-causal-over-all", "packed/causal-in-each-document"),
+        ("packed-groups-tiled", "groups/each-head-reads-its-own-group"),
+    ],
+)
+def test_a_failure_gets_a_script_that_packs_for_itself(name: str, law: str) -> None:
+    """It fails on the wrong function, and passes on a right one in its place."""
+    asked = subject(WRONG[name])
+    with quiet_and_repeatable(), redirect_stdout(StringIO()):
+        case = next(c for c in pinned_cases(asked) if judge(clauses()[law], c).status == "fail")
+        found = script(clauses()[law], case)
+        assert found is not None
+        found.run(RIGHT["packed-in-one-matrix"])
+        with pytest.raises(AssertionError, match="expected"):
+            found.run(WRONG[name])

@@ -15,8 +15,9 @@ from torch import Tensor
 from properties.findings.call_tape import Asked, CallTape
 from properties.findings.recording import Build
 from properties.findings.scripts import text
-from properties.findings.scripts.construction import ALIAS
+from properties.findings.scripts.construction import called, packing
 from properties.findings.scripts.script import Script, equal
+from properties.recognition.asking import packed
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.modules import ModuleManner
 from properties.subjects.subject import Subject
@@ -75,7 +76,8 @@ class CallScript(Script):
     @property
     def turned(self) -> str:
         """What makes the subject's layout of (B, H, T, D), and the other way round."""
-        return TURNED if getattr(self.manner, "layout", "") == "B T H D" else ""
+        turned = ("B T H D", packed.LAYOUT)
+        return TURNED if getattr(self.manner, "layout", "") in turned else ""
 
     @property
     def needs(self) -> str:
@@ -83,8 +85,8 @@ class CallScript(Script):
         return "torch, NumPy and the function alone" if self.subject.bare else super().needs
 
     def prelude(self) -> list[str]:
-        """Nothing is put around a function whose calls are its own."""
-        return [] if self.subject.bare else super().prelude()
+        """Nothing is put around a function whose calls are its own, but for what packs documents."""
+        return packing(self.subject) if self.subject.bare else super().prelude()
 
     def tell(self, call: Asked, *, grad: bool) -> Told:
         """Write the tensors of a call. grad: whether the inputs and a bias require gradients."""
@@ -129,7 +131,7 @@ class CallScript(Script):
     def expression(self, told: Told, parts: Sequence[str]) -> str:
         """The call. parts: the sources of its inputs."""
         given = [*parts, *(f"{name}={value}" for name, value in told.options.items())]
-        callee = ALIAS if self.subject.bare else self.module_of(told.call)
+        callee = called(self.subject) if self.subject.bare else self.module_of(told.call)
         if len(line := f"{callee}({', '.join(given)})") <= text.WIDTH:
             return line
         return f"{callee}(\n{''.join(f'        {one},{chr(10)}' for one in given)}    )"

@@ -5,8 +5,10 @@ Legend: B batch, H query heads, T queries, S keys.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from properties.findings.scripts import text
 from properties.findings.scripts.call_source import CallScript, Told
 
 AHEAD = "ahead"  # (T, S): how many places a key stands after the query's own
@@ -22,12 +24,14 @@ def definition(script: CallScript, told: Told, *between: str) -> str:
     a = asked.arguments
     if a.bias is not None:
         further["bias"] = f"{told.options[script.subject.takes['bias']]}.detach().double().numpy()"
-    if a.slopes is not None:
+    if a.slopes is not None and a.documents is not None:
+        further["bias"] = f"{text.tensor(np.asarray(asked.request.bias))}.numpy()"
+    elif a.slopes is not None:
         slopes = f"{told.options[script.subject.takes['slopes']]}.double().numpy()"
         distance = f"-{slopes}[:, None, None] * abs({AHEAD})"
         further["bias"] = " + ".join(filter(None, (further.get("bias"), distance)))
     further |= {n: repr(v) for n in ("scale", "cap") if (v := getattr(a, n)) is not None}
-    if a.window is not None or a.slopes is not None:
+    if a.documents is None and (a.window is not None or a.slopes is not None):
         script.lines.append(f"{AHEAD} = {ahead(told)}")
     sees = "True"
     if conditions:
@@ -41,6 +45,9 @@ def seeing(script: CallScript, told: Told) -> list[str]:
     """The conditions under which a query sees a key, each an expression."""
     asked, takes, kept = told.call.question, script.subject.takes, script.subject.conventions
     a, (_, _, tokens, keys) = asked.arguments, asked.shape
+    if a.documents is not None:  # each with a corner of its own: who sees whom is written out
+        seen = asked.request.visible.astype(int).tolist()
+        return [f"torch.tensor({seen}).bool().numpy()"]
     found = []
     if a.mask is not None and not (a.bias is not None and takes["mask"] == takes["bias"]):
         found.append(shown(told, takes["mask"], kept.mask))

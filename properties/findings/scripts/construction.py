@@ -132,11 +132,21 @@ def prelude(subject: Subject) -> list[str]:
     if kind is qkv_function.Shell:
         lines.insert(0, "from types import SimpleNamespace")
         lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
-    sources = [kind, *([packed.Packed] if of_documents(subject) else [])]
-    return [
-        *lines,
-        *(line for one in sources for line in ("", "", inspect.getsource(one).rstrip())),
-    ]
+    return [*lines, "", "", inspect.getsource(kind).rstrip(), *packing(subject)[3:]]
+
+
+def packing(subject: Subject) -> list[str]:
+    """What packs the documents of a function that wants them so, as source; nothing for others."""
+    if not of_documents(subject):
+        return []
+    lines = ["from typing import Any", "", "from torch import Tensor"]
+    return [*lines, "", "", inspect.getsource(packed.Packed).rstrip()]
+
+
+def called(subject: Subject) -> str:
+    """What is called for a function of queries, keys and values."""
+    names = of_documents(subject)
+    return f"Packed({ALIAS}, {tuple(names)!r})" if names else ALIAS
 
 
 def of_documents(subject: Subject) -> tuple[str, ...]:
@@ -186,9 +196,7 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 "SimpleNamespace", {"d_in": config.sizes.d_in, "heads": config.sizes.heads}
             )
             asked = {"width": config.width, "bias": config.bias, "dropout": config.dropout}
-            told = of_documents(subject)
-            function_call = f"Packed({ALIAS}, {tuple(told)!r})" if told else ALIAS
-            filled = call("SimpleNamespace", named, f"call={function_call}")
+            filled = call("SimpleNamespace", named, f"call={called(subject)}")
             request = call("SimpleNamespace", asked, f"sizes={sizes}")
             return f"Shell({filled}, {request}, {subject.family!r})"
     carried = None if weights is None else call("Weights", {}, *arrays(weights))
