@@ -12,7 +12,7 @@ the weight matrix, head by head, in the first T columns of each head.
 The plain family has no projections, and q = k = v = x; there x = [a | identity] adds 1 to the score
 of a token with itself, and the last T columns of the output are the weights.
 
-Legend: B batch, T tokens, H heads, D head_dim.
+Legend: B batch, T tokens, H heads, G heads of keys and values, D head_dim.
 """
 
 from __future__ import annotations
@@ -22,21 +22,26 @@ from dataclasses import replace
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import OutsideError
 from properties.cases.case import Case
+from properties.subjects.subject import Subject
 from properties.truth.attend import repeated
 from properties.truth.parameters import Weights
 
 
 def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Array) -> Case:
-    """The case whose queries, keys and values are those given, each (B, H, T, D').
+    """The case whose queries, keys and values are those given, (B, H, T, D') and twice (B, G, T, D').
 
-    D' may be smaller than the new head_dim: the rest is filled with zeros. Keys and values may have
-    fewer heads than queries: each is written out for every head that reads it. Where positions turn
-    queries and keys, those given are as they meet, to within the rounding of the case's format.
+    D' may be smaller than the new head_dim: the rest is filled with zeros. Fewer heads of keys and
+    values than of queries stay as they are where the module can be told so, else each is written out
+    for every head that reads it. Where positions turn queries and keys, those given are as they meet,
+    to within the rounding of the case's format. OutsideError where the module has one head of keys
+    and values for all, and several that differ are given.
     """
-    keys, values = (repeated(part, queries.shape[1]) for part in (keys, values))
-    batch, heads, tokens, dims = values.shape
-    head_dim = dims
+    batch, heads, tokens, _ = queries.shape
+    keys, values = in_groups(case.subject, heads, keys, values)
+    groups = keys.shape[1]
+    head_dim = dims = values.shape[-1]
     if not case.subject.has("rectangular"):
         head_dim = max(dims, -(-batch * tokens // heads))
     head_dim = case.subject.limits.head_dim(head_dim)
@@ -45,7 +50,7 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
     x = np.eye(batch * tokens, d_in).reshape(batch, tokens, d_in)
     queries, keys = (turned_back(pad(part, head_dim), case) for part in (queries, keys))
     query, key, value = (as_rows(part, d_in, head_dim) for part in (queries, keys, values))
-    zero = np.zeros(width)
+    zero, narrow = np.zeros(width), np.zeros(groups * head_dim)
     biased = case.weights is not None and case.weights.query_bias is not None
     projected = case.weights is not None and case.weights.out is not None
     return replace(
@@ -56,7 +61,7 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
             tokens=tokens,
             heads=heads,
             head_dim=head_dim,
-            groups=0,
+            groups=groups if groups < heads else 0,
             d_in=d_in,
             context_length=max(tokens, case.sizes.context_length),
         ),
@@ -67,8 +72,8 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
             key=key,
             value=value,
             query_bias=zero if biased else None,
-            key_bias=zero if biased else None,
-            value_bias=zero if biased else None,
+            key_bias=narrow if biased else None,
+            value_bias=narrow if biased else None,
             out=np.eye(width) if projected else None,
             out_bias=zero if projected and case.subject.has("out-bias") else None,
         ),
@@ -92,8 +97,19 @@ def with_other_values(probe: Case, values: Array) -> Case:
     weights, s = probe.weights, probe.sizes
     if weights is None:
         raise ValueError("values were to be set of a case that has no projections")
-    value = as_rows(values, s.d_in, s.head_dim)
+    value = as_rows(in_groups(probe.subject, s.heads, values)[0], s.d_in, s.head_dim)
     return replace(probe, weights=replace(weights, value=value))
+
+
+def in_groups(subject: Subject, heads: int, *parts: Array) -> list[Array]:
+    """Keys and values with as many heads as a module can have where it has so many for queries."""
+    groups = max(part.shape[1] for part in parts)
+    if subject.has("one group") and heads > 1:
+        if any(np.ptp(part, axis=1).any() for part in parts):
+            raise OutsideError("keys or values that differ between heads")
+        return [part[:, :1] for part in parts]
+    groups = groups if subject.has("groups") else heads
+    return [repeated(part, groups) for part in parts]
 
 
 def as_rows(part: Array, d_in: int, head_dim: int) -> Array:
@@ -115,7 +131,7 @@ def with_visible_weights(case: Case) -> Case:
         return replace(case, sizes=sizes, x=x, other=x)
     fmt = FORMATS[case.dtype]
     queries, keys = (pad(fmt.round(part), tokens) for part in (case.trace.queries, case.trace.keys))
-    one_hot = np.broadcast_to(pad(np.eye(tokens), queries.shape[-1]), queries.shape)
+    one_hot = np.broadcast_to(pad(np.eye(tokens), keys.shape[-1]), keys.shape)
     return with_queries_keys_values(case, queries, keys, one_hot)
 
 

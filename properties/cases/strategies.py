@@ -92,6 +92,8 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
         base = replace(base, heads=1)
     if base.groups >= base.heads or (base.groups and base.heads % base.groups):
         base = replace(base, groups=0)  # the coincidence left another number of heads
+    if subject.has("one group"):
+        base = replace(base, groups=1 if base.heads > 1 else 0)
     limits = subject.limits
     tokens, batch = limits.tokens(base.tokens), 1 if limits.one_item else base.batch
     base = replace(base, tokens=tokens, batch=batch)

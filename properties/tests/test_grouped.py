@@ -13,26 +13,31 @@ import pytest
 import torch
 from torch import nn
 
+from properties.basics.dtypes import Array
+from properties.basics.errors import OutsideError
 from properties.cases import groups
 from properties.cases.case import Case, parameters
+from properties.cases.devices import read_weights, with_queries_keys_values, with_visible_weights
 from properties.cases.strategies import make_case, pinned_cases, pinned_sizes, weights
 from properties.findings.names import behaves_like
 from properties.findings.names.examples import predicted
 from properties.findings.names.formula import Formula
+from properties.recognition.adapters.loading import Scheme, collect, load
+from properties.recognition.adapters.projections import find as matrices
 from properties.recognition.targets import find
 from properties.runs.result import Status, describe_case, read_case
-from properties.runs.runner import quiet_and_repeatable, run
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.subjects.subject import Subject
 from properties.truth import oracle
-from properties.truth.parameters import Sizes
+from properties.truth.parameters import Sizes, Weights
 from properties.zoo.wide import held_ones, sound_ones
 from properties.zoo.wide.grouped import GroupedQueryAttention, PlainGrouped
 
 GROUPED = find("properties.zoo.wide.grouped:GroupedByRepeating")[0]
 SIZES = Sizes(batch=2, tokens=3, d_in=20, heads=4, head_dim=5, context_length=6, groups=2)
-RIGHT = ("grouped-by-repeating", "grouped-in-five-axes", "grouped-by-the-kernel")
+RIGHT = tuple(name for name, one in sound_ones().items() if one.kind == "grouped")
 
 
 def example(sizes: Sizes = SIZES) -> Case:
@@ -115,32 +120,82 @@ def test_what_the_argument_counts_is_found_by_the_width_of_the_keys(
     np.testing.assert_allclose(case.output, case.trace.output, rtol=0, atol=1e-12)
 
 
+def fused(layout: str, sizes: Sizes) -> tuple[Weights, Array, Weights]:
+    """Weights, a matrix of (H + 2 G) D columns that they were written into, and what is read back."""
+    module = nn.Module()
+    module.qkv = nn.Linear(20, sizes.width + 2 * sizes.key_width, bias=False)
+    structure = matrices(module.double(), "Fused")
+    given = weights(GROUPED, sizes, False, np.random.default_rng(1))
+    assert structure is not None
+    assert given is not None
+    load(structure, given, sizes, Scheme(layout=layout))
+    back = collect(structure, torch.Tensor.detach, sizes, Scheme(layout=layout))
+    return given, module.qkv.weight.detach().T.numpy(), back
+
+
 def test_the_narrower_parts_of_a_fused_matrix_lie_one_after_the_other() -> None:
     """Queries, then keys, then values, as they are split again."""
-    from properties.recognition.adapters.loading import Scheme, collect, load
-    from properties.recognition.adapters.projections import find as matrices
-
-    module = nn.Module()
-    module.qkv = nn.Linear(20, 40, bias=False)
-    structure = matrices(module.double(), "Fused")
-    assert structure is not None
-    given = weights(GROUPED, SIZES, False, np.random.default_rng(1))
-    assert given is not None
-    load(structure, given, SIZES, Scheme())
-    laid = np.concatenate([given.query, given.key, given.value], axis=1)
-    assert np.array_equal(module.qkv.weight.detach().T.numpy(), laid)
-    back = collect(structure, torch.Tensor.detach, SIZES, Scheme())
+    given, laid, back = fused("one role after the other", SIZES)
+    assert np.array_equal(laid, np.concatenate([given.query, given.key, given.value], axis=1))
     assert np.array_equal(back.value, given.value)
+
+
+def test_or_group_by_group() -> None:
+    """The queries of a group, its key, its value; then the next group."""
+    given, laid, back = fused("head by head", SIZES)
+    query, key, value = (
+        part.reshape(20, 2, -1, 5) for part in (given.query, given.key, given.value)
+    )
+    assert np.array_equal(laid, np.concatenate([query, key, value], axis=2).reshape(20, 40))
+    for name in ("query", "key", "value"):
+        assert np.array_equal(getattr(back, name), getattr(given, name))
+
+
+ONE = ("grouped-in-one-group", "grouped-in-one-group-of-two-matrices")
+
+
+@pytest.mark.parametrize("name", [*ONE, "grouped-in-one-matrix-by-groups"])
+def test_narrower_parts_of_one_matrix_are_found_and_set(name: str) -> None:
+    """Also where nobody can choose another number of groups than one."""
+    [subject] = find(sound_ones()[name].target)
+    assert subject.has("projections")
+    assert subject.has("one group") == (name in ONE)
+    assert subject.has("groups") != (name in ONE)
+    for case in pinned_cases(subject)[:4]:
+        assert judge(clauses()["oracle/output-within-bound"], case).status is Status.PASS
+
+
+def test_a_module_of_one_group_is_asked_with_one() -> None:
+    """Of heads that have keys of their own it cannot be asked."""
+    [subject] = find(sound_ones()[ONE[0]].target)
+    assert {c.sizes.key_heads for c in pinned_cases(subject)} == {1}
+    case = pinned_cases(subject)[0]
+    apart = np.random.default_rng(0).normal(size=(1, case.sizes.heads, 2, 3))
+    with pytest.raises(OutsideError, match="differ between heads"):
+        with_queries_keys_values(case, apart, apart, apart)
+    same = np.repeat(apart[:, :1], case.sizes.heads, axis=1)
+    assert with_queries_keys_values(case, apart, same, same).sizes.groups == 1
+
+
+def test_weights_are_made_visible_with_the_heads_of_keys_that_there_are() -> None:
+    """So what is asked of weights is asked of shared heads as well."""
+    probe = with_visible_weights(example())
+    assert (probe.sizes.heads, probe.sizes.groups) == (4, 2)
+    found = read_weights(probe, probe.output)
+    np.testing.assert_allclose(found, example().trace.weights, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_grouped_modules_are_right(name: str) -> None:
     """Whatever a head reads is asked; nothing is left out."""
     [subject] = find(sound_ones()[name].target)
-    report = run(subject, profile="quick", only=["oracle", "groups"])
-    assert report.failed == []
-    assert report.right
-    assert report.guarded
+    laws = [law for law in clauses().values() if law.area in ("groups", "heads", "context")]
+    asked = [law for law in laws if law.concerns(subject) and not law.missing(subject)]
+    with quiet_and_repeatable():
+        for case in pinned_cases(subject)[:5]:
+            said = {law.id: judge(law, case).message for law in asked}
+            assert {id: message for id, message in said.items() if message} == {}
+    assert any(law.area == "groups" for law in asked)
     assert not subject.unasked
 
 

@@ -30,7 +30,8 @@ class Blueprint:
     """A class or factory and how to call it.
 
     square: d_in has to be the width; biased: the bias argument is always True; past: arguments of
-    forward with which more than the output is returned, a past that is the caller's.
+    forward with which more than the output is returned, a past that is the caller's; one_group: all
+    heads read one head of keys and values.
     """
 
     target: Callable[..., Any]
@@ -38,6 +39,7 @@ class Blueprint:
     square: bool = False
     biased: bool = False
     past: frozenset[str] = frozenset()
+    one_group: bool = False
 
     @property
     def owner(self) -> str:
@@ -99,7 +101,7 @@ class Blueprint:
 
     def sizes(self, heads: int) -> Sizes:
         """Sizes for a trial."""
-        sizes = replace(TRIAL, heads=heads)
+        sizes = replace(TRIAL, heads=heads, groups=1 if self.one_group and heads > 1 else 0)
         return replace(sizes, d_in=sizes.width) if self.square else sizes
 
 

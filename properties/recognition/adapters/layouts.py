@@ -78,7 +78,7 @@ def square_rows(trial: Try, scheme: Scheme, unknown: list[str]) -> tuple[Scheme,
     With W_v = E_01 the values have column 1 alone, turned they have column 0 alone, and so has
     whatever mixture of the rows attention makes of them.
     """
-    sizes = replace(trial.sizes, heads=1, head_dim=trial.sizes.width)
+    sizes = replace(trial.sizes, heads=1, head_dim=trial.sizes.width, groups=0)
     one = entry(sizes.width)
     tested = [role for role in ("value", "out") if role in unknown]
     lost = []
@@ -102,10 +102,12 @@ def entry(width: int) -> Array:
 
 
 def identity(sizes: Sizes, **matrices: Array) -> Weights:
-    """Weights that are the identity but for the matrices given."""
-    eye = np.eye(sizes.d_in, sizes.width)
-    parts = {"query": eye, "key": eye, "value": eye, "out": np.eye(sizes.width)} | matrices
-    return Weights(**parts)
+    """Weights that are the identity but for the matrices given, of which so many columns are used as
+    there are.
+    """
+    parts = {role: np.eye(sizes.d_in, sizes.width_of(role)) for role in LETTER}
+    given = {role: matrix[:, : sizes.width_of(role)] for role, matrix in matrices.items()}
+    return Weights(**parts | {"out": np.eye(sizes.width)} | given)
 
 
 def column_turned(output: Array) -> bool | None:

@@ -144,6 +144,22 @@ def is_turned(structure: Structure, role: str, sizes: Sizes, scheme: Scheme) -> 
     return scheme.rows.get(role, False) if rows is None else rows
 
 
+def unequal(order: str, letter: str, sizes: Sizes, layout: str) -> Rows:
+    """The rows of one of the parts of a matrix in which queries have more heads than keys and values:
+    one part after the other, or group by group, in each its queries before its key and its value.
+    """
+    if layout == "column by column":
+        raise SubjectError("queries, keys and values take turns, and there are fewer keys")
+    blocks = [sizes.shared if part == "q" else 1 for part in order]
+    start = sum(blocks[: order.index(letter)])
+    stop = start + blocks[order.index(letter)]
+    if layout == "head by head":
+        rows = np.arange(sum(blocks) * sizes.key_width)
+        by_group = rows.reshape(sizes.key_heads, sum(blocks), sizes.head_dim)
+        return by_group[:, start:stop].ravel()
+    return np.arange(start * sizes.key_width, stop * sizes.key_width)
+
+
 def own_rows(
     cell: Cell, role: str, structure: Structure, sizes: Sizes, scheme: Scheme
 ) -> torch.Tensor:
@@ -153,10 +169,8 @@ def own_rows(
     if not cell.order:
         return torch.arange(width)
     order = scheme.order or cell.order
-    if "q" in order and sizes.shared > 1:  # parts of two widths, one after the other
-        widths = [sizes.width if letter == "q" else sizes.key_width for letter in order]
-        start = sum(widths[: order.index(LETTER[role])])
-        return torch.arange(start, start + width)
+    if "q" in order and sizes.shared > 1:
+        return torch.from_numpy(unequal(order, LETTER[role], sizes, scheme.layout))
     heads = 1 if count > 1 else sizes.key_heads if "q" not in order else sizes.heads
     dealt = LAYOUTS[scheme.layout](len(order), heads, width // heads)
     return torch.from_numpy(dealt[order.index(LETTER[role])].copy())

@@ -38,7 +38,13 @@ from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import certain
 from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
-from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
+from properties.subjects.subject import (
+    CAUSAL_FAMILIES,
+    HEADED_FAMILIES,
+    JOINED_FAMILIES,
+    Config,
+    Subject,
+)
 from properties.truth.parameters import Sizes, Weights
 
 LONG = 32  # tokens that fit into what a cache is tried with
@@ -338,9 +344,11 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
 
 
 def offer_groups(draft: Draft, blueprint: Blueprint) -> Blueprint:
-    """Claim fewer heads of keys than of queries where an argument makes keys and values narrower."""
+    """Claim fewer heads of keys than of queries where keys and values are narrower, always or by an
+    argument.
+    """
     if not blueprint.arguments.has("kv_heads"):
-        return blueprint
+        return offer_one_group(draft, blueprint)
     name = blueprint.arguments.roles["kv_heads"]
     sizes = trial_config(blueprint, draft.family).sizes
     told = groups_told(blueprint, draft.family, sizes)
@@ -353,6 +361,29 @@ def offer_groups(draft: Draft, blueprint: Blueprint) -> Blueprint:
     return told
 
 
+def offer_one_group(draft: Draft, blueprint: Blueprint) -> Blueprint:
+    """Claim that all heads read one head of keys and values, where these are as wide as one."""
+    if draft.family not in JOINED_FAMILIES:
+        return blueprint
+    sizes = trial_config(blueprint, draft.family).sizes
+    if fits(blueprint, draft.family, sizes) or not fits(
+        blueprint, draft.family, replace(sizes, groups=1)
+    ):
+        return blueprint
+    draft.capabilities.add("one group")
+    draft.notes.append("all heads of queries read one head of keys and values")
+    return replace(blueprint, one_group=True)
+
+
+def fits(blueprint: Blueprint, family: str, sizes: Sizes) -> bool:
+    """Whether a module is built whose keys have these sizes."""
+    with suppress(SubjectError, QuestionError):
+        structure = found_in(blueprint.attempt(Config(sizes), family), blueprint.owner, False)
+        shapes(structure, "key", sizes)
+        return True
+    return False
+
+
 def groups_told(blueprint: Blueprint, family: str, sizes: Sizes) -> Blueprint | None:
     """The blueprint that makes two key-value heads for six heads; None where none does."""
     sizes = replace(sizes, heads=6, groups=2)
@@ -360,9 +391,7 @@ def groups_told(blueprint: Blueprint, family: str, sizes: Sizes) -> Blueprint | 
         sizes = replace(sizes, d_in=sizes.width)
     for readers in (False, True):
         told = replace(blueprint, arguments=replace(blueprint.arguments, readers=readers))
-        with suppress(SubjectError, QuestionError):
-            structure = found_in(told.attempt(Config(sizes), family), told.owner, False)
-            shapes(structure, "key", sizes)
+        if fits(told, family, sizes):
             return told
     return None
 
@@ -567,8 +596,8 @@ def arrives(subject: ModuleSubject, config: Config) -> bool:
 def random_weights(sizes: Sizes) -> Weights:
     """Matrices of ordinary numbers that are exact in every format."""
     rng = np.random.default_rng(0)
-    into, across = (sizes.d_in, sizes.width), (sizes.width, sizes.width)
     query, key, value, out = (
-        FORMATS["bfloat16"].round(rng.normal(size=shape)) for shape in (into, into, into, across)
+        FORMATS["bfloat16"].round(rng.normal(size=(sizes.d_in_of(role), sizes.width_of(role))))
+        for role in (*LETTER, "out")
     )
     return Weights(query, key, value, out=out)

@@ -46,8 +46,9 @@ class Trial:
     ) -> Answer | None:
         """The answer for so many items, all alike; None where the call raises."""
         s = replace(self.sizes, batch=items)
-        query, key = (np.zeros((s.d_in_of(role), s.width)) for role in ("query", "key"))
-        value = key.copy()
+        query, key, value = (
+            np.zeros((s.d_in_of(role), s.width_of(role))) for role in ("query", "key", "value")
+        )
         value[0, 0] = 1.0
         weights = Weights(query=query, key=key, value=value)
         return probing.asked(

@@ -18,6 +18,7 @@ from properties.basics.assertions import require
 from properties.basics.dtypes import Array
 from properties.cases.case import Case
 from properties.cases.devices import with_queries_keys_values
+from properties.cases.groups import written_out
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.conditions import ALIVE, equal_scores
 from properties.spec.clauses.projection import projections
@@ -35,18 +36,19 @@ def opposite_heads(case: Case) -> Case:
 
     The output holds the attention weights.
     """
-    heads = case.sizes.heads
+    heads, key_heads = case.sizes.heads, case.sizes.key_heads
     signs = np.where(np.arange(heads) % 2, -1.0, 1.0).reshape(1, heads, 1, 1)
     later = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
-    values = np.broadcast_to(np.eye(2), (1, heads, 2, 2))
-    queries = np.full((1, heads, 2, 1), 4.0)
-    return with_queries_keys_values(case, queries, signs * later, values)
+    keys, values = (np.broadcast_to(p, (1, key_heads, 2, p.shape[-1])) for p in (later, np.eye(2)))
+    queries = np.broadcast_to(4.0 * signs, (1, heads, 2, 1))
+    return with_queries_keys_values(case, queries, keys, values)
 
 
 @lru_cache(maxsize=ALIVE)
 def as_one_head(case: Case) -> Case:
     """The case with the same matrices in a module of one head, as wide as all of them."""
-    return replace(case, sizes=replace(case.sizes, heads=1, head_dim=case.sizes.width))
+    every = written_out(case)
+    return replace(every, sizes=replace(every.sizes, heads=1, head_dim=case.sizes.width))
 
 
 def heads_matter(case: Case) -> bool:

@@ -27,6 +27,8 @@ from properties.spec.clauses.conditions import (
     showing_weights,
 )
 from properties.subjects.subject import CAUSAL_FAMILIES
+from properties.truth.attend import repeated
+from properties.truth.oracle import merge
 
 
 @clause(
@@ -137,7 +139,7 @@ def prefix_gives_prefix(case: Case) -> float:
 def first_token_returns_its_own_value(case: Case) -> float:
     """It sees one key, whose weight is exp(0) / exp(0) = 1, whatever its score."""
     probe = exact_inputs(case)
-    values = np.concatenate(list(probe.trace.values[:, :, 0].swapaxes(0, 1)), axis=-1)
+    values = merge(repeated(probe.trace.values[:, :, :1], case.sizes.heads))[:, 0]
     first, allowed = probe.output[:, 0], probe.budget.output[:, 0]
     return near("the value", first, values, allowed, "batch column")
 
@@ -176,6 +178,8 @@ def long_sequence(case: Case) -> Case:
     g = np.random.default_rng(case.seed)
     shape = (1, min(case.sizes.heads, 3), 12 + case.seed % 22, 4)
     queries, keys = (g.integers(-8, 9, size=shape) / 16.0 for _ in range(2))
+    if case.subject.has("one group"):
+        keys = keys[:, :1]
     if case.subject.family == "plain":
         sizes = replace(case.sizes, batch=1, tokens=shape[2])
         return with_visible_weights(replace(case, sizes=sizes, x=queries[:, 0]))

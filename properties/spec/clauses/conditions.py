@@ -80,7 +80,7 @@ def shrunk(part: Array, head_dim: int) -> Array:
 
 
 def showing_weights(case: Case, queries: Array, keys: Array) -> Case:
-    """The case with these queries and keys (B, H, T, D) whose output holds the attention weights.
+    """The case with these queries (B, H, T, D) and keys (B, G, T, D) whose output holds the weights.
 
     head_dim is the first above D and T at which no two sizes are the same.
     """
@@ -92,7 +92,7 @@ def showing_weights(case: Case, queries: Array, keys: Array) -> Case:
         least = max(least, -(-one_token_each // heads))
     allowed = case.subject.limits.head_dim
     head_dim = next(n for n in count(least) if n == allowed(n) and taken.isdisjoint({n, n * heads}))
-    one_hot = np.broadcast_to(np.eye(tokens, head_dim), (batch, heads, tokens, head_dim))
+    one_hot = np.broadcast_to(np.eye(tokens, head_dim), (*keys.shape[:3], head_dim))
     return with_queries_keys_values(case, pad(queries, head_dim), pad(keys, head_dim), one_hot)
 
 
@@ -125,8 +125,8 @@ def exact_inputs(case: Case) -> Case:
 def equal_scores(case: Case) -> Case:
     """One item whose queries and keys are zero and whose output holds the attention weights."""
     s = case.sizes
-    zero = np.zeros((1, s.heads, s.tokens, s.tokens))
-    return with_queries_keys_values(case, zero, zero, zero + np.eye(s.tokens))
+    queries, keys = (np.zeros((1, n, s.tokens, s.tokens)) for n in (s.heads, s.key_heads))
+    return with_queries_keys_values(case, queries, keys, keys + np.eye(s.tokens))
 
 
 def seen(case: Case) -> Array:

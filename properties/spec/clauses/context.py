@@ -18,6 +18,7 @@ from properties.cases.devices import with_other_values
 from properties.spec.clause import Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS, exact_inputs, seen
 from properties.subjects.subject import PROJECTED_FAMILIES
+from properties.truth.attend import repeated
 from properties.truth.oracle import merge
 
 FACTOR = -2.0  # a power of two, and a sign that no rectifier or absolute value lets through
@@ -47,7 +48,8 @@ def within_hull_of_visible_values(case: Case) -> float:
     the bound holds no error of a score, so it stays narrow where scores are large.
     """
     probe = exact_inputs(case)
-    among, values = seen(probe)[:, :, None] > 0, probe.trace.values[:, :, None]  # (B, H, 1, T, D)
+    values = repeated(probe.trace.values, case.sizes.heads)[:, :, None]  # (B, H, 1, T, D)
+    among = seen(probe)[:, :, None] > 0
     low = merge(np.where(among, values, np.inf).min(axis=-2))
     high = merge(np.where(among, values, -np.inf).max(axis=-2))
     allowed = mixing(probe, np.maximum(np.abs(low), np.abs(high)))
@@ -75,7 +77,7 @@ def constant_values_pass_through(case: Case) -> float:
         own = probe = replace(case, x=first[:, 0])
     else:
         probe = with_other_values(own, first)
-    constant = merge(first)
+    constant = merge(repeated(first, case.sizes.heads))
     allowed = mixing(own, np.abs(constant))  # the scores of `own` are those of the probe
     return near("the value", probe.output, constant, allowed, "batch token column")
 

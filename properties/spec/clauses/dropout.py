@@ -177,7 +177,7 @@ def shown_twice(case: Case) -> Case:
         return replace(probe, x=x, other=x, sizes=sizes)
     queries, keys = (FORMATS[case.dtype].round(p) for p in (case.trace.queries, case.trace.keys))
     dims = max(2 * tokens, queries.shape[-1])
-    twice = np.tile(np.eye(tokens), (*queries.shape[:2], 1, 2))
+    twice = np.tile(np.eye(tokens), (*keys.shape[:2], 1, 2))
     return with_queries_keys_values(case, *(pad(part, dims) for part in (queries, keys, twice)))
 
 
@@ -190,9 +190,11 @@ def even(case: Case, batch: int, tokens: int) -> Case:
         sizes = replace(case.sizes, batch=1, tokens=tokens, d_in=tokens, head_dim=tokens)
         one = replace(case, sizes=sizes, x=one_hot, other=one_hot)
     else:
-        values = np.repeat(one_hot[None], case.sizes.heads, axis=1)
-        zero = np.zeros_like(values)
-        one = with_queries_keys_values(case, zero, zero, values)
+        queries, values = (
+            np.repeat(one_hot[None], count, axis=1)
+            for count in (case.sizes.heads, case.sizes.key_heads)
+        )
+        one = with_queries_keys_values(case, 0.0 * queries, 0.0 * values, values)
     x = np.repeat(one.x, batch, axis=0)
     return replace(one, sizes=replace(one.sizes, batch=batch), x=x, other=x)
 
@@ -205,6 +207,7 @@ class Question:
     batch: int
     tokens: int
     heads: int
+    groups: int
     context_length: int
     dtype: str
     bias: bool
@@ -232,6 +235,7 @@ def ask(case: Case, batch: int, tokens: int, dropout: float, count: int, sample:
             batch,
             tokens,
             s.heads,
+            s.groups,
             s.context_length,
             case.dtype,
             case.bias,

@@ -46,7 +46,8 @@ def independent_across_lanes_and_tiles(case: Case) -> float:
 def sample(case: Case, number: int) -> Draws:
     """One call with equal scores; what has no context_length may refuse so many tokens."""
     try:
-        return ask(replace(case, sizes=replace(case.sizes, heads=1)), 1, TOKENS, 0.5, 1, number)
+        one = replace(case, sizes=replace(case.sizes, heads=1, groups=0))
+        return ask(one, 1, TOKENS, 0.5, 1, number)
     except SubjectError as error:
         if case.subject.has("context-length"):
             raise

@@ -118,6 +118,7 @@ def wrapper_concatenates_in_order(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_HEADS,
+    unless={"one group"},
     after=(
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
@@ -196,6 +197,7 @@ def one_head_equals_causal(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=TWO_HEADS,
+    unless={"one group"},
     after=(
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
@@ -248,6 +250,7 @@ def of_chosen_head(probe: Case, head: int) -> Array:
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=TWO_HEADS,
+    unless={"one group"},
     after=(
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
@@ -274,6 +277,7 @@ def head_isolation(case: Case) -> float:
     families=HEADED_FAMILIES,
     needs={"projections", "module", "gradients"},
     counts=TWO_HEADS,
+    unless={"one group"},
     after=(
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
@@ -326,6 +330,7 @@ A_HEAD_AMONG_OTHERS = Condition(
     families=HEADED_FAMILIES,
     needs={"projections"},
     counts=A_HEAD_AMONG_OTHERS,
+    unless={"one group"},
     after=(
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",

@@ -41,7 +41,10 @@ def with_scores(case: Case, scores: Array) -> Case:
     fmt, values = FORMATS[case.dtype], case.trace.values
     room = 0 if case.subject.has("rectangular") else case.sizes.batch * case.sizes.tokens
     padded = pad(fmt.round(values), room)
-    queries, keys = np.zeros_like(padded), np.zeros_like(padded)
+    queries, keys = (
+        np.zeros((len(padded), case.sizes.heads, *padded.shape[2:])),
+        np.zeros_like(padded),
+    )
     queries[..., 0] = 1.0
     # The module divides by the root of its own head_dim, which the padding has settled.
     keys[..., 0] = fmt.round(scores * np.sqrt(padded.shape[-1]))
