@@ -22,6 +22,7 @@ from properties.findings.evidence import evidence
 from properties.findings.names.caches import match
 from properties.findings.names.caches.catalogue import UsedUnasked
 from properties.findings.names.caches.memory import Memory
+from properties.findings.scripts import script
 from properties.recognition.targets import find
 from properties.reports.card import brief, convention
 from properties.runs.runner import quiet_and_repeatable, run
@@ -31,7 +32,7 @@ from properties.subjects.card import conventions_of
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Weights
 from properties.zoo.wide import held_ones, sound_ones
-from properties.zoo.wide.cached import CachedInside
+from properties.zoo.wide.cached import CachedInside, CachedInSlots
 from properties.zoo.wide.cached_manners import CachedAsInGpt2
 from properties.zoo.wide.rotary import RotaryByNeighbours
 
@@ -306,6 +307,24 @@ def test_the_picture_shows_the_weights_of_a_sequence_in_parts() -> None:
     assert found is not None
     assert found["title"].startswith("Attention weights fed token by token")
     assert found["off"]
+
+
+@pytest.mark.parametrize(
+    ("name", "law", "right"),
+    [
+        ("cached-unasked", "cache/call-without-it-is-what-it-was", CachedInside),
+        ("cached-stale-keys", "cache/second-sequence-is-a-first-one", CachedInSlots),
+        ("cached-no-mask-beside-a-cache", "cache/any-split-equals-the-whole", CachedInside),
+    ],
+)
+def test_a_script_fails_on_the_wrong_module_and_passes_on_the_right_one(
+    name: str, law: str, right: type[nn.Module]
+) -> None:
+    """It needs torch and the class alone."""
+    written = script(clauses()[law], five(subject(held_ones()[name].target)))
+    assert written is not None
+    assert written.fails()
+    written.run(right)
 
 
 def test_a_report_on_a_right_module_says_right() -> None:

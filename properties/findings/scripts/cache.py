@@ -1,0 +1,97 @@
+"""Scripts about a cache: sequences that are fed in parts to one module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from properties.cases.case import Case
+from properties.cases.steps import splits
+from properties.findings.recording import Tape, built
+from properties.findings.scripts import text
+from properties.findings.scripts.asking import require_right
+from properties.findings.scripts.recipes import recipe
+from properties.findings.scripts.script import Script
+from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.asking.caches import CacheManner, State
+
+
+@recipe(
+    "cache/token-by-token-equals-the-whole",
+    "cache/any-split-equals-the-whole",
+    "cache/second-sequence-is-a-first-one",
+    "cache/call-without-it-is-what-it-was",
+)
+def fed(case: Case, tape: Tape) -> Iterator[Script]:
+    """A sequence token by token and in chunks; after another one; and a call without the cache."""
+    if not isinstance(case.subject, ModuleSubject):
+        return
+    manner, tokens = case.subject.remembering, case.sizes.tokens
+    for lengths in ([1] * tokens, *splits(tokens, case.cut)):
+        script, module = begun(case)
+        feed(script, module, manner, "x", lengths)
+        yield ended(script, case)
+    for lengths in ([tokens], [1] * tokens):
+        script, module = begun(case)
+        script.add(f"other = {text.typed(case.other, case.dtype)}")
+        feed(script, module, manner, "other", [1] * tokens)
+        feed(script, module, manner, "x", lengths)
+        yield ended(script, case)
+    script, module = begun(case)
+    script.add(f"other = {text.typed(case.other, case.dtype)}")
+    feed(script, module, manner, "other", [1])
+    called = f"{module}(x)" + "[0]" * manner.held_by_caller
+    tried(script, [f"output = {called}"])
+    yield ended(script, case)
+
+
+def begun(case: Case) -> tuple[Script, str]:
+    """A script with a module in eval mode and the case's tokens x; the module's name."""
+    script = Script(case.subject)
+    module = script.build(built(case))
+    script.add(f"x = {text.typed(case.x, case.dtype)}", f"{module}.eval()")
+    return script, module
+
+
+def ended(script: Script, case: Case) -> Script:
+    """With what the output should be."""
+    require_right(script, case, "output")
+    return script
+
+
+def feed(script: Script, module: str, manner: CacheManner, x: str, lengths: Sequence[int]) -> None:
+    """Feed x in chunks of these lengths from its first token on; its outputs, joined, are `output`."""
+    lines = [f"{module}.{manner.reset}()"] if manner.reset else []
+    lines += ["parts = []"]
+    if manner.past:
+        lines.append(f"past = {'None' if manner.place else '{}'}")
+    for end, length in zip(accumulate(lengths), lengths, strict=True):
+        start = end - length
+        told = [f"{x}[:, {start}:{end}]", *arguments(manner, start, end)]
+        call = f"{module}({', '.join(told)})"
+        if manner.held_by_caller:
+            lines += [f"returned = {call}", f"past = returned[{manner.place}]"]
+            call = "returned[0]"
+        lines.append(f"parts.append({call})")
+    tried(script, [*lines, "output = torch.cat(parts, dim=1)"])
+
+
+def arguments(manner: CacheManner, start: int, end: int) -> list[str]:
+    """What a step is told besides its tokens, as it would be typed."""
+    typed = {
+        manner.past: "past",
+        manner.position: f"torch.arange({start}, {end})" if manner.ranged else str(start),
+    }
+    values = manner.told(State(start), end - start)
+    return [f"{name}={typed.get(name, values[name])}" for name in values]
+
+
+def tried(script: Script, statements: Sequence[str]) -> None:
+    """Statements that must not raise, without gradients."""
+    script.add(
+        "try:",
+        "    with torch.no_grad():",
+        *(f"        {statement}" for statement in statements),
+        "except Exception as error:",
+        "    raise AssertionError(f'expected an output, got {error!r}') from error",
+    )
