@@ -220,6 +220,15 @@ class Subject(ABC):
         """
         raise NotImplementedError
 
+    def context_gradients(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """The derivatives of sum(upstream * output) by "x" and "context", in eval mode.
+
+        module: as `build` made it; upstream: (B, T, W). Only modules that take a context are asked so.
+        """
+        raise NotImplementedError
+
     def begin(self, module: Any, batch: int) -> Any:
         """The state before the first token of so many sequences; the module keeps nothing of others.
 
@@ -249,6 +258,9 @@ class Subject(ABC):
         followed = {
             "gradients": self.differentiable,
             "gradients of calls": self.differentiable and self.bare and bool(self.takes),
+            "gradients of contexts": self.differentiable
+            and "context" in self.takes
+            and type(self).context_gradients is not Subject.context_gradients,
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
             "positions": self.positions is not None,

@@ -84,6 +84,13 @@ class ModuleSubject(Subject):
         manner = replace(self.manner, conventions=self.conventions)
         return manner.ask(module, inputs, arguments, dtype)
 
+    def context_gradients(
+        self, module: nn.Module, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """By x and the context, as backward() leaves them."""
+        manner = replace(self.manner, conventions=self.conventions)
+        return manner.gradients(module, inputs, arguments, upstream, dtype)
+
     def begin(self, module: nn.Module, batch: int) -> State:
         """Before the first token; what the module has kept is forgotten if it can be."""
         return self.remembering.begin(module)

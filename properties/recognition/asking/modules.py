@@ -17,7 +17,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.recognition.asking.functions import polarised, shares_memory
 from properties.subjects.call import Answer, Arguments, Conventions, Inputs
-from properties.subjects.instance import kind, to_array
+from properties.subjects.instance import go_back, gradient_of, kind, to_array
 
 SHAPES: Mapping[str, Callable[[Array], Array]] = {
     "B T T": lambda mask: mask[:, 0],
@@ -58,6 +58,19 @@ class ModuleManner:
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
             shared=tuple(n for n in given if shares_memory(output, given[n])),
         )
+
+    def gradients(
+        self, module: nn.Module, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """Of sum(upstream * output), by x and the context; upstream is (B, T, W)."""
+        parts, options = self.handed(inputs, arguments, dtype)
+        leaves = {"x": parts["x"], "context": options[self.takes["context"]]}
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        output = self.run(module.eval(), list(parts.values()), options)
+        self.read(output, inputs)
+        go_back(output, torch.tensor(upstream, dtype=output.dtype))
+        return {name: gradient_of(leaf) for name, leaf in leaves.items()}
 
     def run(self, module: nn.Module, parts: list[Tensor], options: dict[str, Tensor]) -> Any:
         """What forward returns, for one item after the other where it takes no axis of items."""

@@ -10,12 +10,14 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.cases.case import Case
+from properties.cases.context_gradients import agree
 from properties.cases.question import crossed, question
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.cross import OTHER
 from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES
 
 CONTEXT = {"takes context"}
+ENOUGH = 8  # examples: a backward pass is dear
 SHOWN = "cross/mask-of-the-context-shows-what-it-shows"
 REAL = "cross/padding-of-the-context-is-hidden"
 
@@ -82,6 +84,21 @@ def without_a_context(case: Case) -> float:
         itself.truth.allowed + alone.truth.allowed,
         "batch query column",
     )
+
+
+@clause(
+    "cross/gradients-of-x-and-the-context",
+    Level.MUST,
+    "X gets the gradient of its queries, and a context that of its keys and values.",
+    needs=CONTEXT | {"gradients of contexts"},
+    after=(OTHER,),
+    examples=ENOUGH,
+)
+def gradients(case: Case) -> float:
+    """The chain rule's. What is computed once for a context and kept without a gradient leaves its encoder
+    untrained, and no output tells.
+    """
+    return agree(crossed(case))
 
 
 @clause(

@@ -144,6 +144,33 @@ class MaskOfXCutToTheContext(CrossWithTwoMasks):
 
 
 @fault(
+    "context-is-detached",
+    "cross/gradients-of-x-and-the-context",
+    symptom="an encoder is not trained by what is made of its states",
+    family="encoder",
+)
+class ContextIsDetached(PlainCross):
+    """Its keys and values are taken for constants."""
+
+    def sources(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        return super().sources(x, None if context is None else context.detach())
+
+
+@fault(
+    "values-of-the-context-are-detached",
+    "cross/gradients-of-x-and-the-context",
+    symptom="an encoder is trained by its keys alone",
+    family="encoder",
+)
+class ValuesOfTheContextAreDetached(PlainCross):
+    """Half of its gradient is lost."""
+
+    def sources(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        queries, keys, values = super().sources(x, context)
+        return queries, keys, values if context is None else values.detach()
+
+
+@fault(
     "context-without-the-scale",
     "cross/without-a-context-x-is-its-own",
     "cross/as-many-keys-as-there-are",
