@@ -22,6 +22,7 @@ AXES = {
     "padding": "BS",
     "slopes": "H",
     "documents": "B2",
+    "segments": "BT",
     "context": "BUC",
     "context_mask": "BHTU",
     "context_bias": "BHTU",

@@ -14,7 +14,7 @@ import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.cases.call import Call
-from properties.cases.documents import drawn_lengths
+from properties.cases.documents import drawn_lengths, drawn_segments
 from properties.subjects.subject import Subject
 from properties.truth.parameters import Sizes
 
@@ -55,6 +55,8 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
     arrays["slopes"] = np.array([SLOPES[(h + seed) % len(SLOPES)] for h in range(heads)])
     if "documents" in subject.takes:
         arrays["documents"] = drawn_lengths(s.batch, s.tokens, keys, seed, own_keys)
+    if "segments" in subject.takes:
+        arrays["segments"] = drawn_segments(s.batch, s.tokens, seed)
     numbers = {
         "scale": SCALES[seed % len(SCALES)],
         "cap": CAPS[seed % len(CAPS)],

@@ -27,6 +27,20 @@ def drawn_lengths(batch: int, tokens: int, keys: int, seed: int, own_keys: bool)
     return np.stack([queries, others], axis=-1).astype(np.float64)
 
 
+def drawn_segments(batch: int, tokens: int, seed: int) -> Array:
+    """(B, T): the number of each token's segment, from one on, of one or more tokens each."""
+    rng = np.random.default_rng(seed + 8)
+    starts = rng.random((batch, tokens)) < 0.4
+    return np.asarray(1.0 + starts.cumsum(axis=1), dtype=np.float64)
+
+
+def of_keys(segments: Lengths, keys: int) -> Lengths:
+    """(B, S): the segments of so many keys; zero, which is none, behind the tokens."""
+    found: Lengths = np.zeros((len(segments), keys), dtype=np.int64)
+    found[:, : segments.shape[1]] = segments[:, :keys]
+    return found
+
+
 def within(lengths: Array, tokens: int, keys: int) -> Lengths:
     """The lengths as whole numbers, none larger than there is room for."""
     found: Lengths = np.clip(np.rint(lengths), 0, (tokens, keys)).astype(np.int64)

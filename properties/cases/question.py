@@ -187,6 +187,9 @@ class Question:
             seen = seen & a.mask
         if a.padding is not None:
             seen = seen & a.padding[:, None, None, :]
+        if a.segments is not None:
+            of_keys = documents.of_keys(a.segments, self.shape[3])
+            seen = seen & visibility.documents(a.segments, of_keys)[:, None]
         if a.slopes is not None:
             alibi = partial(visibility.alibi, a.slopes, align=self.align)
             slope = self.of_each(alibi, 0.0)
@@ -330,6 +333,7 @@ def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> d
         "bias": lambda: FORMATS[case.dtype].round(arrays["bias"]),
         "slopes": lambda: call.arrays["slopes"],
         "causal": lambda: True,
+        "segments": lambda: np.rint(arrays["segments"]).astype(np.int64),
         "documents": lambda: documents.within(
             arrays["documents"], case.sizes.tokens, arrays["keys"].shape[2]
         ),

@@ -29,7 +29,7 @@ def call_arrays(case: dict[str, Any], clause: str) -> dict[str, Any]:
 
 def shown(held: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
     """Some of the arrays of a call, masks as whole numbers."""
-    whole = ("mask", "padding", "documents")
+    whole = ("mask", "padding", "documents", "segments")
     return {
         name: np.asarray(held[name]).astype(int).tolist() if name.endswith(whole) else held[name]
         for name in wanted

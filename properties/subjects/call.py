@@ -33,6 +33,7 @@ ROLES = {
     "groups": "fewer heads of keys and values than of queries",
     "lengths": "as many keys as one likes, whatever the number of queries",
     "documents": "documents packed one after the other: where each of them starts",
+    "segments": "which segment a token is in, as numbers: it sees that one alone",
     "context": "other tokens, of which keys and values are made",
     "context_mask": "which tokens of the context a query sees, as booleans",
     "context_bias": "numbers added to the scores of queries and tokens of the context",
@@ -54,7 +55,7 @@ class Arguments:
     a context these are about the context's tokens, which are the keys then; padding_of_x: (B, T), true
     where a token of x is real, which hides no key of the context. documents: (B, 2), how many queries
     and keys of each item are there, the first ones; they are one document, and the rest is not handed
-    over.
+    over. segments: (B, T), the number of each token's segment, above zero; a key behind them has none.
     """
 
     mask: Seen | None = None
@@ -67,6 +68,7 @@ class Arguments:
     cap: float | None = None
     slopes: Array | None = None
     documents: Lengths | None = None
+    segments: Lengths | None = None
     weights: bool = False
     lse: bool = False
 

@@ -53,6 +53,9 @@ def seeing(script: CallScript, told: Told) -> list[str]:
         found.append(shown(told, takes["mask"], kept.mask))
     if a.padding is not None:
         found.append(f"{shown(told, takes['padding'], kept.padding)}[:, None, None, :]")
+    if a.segments is not None:
+        ids = f"{told.options[takes['segments']]}.numpy()"
+        found.append(f"({ids}[:, None, :, None] == {ids}[:, None, None, :])")
     if asked.hides_the_future:
         offset = f", {keys - tokens}" if asked.align == "bottom right" and keys != tokens else ""
         found.append(f"np.tri({tokens}, {keys}{offset}, dtype=bool)")

@@ -92,6 +92,7 @@ CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_feat
 MEANINGS = {
     "which keys are padding": r"padding|pad_mask|lengths?$|lens?$|cu_?seq|ragged|nested",
     "which keys a query sees": r"mask",
+    "which segment each token is in": r"^(segment|seq|sequence|doc|document)_?ids?$",
     "whether the future is hidden": r"causal",
     "keys and values of earlier tokens": r"cache|past|prefix|state$|start_pos|offset",
     "other tokens to attend to": (

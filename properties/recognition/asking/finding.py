@@ -54,6 +54,7 @@ ASKED = (
     "cap",
     "slopes",
     "documents",
+    "segments",
     "weights",
     "lse",
 )
@@ -109,10 +110,10 @@ def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | Non
 
 
 def with_kinds_of_mask(found: Manner) -> Manner:
-    """Without the role of a mask, a bias or documents that the argument does not take."""
+    """Without the role of a mask, a bias, documents or segments that the argument does not take."""
     refused = {
         name
-        for name in ("mask", "bias", "documents")
+        for name in ("mask", "bias", "documents", "segments")
         if name in found.takes and not works(asking(found), EACH[name])
     }
     return found.without(*refused)
@@ -170,6 +171,7 @@ EACH = {
     "cap": Arguments(cap=2.0),
     "slopes": Arguments(slopes=np.ones(1)),
     "documents": Arguments(documents=np.array([[2, 3]])),
+    "segments": Arguments(segments=np.array([[1, 1, 2]])),
 }
 """One call for each argument."""
 

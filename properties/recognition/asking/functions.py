@@ -141,6 +141,8 @@ class Manner:
             found["slopes"] = torch.tensor(a.slopes, dtype=torch.float32)
         if a.documents is not None:
             found["documents"] = torch.tensor(a.documents)
+        if a.segments is not None:
+            found["segments"] = torch.tensor(a.segments)
         if a.window is not None:
             own = self.conventions.window == "counting oneself"
             window = tuple(side + (own and side >= 0) for side in a.window)

@@ -25,6 +25,7 @@ SPELLINGS = {
     "groups": r"enable_gqa",
     "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
     "documents": r"cu_?seq_?lens?(_?(q|query|queries))?",
+    "segments": r"(segment|seq|sequence|doc|document)_?ids?",
     "lse": r"return_(softmax_)?(lse|logsumexp)",
 }
 

@@ -35,6 +35,7 @@ ROLES = (
     "cap",
     "slopes",
     "documents",
+    "segments",
     "weights",
     "lse",
 )
@@ -149,6 +150,8 @@ def values(case: Case, role: str) -> list[dict[str, Any]]:
         causal = "causal" in case.subject.takes
         told = [{"window": pair} for pair in sides]
         return told if len(sides) > 3 or not causal else [t | {"causal": True} for t in told]
+    if role == "segments" and question(case).shape[2] != question(case).shape[3]:
+        return []
     if role == "documents":
         return [{role: told} for told in (drawn, *emptied(drawn))]
     return [{role: drawn}]
