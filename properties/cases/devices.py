@@ -40,15 +40,30 @@ def with_queries_keys_values(case: Case, queries: Array, keys: Array, values: Ar
     """
     batch, heads, tokens, _ = queries.shape
     keys, values = in_groups(case.subject, heads, keys, values)
-    groups = keys.shape[1]
-    head_dim = dims = values.shape[-1]
+    head_dim = wide_enough(case, (batch, heads, tokens, values.shape[-1]))
+    queries, keys = (turned_back(pad(part, head_dim), case) for part in (queries, keys))
+    return as_projected(case, queries, keys, values)
+
+
+def wide_enough(case: Case, shape: tuple[int, int, int, int]) -> int:
+    """The smallest head_dim with which one-hot tokens have room, for queries (B, H, T, D')."""
+    batch, heads, tokens, dims = shape
     if not case.subject.has("rectangular"):
-        head_dim = max(dims, -(-batch * tokens // heads))
-    head_dim = case.subject.limits.head_dim(head_dim)
+        dims = max(dims, -(-batch * tokens // heads))
+    return case.subject.limits.head_dim(dims)
+
+
+def as_projected(case: Case, queries: Array, keys: Array, values: Array) -> Case:
+    """The case whose projections give these queries (B, H, T, D'), keys and values (B, G, T, D'), before
+    any of them is turned; see `with_queries_keys_values`.
+    """
+    batch, heads, tokens, _ = queries.shape
+    keys, values = in_groups(case.subject, heads, keys, values)
+    groups = keys.shape[1]
+    head_dim = wide_enough(case, (batch, heads, tokens, values.shape[-1]))
     width = heads * head_dim
     d_in = batch * tokens if case.subject.has("rectangular") else width
     x = np.eye(batch * tokens, d_in).reshape(batch, tokens, d_in)
-    queries, keys = (turned_back(pad(part, head_dim), case) for part in (queries, keys))
     query, key, value = (as_rows(part, d_in, head_dim) for part in (queries, keys, values))
     zero, narrow = np.zeros(width), np.zeros(groups * head_dim)
     biased = case.weights is not None and case.weights.query_bias is not None

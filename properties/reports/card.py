@@ -100,7 +100,8 @@ KNOWN_BY = {
 def convention(name: str, told: Mapping[str, str]) -> str:
     """One convention in words, and how it is known."""
     answer = told["answer"]
-    shown = {"layout": f"layout: {axes(answer)}", "cache": f"cache: {answer}"}
+    shown = {name: f"{name}: {answer}" for name in ("cache", "rotary")}
+    shown["layout"] = f"layout: {axes(answer)}"
     said = shown[name] if name in shown else WORDS[name].get(answer, "")
     whose = told["found"].removeprefix("signature of ")
     known = KNOWN_BY.get(whose, f"as {whose} promises" if whose else "")
@@ -129,8 +130,7 @@ def brief(takes: Mapping[str, str], conventions: Mapping[str, Mapping[str, str]]
         if name in BRIEF
     ]
     parts = [f"asked by {', '.join(named)}" if named else "", ", ".join(said)]
-    if cache := conventions.get("cache"):
-        parts.append(f"cache: {cache['answer']}")
+    parts += [f"{n}: {conventions[n]['answer']}" for n in ("rotary", "cache") if n in conventions]
     return "; ".join(filter(None, parts))
 
 

@@ -203,7 +203,7 @@ class Run:
     def settle(self, tally: Tally, tallies: Mapping[str, Tally]) -> None:
         """What becomes of a clause that stood to the end."""
         wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
-        earlier = [tallies[id] for id in tally.clause.after if id in tallies]
+        earlier = [tallies[id] for id in tally.clause.awaited if id in tallies]
         waived = [e.clause.id for e in earlier if e.waivers or e.excused]
         if tally.outlived:
             tally.status, tally.case = Status.FAIL, None
@@ -225,7 +225,7 @@ class Run:
 
     def block(self, tally: Tally, tallies: dict[str, Tally]) -> None:
         """A clause is not asked once one that it depends on is broken."""
-        for earlier in tally.clause.after:
+        for earlier in tally.clause.awaited:
             if earlier in tallies and tallies[earlier].broken:
                 tally.status, tally.message = Status.BLOCKED, blocked_message(earlier, tallies)
 
@@ -300,7 +300,7 @@ class Run:
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """Make the counterexample small; what the clause depends on keeps holding on the way."""
-        earlier = [tallies[id].clause for id in tally.clause.after if id in tallies]
+        earlier = [tallies[id].clause for id in tally.clause.awaited if id in tallies]
         earlier = [clause for clause in earlier if tallies[clause.id].standing]
         if tally.limitations:
             earlier = []  # inside its limits the subject is asked; this is outside

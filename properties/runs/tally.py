@@ -152,7 +152,7 @@ def may_count(clause: Clause, case: Case) -> bool:
 
 def excuse(tally: Tally, case: Case, tallies: Mapping[str, Tally]) -> bool:
     """What depends on a waived clause is not asked where the waiver applies: one root."""
-    earlier = [tallies[id] for id in tally.clause.after if id in tallies]
+    earlier = [tallies[id] for id in tally.clause.awaited if id in tallies]
     if excused := any(other.excuses(case) for other in earlier):
         tally.excused.append(case)
     return excused
@@ -167,7 +167,9 @@ def blocked_message(earlier: str, tallies: Mapping[str, Tally]) -> str:
     """Why a clause is not asked that depends on this one: the one at the root of it."""
     root = tallies[earlier]
     while root.status is Status.BLOCKED:
-        root = next(tallies[id] for id in root.clause.after if id in tallies and tallies[id].broken)
+        root = next(
+            tallies[id] for id in root.clause.awaited if id in tallies and tallies[id].broken
+        )
     how = "does not hold" if root.status is Status.FAIL else "has no verdict"
     return f"needs {root.clause.id}, which {how}"
 
@@ -175,7 +177,7 @@ def blocked_message(earlier: str, tallies: Mapping[str, Tally]) -> str:
 def keep_roots(tallies: Mapping[str, Tally]) -> None:
     """A failure that follows another one it depends on is blocked: one root instead of a cascade."""
     for tally in tallies.values():  # in the order of dependence
-        broken = [id for id in tally.clause.after if id in tallies and tallies[id].broken]
+        broken = [id for id in tally.clause.awaited if id in tallies and tallies[id].broken]
         if tally.status in (Status.FAIL, Status.BLOCKED) and broken:
             tally.status, tally.case, tally.probe = Status.BLOCKED, None, None
             tally.message = blocked_message(broken[0], tallies)

@@ -5,6 +5,7 @@ from __future__ import annotations
 AREAS = (
     "shape",
     "error",
+    "position",
     "argument",
     "weights",
     "causality",

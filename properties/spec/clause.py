@@ -92,6 +92,14 @@ class Clause:
         return self.id.partition("/")[0]
 
     @property
+    def awaited(self) -> tuple[str, ...]:
+        """The clauses that must hold before this one is asked: those it names, and whatever else looks
+        into queries and keys, by which positions they are turned.
+        """
+        looks_inside = "projections" in self.needs and self.area != "position"
+        return (*self.after, TURNED) if looks_inside and TURNED not in self.after else self.after
+
+    @property
     def reason(self) -> str:
         """The reason or derivation: the check's docstring."""
         return inspect.getdoc(self.check) or ""
@@ -113,6 +121,7 @@ class Clause:
         return sorted(needs - subject.offers)
 
 
+TURNED = "position/rotary-is-a-known-one"
 _TESTING = frozenset({"projections"})  # what the suite needs in order to look, whatever the family
 ALWAYS = Condition("any example", lambda case: True)
 _registry: dict[str, Clause] = {}

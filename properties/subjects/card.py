@@ -71,13 +71,16 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
     """The answer to each convention that concerns the subject, and how it was found.
 
     answer: one of `ANSWERS`, "" where none of them fits; found: see `call.ORIGINS`, "" where that is not
-    known. The order of axes is called layout, and how a past is kept cache.
+    known. The order of axes is called layout, how a past is kept cache, and how positions turn queries
+    and keys rotary.
     """
     found = {}
     for name, roles in CONCERNS.items():
         answer = getattr(subject.conventions, name)
         if answer or set(roles) <= set(subject.takes):
             found[name] = {"answer": answer, "found": subject.origins.get(name, "")}
+    if subject.positions is not None:
+        found["rotary"] = {"answer": subject.positions.words, "found": "trial"}
     if subject.layout:
         found["layout"] = {"answer": subject.layout, "found": "trial"}
     if subject.cache:

@@ -21,7 +21,8 @@ class Positions:
     """A convention of rotary positions: pair i is turned by position * base**(-2 i / R).
 
     pairing: which columns make a pair, see `truth.positions.rotate`; portion: R / D; direction:
-    "backwards" turns by minus the angle; exact: whether angles are computed in float64 where all else
+    "backwards" turns by minus the angle; known: whether the subject follows it, else it is the nearest
+    of the known ones, to which it is held; exact: whether angles are computed in float64 where all else
     is, not in float32; coarse: the formats in which they are computed in that very format.
     """
 
@@ -29,6 +30,7 @@ class Positions:
     base: float = 10000.0
     portion: float = 1.0
     direction: Direction = "forwards"
+    known: bool = True
     exact: bool = True
     coarse: tuple[str, ...] = ()
 
@@ -58,4 +60,5 @@ class Positions:
         """The convention in a few words: 'halves, base 10000, whole head'."""
         part = "whole head" if self.portion == 1 else f"{self.portion:g} of a head"
         backwards = ", backwards" if self.direction == "backwards" else ""
-        return f"{self.pairing}, base {self.base:g}, {part}{backwards}"
+        said = f"{self.pairing}, base {self.base:g}, {part}{backwards}"
+        return said if self.known else f"none of the known ones, held to {said}"

@@ -88,6 +88,7 @@ CAPABILITIES = {
     "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
     "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
+    "partly turned": "positions turn some of the columns of a head, and leave the others",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
 }
@@ -264,6 +265,7 @@ class Subject(ABC):
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
             "positions": self.positions is not None,
+            "partly turned": self.positions is not None and self.positions.portion < 1.0,
             "float64": "float64" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
         }

@@ -64,7 +64,7 @@ class StandIn(Subject):
     def __init__(self, original: Subject, explanation: Explanation) -> None:
         self.name = f"{original.name}, if {explanation.formula.called}"
         self.family, self.dtypes = original.family, original.dtypes
-        self.capabilities = original.capabilities
+        self.capabilities, self.positions = original.capabilities, original.positions
         self.explanation, self.limits = explanation, original.limits
         self.asked: list[Case] = []  # in eval mode
 

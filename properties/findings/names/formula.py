@@ -16,13 +16,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from properties.basics.dtypes import Array, Format
+from properties.basics.dtypes import FORMATS, Array, Format
 from properties.cases.case import Case
 from properties.findings.names.arithmetic import ALMOST, affine, mixture, moved, product, softmax
 from properties.findings.names.drawing import Chance, Shape
+from properties.subjects.positions import Positions
 from properties.subjects.subject import FAMILIES
 from properties.truth.attend import repeated
 from properties.truth.bounds import Near, exactly, merge_heads
+from properties.truth.bounds.positions import turned
 from properties.truth.oracle import merge, split
 from properties.truth.parameters import Weights
 
@@ -32,6 +34,7 @@ Desk = dict[tuple[str, tuple[Entry, ...]], Near]
 STEPS = (
     "project",
     "split",
+    "turn",
     "score",
     "scale",
     "hide",
@@ -46,6 +49,10 @@ PARTS = {
     "projected": "project",
     "share": "project",
     "for_all_heads": "project",
+    "turned_queries": "turn",
+    "turned_keys": "turn",
+    "turned": "turn",
+    "turned_at": "turn",
     "factor": "scale",
     "seen": "hide",
     "factors": "drop",
@@ -150,7 +157,42 @@ class Formula:
         """Queries, keys and values, each (B, H, T, D)."""
         projected = zip(("query", "key", "value"), self.project(), strict=True)
         queries, keys, values = (self.split(self.for_all_heads(n, part)) for n, part in projected)
-        return queries, keys, values
+        if self.case.subject.positions is None:
+            return queries, keys, values
+        return self.turn(queries, keys, values)
+
+    def turn(self, queries: Near, keys: Near, values: Near) -> tuple[Near, Near, Near]:
+        """Queries, keys and values (B, H, T, D) after positions have turned them."""
+        return self.turned_queries(queries), self.turned_keys(keys), values
+
+    def turned_queries(self, queries: Near) -> Near:
+        """Queries turned by where they stand, (B, H, T, D)."""
+        return self.turned(queries)
+
+    def turned_keys(self, keys: Near) -> Near:
+        """Keys turned by where they stand, (B, H, T, D)."""
+        return self.turned(keys)
+
+    def turned(self, part: Near) -> Near:
+        """Queries or keys turned by where they stand, (B, H, T, D)."""
+        return self.turned_at(part, np.arange(float(part.value.shape[-2])))
+
+    def turned_at(self, part: Near, places: Array) -> Near:
+        """Queries or keys turned as if they stood at these places, (T,) or (B, T)."""
+        positions = self.positions
+        if part.value.shape[-1] % positions.multiple:
+            return part  # a wrong form has made heads of a width that nobody can turn
+        rotary = positions.at(places, places)
+        angles = FORMATS[positions.angles(self.case.dtype)]
+        return turned(part, rotary.queries, rotary, self.fmt, angles)
+
+    @property
+    def positions(self) -> Positions:
+        """The convention of the subject, where it turns queries and keys."""
+        found = self.case.subject.positions
+        if found is None:
+            raise ValueError(f"{self.called}: the subject turns nothing")
+        return found
 
     def for_all_heads(self, name: str, part: Near) -> Near:
         """(B, T, W) of what has G heads, (B, T, G * D): one for each head of queries."""

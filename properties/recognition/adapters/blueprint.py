@@ -17,6 +17,7 @@ from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.asking.caches import OutputAlone
+from properties.recognition.turning.handed import Handed
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
@@ -31,7 +32,7 @@ class Blueprint:
 
     square: d_in has to be the width; biased: the bias argument is always True; past: arguments of
     forward with which more than the output is returned, a past that is the caller's; one_group: all
-    heads read one head of keys and values.
+    heads read one head of keys and values; handed: what forward asks its caller for besides x.
     """
 
     target: Callable[..., Any]
@@ -40,6 +41,7 @@ class Blueprint:
     biased: bool = False
     past: frozenset[str] = frozenset()
     one_group: bool = False
+    handed: Handed | None = None
 
     @property
     def owner(self) -> str:
@@ -62,6 +64,9 @@ class Blueprint:
                     if self.past:
                         module.register_forward_hook(OutputAlone(self.past), with_kwargs=True)
                     around.attach(module, lent)
+                    if self.handed is not None:
+                        hook = replace(self.handed, head_dim=config.sizes.head_dim)
+                        module.register_forward_pre_hook(hook, with_kwargs=True)
                     return with_sizes(calls.with_own_context(module), config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"

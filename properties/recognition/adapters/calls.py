@@ -15,6 +15,7 @@ from properties.recognition.adapters import messages
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
 from properties.recognition.asking.roles import role
+from properties.recognition.turning.handed import handed_to
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,12 @@ def forward_of(
 
     target: the class or factory called `owner`, and settings: what its arguments hold, for the way out.
     """
-    call = signature(module.forward)
+    call, made = signature(module.forward), handed_to(module)
     if call is None:
         return Call((), ())
+    call = Call(
+        *(tuple(n for n in names if n not in made) for names in (call.required, call.optional))
+    )
     if len(call.required) > 1 and not call.context:
         raise needs_more(owner, call, target, settings)
     return call

@@ -37,7 +37,9 @@ from properties.recognition.asking import cache_finding, module_finding
 from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import certain
+from properties.recognition.turning import finding as turning
 from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
+from properties.subjects.limits import Limits
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
     HEADED_FAMILIES,
@@ -161,7 +163,7 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
     constructor that raises, a forward that needs more than x, a family that it cannot be.
     """
     families.validate(family)
-    blueprint, module = first_build(target)
+    blueprint, module = turning.with_angles(*first_build(target))
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
@@ -179,6 +181,7 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
         switch_off_residual(draft, blueprint, module)
     finished = ModuleSubject(blueprint, draft)
     offer_dtypes(finished)
+    offer_positions(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     if call.context and "context" not in finished.takes and not certain(call.context):
@@ -186,6 +189,15 @@ def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
         )
     return finished
+
+
+def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
+    """Say by which positions queries and keys are turned, and that head_dim is a number of pairs."""
+    given = turning.defaults(finished.blueprint.target)
+    positions = turning.found(finished, finished.build, module, given)
+    if positions is not None:
+        finished.positions = positions
+        finished.limits |= Limits(head_dims=positions.multiple)
 
 
 def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:

@@ -32,7 +32,7 @@ def rotated(part: Tensor) -> Tensor:
     ODDS,
     symptom="a model without positions has some",
 )
-class RotaryPositionsLeftOn(PlainMultiHead):
+class PositionsLeftOn(PlainMultiHead):
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
         return super().score(rotated(queries), rotated(keys))
 

@@ -1,0 +1,140 @@
+"""Whether and how a module turns its queries and keys by their positions.
+
+Legend: T tokens, D head_dim, R the columns that are turned.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from inspect import Parameter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from properties.cases.strategies import make_case
+from properties.recognition.adapters import trials
+from properties.recognition.adapters.blueprint import Blueprint
+from properties.recognition.adapters.calls import signature
+from properties.recognition.turning import looks, measured
+from properties.recognition.turning.handed import Handed, forms, wanted
+from properties.recognition.turning.looks import Look
+from properties.recognition.turning.measured import BASES, HEAD_DIM, Build, Measured
+from properties.subjects.positions import Positions
+from properties.subjects.subject import Config, Subject
+from properties.truth import bounds
+from properties.truth.parameters import Sizes
+
+PAIRED = 0.05  # of the scores: what no turn of these pairs explains, if they are the pairs
+HALF = ("bfloat16", "float16")
+FAR = Sizes(batch=1, tokens=24, d_in=16, heads=2, head_dim=8, context_length=26)
+
+
+def with_angles(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
+    """The same, or with the cosines and sines that forward asks its caller for made from x.
+
+    Of the forms in which they can be handed, the first with which it runs.
+    """
+    call = signature(module.forward)
+    roles = wanted(call.required[1:], call.optional) if call else {}
+    if not roles or not call or set(call.required[1:]) - set(roles):
+        return blueprint, module
+    sizes = blueprint.sizes(2)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    for form in forms():
+        told = replace(blueprint, handed=Handed(roles, sizes.head_dim, form))
+        made = told.attempt(Config(sizes), None)
+        if not trials.run(made, x).failure:
+            return told, made
+    return blueprint, module
+
+
+def defaults(target: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a constructor, each with its default, None where it has none."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {
+        name: None if p.default is Parameter.empty else p.default for name, p in parameters.items()
+    }
+
+
+def found(
+    subject: Subject, build: Build, module: nn.Module, given: Mapping[str, Any]
+) -> Positions | None:
+    """The convention of a subject, the nearest one where none is followed; None where nothing is turned.
+
+    build: as `Subject.build`; module: one of its modules; given: what its constructor takes.
+    """
+    if not subject.has("projections") or not looks.speaks(module, given):
+        return None
+    dtype = "float64" if "float64" in subject.dtypes else subject.dtypes[0]
+    made = measured.built(build, dtype)
+    scores = measured.measure(made, dtype) if made is not None else None
+    if made is None or scores is None or not scores.known.any():
+        subject.notes += ("not asked: whether positions turn queries and keys, no trial tells",)
+        return None
+    seen = looks.look(made, given)
+    known = measured.fitting(scores, tuple(dict.fromkeys([*filter(None, [seen.base]), *BASES])))
+    if known is None and not intended(seen, scores):
+        return None
+    positions = known or replace(nearest(seen, scores), known=False)
+    return precise(subject, positions)
+
+
+def intended(seen: Look, scores: Measured) -> bool:
+    """Whether a module that follows no convention is meant to: by its tables, or since it turns pairs."""
+    if seen.intended:
+        return True
+    unturned = scores.distance(None) < measured.ALIKE
+    return (
+        not unturned
+        and min(scores.spread("halves", 1.0), scores.spread("neighbours", 1.0)) < PAIRED
+    )
+
+
+def nearest(seen: Look, scores: Measured) -> Positions:
+    """The convention that a module which follows none is held to: what its tables say, else the pairs
+    that its scores show, else the usual one.
+    """
+    portion = min(1.0, (seen.columns or HEAD_DIM) / HEAD_DIM)
+    pairing = seen.pairing
+    if pairing is None:
+        pairing = "halves"
+        if scores.spread("neighbours", portion) < PAIRED <= scores.spread("halves", portion):
+            pairing = "neighbours"
+    return Positions(pairing, seen.base or BASES[0], portion)
+
+
+def precise(subject: Subject, positions: Positions) -> Positions:
+    """The convention with the format in which angles are computed in float64, as far as a trial tells.
+
+    In half precision they may be of that very format: buffers go along where a module is moved.
+    """
+    turned = copy.copy(subject)
+    turned.positions = replace(positions, coarse=tuple(d for d in HALF if d in subject.dtypes))
+    if "float64" not in subject.dtypes:
+        return turned.positions
+    head_dim = positions.multiple * -(-FAR.head_dim // positions.multiple)
+    sizes = replace(FAR, head_dim=head_dim, d_in=FAR.heads * head_dim)
+    case = make_case(turned, sizes, "float64", "ordinary", False, 0.5, 1, 0)
+    x = torch.tensor(case.x, dtype=torch.float64)
+    output = trials.run(subject.build(case.config(), case.weights), x).output
+    if output is None or output.shape != case.trace.output.shape:
+        return turned.positions
+    off = np.abs(output.numpy() - case.trace.output)
+    within = {
+        name: bool(
+            (
+                off
+                <= bounds.budget(case.x, case.weights, case.trace, "float64", angles=name).output
+            ).all()
+        )
+        for name in ("float32", "float64")
+    }
+    return replace(turned.positions, exact=within["float64"] or not within["float32"])

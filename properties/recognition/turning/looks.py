@@ -1,0 +1,131 @@
+"""Whether a module looks as if positions turned its queries and keys, and what its tables say.
+
+Legend: D head_dim, R the columns that are turned.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from properties.recognition.turning.handed import BASE, hook_of
+from properties.truth.positions import Pairing
+
+NAMES = re.compile(r"rope|rotary|inv_?freq|freqs|angles?$|(^|_)(cos|sin)($|_)|theta|^base$|_cis$")
+CODE = re.compile(r"\b(cos|sin|polar|view_as_complex|rotate_half|apply_rotary\w*)\b|rotary|\brope")
+BASES = re.compile(r"(rope|rotary|rot|freq)?_?(base|theta)(_?freq)?")
+SWITCH = re.compile(r"(use|with|apply|enable)_?(rope|rotary)\w*|rope|rotary")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen before any trial. intended: whether a table of angles is kept or handed in, so that
+    a module which turns nothing is wrong; base, pairing, columns (R): what they say, None if nothing.
+    """
+
+    intended: bool = False
+    base: float | None = None
+    pairing: Pairing | None = None
+    columns: int | None = None
+
+
+def speaks(module: nn.Module, given: Mapping[str, Any]) -> bool:
+    """Whether a name, a line of code or what is handed speaks of rotations.
+
+    given: the constructor's arguments, each with its default.
+    """
+    if hook_of(module) is not None:
+        return True
+    names = [*(name for name, _ in members(module)), *(name.lower() for name in given)]
+    return any(map(NAMES.search, names)) or in_code(module)
+
+
+def look(module: nn.Module, given: Mapping[str, Any]) -> Look:
+    """What a module looks like that speaks of rotations."""
+    held, handed = dict(members(module)), hook_of(module)
+    numbers = {**held, **{name.lower(): value for name, value in given.items()}}
+    base = next((b for name in numbers if (b := base_of(name, numbers[name]))), None)
+    tables = [told for tensor in held.values() if (told := table(tensor, base or BASE))]
+    if handed is not None:
+        pairing: Pairing | None = "neighbours" if handed.form.width == "each twice" else None
+        return Look(True, None, pairing, round(handed.head_dim * handed.form.portion))
+    off = any(SWITCH.fullmatch(name) and value in (False, None) for name, value in given.items())
+    pairing, columns = tables[0] if tables else (None, None)
+    return Look(bool(tables) and not off, base, pairing, columns)
+
+
+def members(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """What a module and its parts hold, by its last name; layers and private things left out."""
+    for path, part in module.named_modules():
+        yield path.rpartition(".")[2].lower(), type(part).__name__
+        for name, value in [*part._buffers.items(), *vars(part).items()]:
+            if not name.startswith("_") or isinstance(value, Tensor):
+                yield name.lower(), value
+
+
+def base_of(name: str, value: Any) -> float | None:
+    """A number that is called base or theta."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 1:
+        return None
+    return float(value) if BASES.fullmatch(name) else None
+
+
+def in_code(module: nn.Module) -> bool:
+    """Whether the code of the module, or of one of its parts that is not torch's, speaks of it."""
+    kinds = {type(part) for part in module.modules()}
+    return any(map(spoken, (k for k in kinds if not k.__module__.startswith("torch."))))
+
+
+def spoken(kind: type) -> bool:
+    """Whether the source of a class does."""
+    try:
+        return bool(CODE.search(inspect.getsource(kind)))
+    except (OSError, TypeError):  # built at run time
+        return False
+
+
+def table(value: Any, base: float) -> tuple[Pairing | None, int] | None:
+    """The pairing, if it tells, and R, that a tensor of speeds, angles, cosines or sines is made for."""
+    if not isinstance(value, Tensor) or (value.is_complex() and value.ndim < 2):
+        return None
+    if value.is_complex():
+        return table(value.real.contiguous(), base)
+    array = value.detach().double().cpu().numpy()
+    if array.ndim > 2 and array.shape[-1] == 2:  # a real and an imaginary part
+        array = array[..., 0]
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[1] == 1:  # (T, 1, W), one for all heads
+        array = array[:, 0]
+    if array.ndim == 1:
+        return speeds(array, base)
+    return rows(array, base) if array.ndim == 2 and len(array) > 2 else None
+
+
+def speeds(array: Any, base: float) -> tuple[Pairing | None, int] | None:
+    """Of base**(-2 i / R), one for each pair."""
+    count = len(array)
+    if count > 1 and np.allclose(array, base ** -(np.arange(count) / count), rtol=1e-4):
+        return None, 2 * count
+    return None
+
+
+def rows(array: Any, base: float) -> tuple[Pairing | None, int] | None:
+    """Of angles, cosines or sines, one row for each position."""
+    places, width = np.arange(len(array)), array.shape[1]
+    wide: list[tuple[Pairing | None, int, Any]] = [(None, 2 * width, lambda a: a)]
+    if width % 2 == 0:
+        wide.append(("halves", width, lambda a: np.concatenate([a, a], axis=-1)))
+        wide.append(("neighbours", width, lambda a: np.repeat(a, 2, axis=-1)))
+    for pairing, columns, spread in wide:
+        angle = spread(places[:, None] * base ** -(np.arange(columns // 2) / (columns // 2)))
+        for made in (angle, np.cos(angle), np.sin(angle)):
+            if np.allclose(array, made, atol=2e-2):
+                return pairing, columns
+    return None
