@@ -19,6 +19,7 @@ from properties.cases.question import crossed, question
 from properties.cases.strategies import pinned_cases
 from properties.findings.names import behaves_like
 from properties.findings.names.calls.battery import battery
+from properties.findings.scripts.construction import expression, prelude
 from properties.recognition.targets import find
 from properties.runs.result import describe_case, read_case
 from properties.runs.runner import quiet_and_repeatable
@@ -215,3 +216,13 @@ def test_other_spellings_are_asked_all_the_same() -> None:
     assert broken_by(wrong, pinned_cases(wrong)) == {"cross/padding-of-the-context-is-hidden"}
     assert (alone.family, dict(alone.takes)) == ("self", {"context": "x_2", "lengths": ""})
     assert broken_by(alone, pinned_cases(alone)) == set()
+
+
+def test_a_script_hands_x_to_a_module_that_requires_a_context() -> None:
+    """By the same hook, whose source it holds."""
+    case = drawn("cross-with-a-width-of-its-own")
+    made = "\n".join(["from __future__ import annotations", *prelude(case.subject)])
+    names: dict[str, Any] = {"Attention": RIGHT["cross-with-a-width-of-its-own"]}
+    exec(f"{made}\nmodule = {expression(case.subject, case.config())}", names)
+    x = torch.randn(2, 3, case.sizes.d_in)
+    assert torch.equal(names["module"](x), names["module"](x, context=x))

@@ -18,7 +18,7 @@ from torch.nn import Module
 from properties.cases.case import parameters
 from properties.findings.scripts import text
 from properties.recognition import targets
-from properties.recognition.adapters import plain_function, qkv_function, torch_multihead
+from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
@@ -123,8 +123,9 @@ def prelude(subject: Subject) -> list[str]:
     """What the suite puts around the class or function, as source; nothing for most."""
     if own(subject):
         return ["from properties import Config, Sizes, Weights"]
-    if isinstance(subject, ModuleSubject) and subject.blueprint.arguments.holders:
-        return ["from types import SimpleNamespace"]
+    if isinstance(subject, ModuleSubject):
+        lines = ["from types import SimpleNamespace"] * bool(subject.blueprint.arguments.holders)
+        return lines + (own_context() if subject.own_context else [])
     kind = wrapper(subject)
     if kind is None:
         return []
@@ -147,6 +148,18 @@ def called(subject: Subject) -> str:
     """What is called for a function of queries, keys and values."""
     names = of_documents(subject)
     return f"Packed({ALIAS}, {tuple(names)!r})" if names else ALIAS
+
+
+def own_context() -> list[str]:
+    """What hands x to a module that requires a context."""
+    sources = (inspect.getsource(one) for one in (calls.OwnContext, calls.given_itself))
+    lines = [
+        "from dataclasses import dataclass",
+        "from typing import Any",
+        "",
+        "from torch import nn",
+    ]
+    return lines + [line for one in sources for line in ("", "", one.rstrip())]
 
 
 def of_documents(subject: Subject) -> tuple[str, ...]:
@@ -182,7 +195,9 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             held = {
                 h.argument: h.spelled(given.pop(h.argument)) for h in blueprint.arguments.holders
             }
-            return call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
+            made = call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
+            own = subject.own_context
+            return f"given_itself({made}, {own!r})" if own else made
         case torch_multihead.TorchMultihead():
             given = {"dropout": config.dropout, "bias": True, "batch_first": True}
             first = str(config.width), str(config.sizes.heads)

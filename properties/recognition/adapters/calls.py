@@ -86,8 +86,12 @@ class OwnContext:
 def with_own_context(module: nn.Module) -> nn.Module:
     """A module whose forward requires a context, so that it can be called on x alone."""
     call = signature(module.forward)
-    if call is not None and call.context:
-        module.register_forward_pre_hook(OwnContext(call.context), with_kwargs=True)
+    return module if call is None or not call.context else given_itself(module, call.context)
+
+
+def given_itself(module: nn.Module, name: str) -> nn.Module:
+    """The module, called with x as its argument of this name where no other is given."""
+    module.register_forward_pre_hook(OwnContext(name), with_kwargs=True)
     return module
 
 

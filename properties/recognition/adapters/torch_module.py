@@ -68,6 +68,7 @@ class ModuleSubject(Subject):
         self.blueprint = blueprint
         self.scheme = draft.scheme
         self.residual = draft.residual
+        self.own_context = draft.own_context
         self.manner = ModuleManner()
         self.remembering = CacheManner()
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
@@ -147,6 +148,7 @@ class Draft:
     unasked: dict[str, str] = field(default_factory=dict)
     scheme: Scheme = field(default_factory=Scheme)
     residual: tuple[str, ...] = ()
+    own_context: str = ""  # the argument of a context that is required: x itself for x alone
 
     def settle(self, capability: str, present: bool, reason: str) -> None:
         """Claim the capability, or say why it is absent."""
@@ -323,6 +325,7 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
     draft.unasked |= calls.unasked(call.optional)
     if call.context:
+        draft.own_context = call.context
         draft.unasked[call.context] = "other tokens to attend to: it is always the input"
     if others := [name for name in call.optional if name not in draft.unasked]:
         draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
