@@ -1,10 +1,10 @@
 """How often right attention is accused: `python benchmarks/false_alarms.py [NAME ...] --seeds 10`.
 
-Asks every right implementation of `properties/zoo/rights` and the nine standard subjects all
-clauses, once for each seed, from a checkout. Prints, per subject, the runs, the laws on valid input that
-were decided in each, the alarms (one of them that failed, or an error), the SHOULD clauses that
-failed, the vacuous clauses, the largest share of an error budget used, and the seconds. Exit code 1
-if there is an alarm, 2 if a name or a clause does not exist.
+Asks every right implementation of `properties/zoo/rights` and `properties/zoo/wide` and the nine
+standard subjects all clauses, once for each seed, from a checkout. Prints, per subject, the runs,
+the laws on valid input that were decided in each, the alarms (one of them that failed, or an error),
+the SHOULD clauses that failed, the vacuous clauses, the largest share of an error budget used, and
+the seconds. Exit code 1 if there is an alarm, 2 if a name or a clause does not exist.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from properties.runs.runner import run
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import Subject
 from properties.zoo.rights import rights
+from properties.zoo.wide import sound_ones
 
 STANDARD = (
     "attention:SimplifiedSelfAttention",
@@ -157,7 +158,8 @@ def table(rows: dict[str, Row]) -> str:
 def main(arguments: list[str]) -> int:
     """Ask, print what is wrong as it is found, then the table."""
     options = parsed(arguments)
-    names = options.names or [*rights(), *(() if options.only_rights else STANDARD)]
+    wide = [each.address for each in sound_ones().values()]
+    names = options.names or [*rights(), *wide, *(() if options.only_rights else STANDARD)]
     settings = (options.profile, tuple(options.dtypes or ()), tuple(options.only or ()))
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     jobs = [Job(name, seed, *settings) for seed, name in product(seeds, names)]

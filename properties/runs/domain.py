@@ -71,9 +71,6 @@ def without(*capabilities: str, gain: str = "") -> Change:
     return change
 
 
-FIRST = Repair(
-    "forward returns several things; the first tensor is judged", limited(first_of_several=True)
-)
 FULL = Repair("works only at T = context_length", limited(full_context=True))
 ALONE = Repair("works only for a batch of one item", limited(one_item=True))
 UNBATCHED = Repair(
@@ -84,7 +81,7 @@ EVEN = Repair("works only for an even head_dim", limited(head_dims=2), replace(B
 SEVERAL = Repair(
     "works only for two tokens or more", limited(least_tokens=2), replace(BASE, tokens=1)
 )
-EVERYWHERE = (FIRST, FULL, ALONE, UNBATCHED, SQUARE)
+EVERYWHERE = (FULL, ALONE, UNBATCHED, SQUARE)
 """Repairs of a subject that does not run at all at sizes which are nothing special."""
 
 

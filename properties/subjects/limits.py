@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from properties.basics.errors import OutsideError
 
@@ -17,8 +17,7 @@ from properties.basics.errors import OutsideError
 @dataclass(frozen=True)
 class Limits:
     """full_context: T must be context_length; one_item: B must be 1; least_tokens, most_tokens: of T;
-    head_dims: D must be a multiple of it; first_of_several: the output is the first tensor of a tuple or
-    list.
+    head_dims: D must be a multiple of it.
     """
 
     full_context: bool = False
@@ -26,7 +25,6 @@ class Limits:
     least_tokens: int = 1
     most_tokens: int | None = None
     head_dims: int = 1
-    first_of_several: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -55,11 +53,9 @@ class Limits:
             raise OutsideError(f"head_dim {head_dim}")
 
     def attach(self, module: nn.Module, context_length: int, batched: bool) -> nn.Module:
-        """The module, so that it refuses what is outside and gives one tensor."""
+        """The module, so that it refuses what is outside."""
         if self:
             module.register_forward_pre_hook(Gate(self, context_length, batched))
-        if self.first_of_several:
-            module.register_forward_hook(first_tensor)
         return module
 
 
@@ -83,10 +79,3 @@ class Gate:
             raise OutsideError(f"{tokens} tokens")
         if self.limits.one_item and self.batched and len(x) != 1:
             raise OutsideError(f"{len(x)} items")
-
-
-def first_tensor(module: nn.Module, arguments: Sequence[Any], output: Any) -> Any:
-    """A hook after forward: the first tensor of several things."""
-    if isinstance(output, tuple | list):
-        return next((part for part in output if isinstance(part, Tensor)), output)
-    return output

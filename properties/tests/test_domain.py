@@ -46,11 +46,6 @@ class CausalWholeContextWithoutScale(CausalWholeContext):
         return scores
 
 
-class CausalWithWeights(PlainCausal):
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        return super().forward(x), None
-
-
 class CausalOneItem(PlainCausal):
     def forward(self, x: Tensor) -> Tensor:
         if len(x) != 1:
@@ -93,7 +88,6 @@ class CausalSoftmaxInFloat32(CausalWholeContext):
     ("module", "limits"),
     [
         (CausalWholeContext, Limits(full_context=True)),
-        (CausalWithWeights, Limits(first_of_several=True)),
         (CausalOneItem, Limits(one_item=True)),
         (CausalTwoTokens, Limits(least_tokens=2)),
         (CausalTwentyTokens, Limits(most_tokens=20)),
@@ -112,7 +106,6 @@ def test_what_a_subject_cannot_take_is_found(module: type[nn.Module], limits: Li
     "module",
     [
         CausalWholeContext,
-        CausalWithWeights,
         CausalOneItem,
         CausalTwoTokens,
         CausalTwentyTokens,

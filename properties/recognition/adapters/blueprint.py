@@ -30,16 +30,17 @@ TRIAL = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 class Blueprint:
     """A class or factory and how to call it.
 
-    square: d_in has to be the width; biased: the bias argument is always True; past: arguments of
-    forward with which more than the output is returned, a past that is the caller's; one_group: all
-    heads read one head of keys and values; handed: what forward asks its caller for besides x.
+    square: d_in has to be the width; biased: the bias argument is always True; several: forward
+    returns more than its output, which is passed on alone unless one of these arguments is given; None:
+    it returns its output; one_group: all heads read one head of keys and values; handed: what forward
+    asks its caller for besides x.
     """
 
     target: Callable[..., Any]
     arguments: Arguments
     square: bool = False
     biased: bool = False
-    past: frozenset[str] = frozenset()
+    several: frozenset[str] | None = None
     one_group: bool = False
     handed: Handed | None = None
 
@@ -61,8 +62,9 @@ class Blueprint:
             with doing(f"while constructing {self.owner}"), around.lent(lent):
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
-                    if self.past:
-                        module.register_forward_hook(OutputAlone(self.past), with_kwargs=True)
+                    if self.several is not None:
+                        alone = OutputAlone(self.several)
+                        module.register_forward_hook(alone, with_kwargs=True)
                     around.attach(module, lent)
                     if self.handed is not None:
                         hook = replace(self.handed, head_dim=config.sizes.head_dim)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import arguments, calls, families, trials
@@ -44,19 +44,26 @@ def first_build(target: Callable[..., Any]) -> tuple[Blueprint, nn.Module]:
 def with_output_alone(
     blueprint: Blueprint, module: nn.Module, heads: int
 ) -> tuple[Blueprint, nn.Module]:
-    """The same, or with an output alone where forward takes a past and returns one beside it."""
-    call = calls.signature(module.forward)
-    names = call.optional if call else ()
-    if not cache_finding.named(cache_finding.PAST, names):
-        return blueprint, module
+    """The same, or with an output alone where forward returns more beside it, or something around it.
+
+    Where it takes a past, a call that hands one over gets all that is returned.
+    """
     sizes = blueprint.sizes(heads)
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    if not trials.run(module, x).returned:
+    trial = trials.run(module, x)
+    tensors = sum(isinstance(part, Tensor) for part in trial.returned)
+    if not tensors:
         return blueprint, module
-    told = {
-        n for p in (cache_finding.PAST, cache_finding.FLAG) for n in cache_finding.named(p, names)
-    }
-    blueprint = replace(blueprint, past=frozenset(told))
+    call = calls.signature(module.forward)
+    past = cache_finding.named(cache_finding.PAST, call.optional if call else ())
+    flags = cache_finding.named(cache_finding.FLAG, call.optional if call else ())
+    told, unasked = blueprint.arguments, {}
+    if tensors > 1 and not past:
+        unasked = {"further results": "what forward returns beside its output"}
+    note = f"forward {trial.failure.removesuffix(trials.NO_TENSOR)}; the output in it is judged"
+    told = replace(told, notes=(*told.notes, note), unasked={**told.unasked, **unasked})
+    several = frozenset((*past, *flags) if past else ())
+    blueprint = replace(blueprint, arguments=told, several=several)
     return blueprint, blueprint.attempt(Config(sizes), None)
 
 

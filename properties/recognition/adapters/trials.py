@@ -24,6 +24,7 @@ from properties.basics import interrupts
 from properties.basics.doing import doing
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.spellings import fused_order, parameter_role
+from properties.subjects import results
 from properties.subjects.instance import kind
 
 # What forward raises where a device, a compiler or a package is not there.
@@ -32,12 +33,13 @@ ELSEWHERE = re.compile(
     r"\b(GPU|NPU|XPU|MPS|HIP|TPU)s?\b|not implemented for 'CPU'",
     re.IGNORECASE,
 )
+NO_TENSOR = ", not a tensor"
 SIZES_OF_INPUT = (1.0, 0.1, 0.01)
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """The output of one call, or in `failure` why there is none; returned: the parts of a tuple."""
+    """The output of one call, or in `failure` why there is none; returned: what came in its place."""
 
     output: Tensor | None = None
     failure: str = ""
@@ -82,8 +84,8 @@ def call(function: Callable[..., Any], *inputs: Tensor, gradients: bool = False)
             return Trial(failure=f"raised {messages.described(error)}")
     if isinstance(output, Tensor) and output.ndim > 0:
         return Trial(output)
-    parts = output if isinstance(output, tuple) else ()
-    return Trial(failure=f"returned {kind(output)}, not a tensor", returned=parts)
+    returned = tuple(part for part in results.parts(output) if part is not output)
+    return Trial(failure=f"returned {kind(output)}{NO_TENSOR}", returned=returned)
 
 
 @contextmanager

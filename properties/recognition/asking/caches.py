@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.subjects.instance import kind, to_array
+from properties.subjects.results import output_in
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class State:
 
 @dataclass(frozen=True)
 class OutputAlone:
-    """A hook after forward: the first of several things, unless the call names one of these arguments."""
+    """A hook after forward: the output in what is returned, unless one of these arguments is named."""
 
     unless: frozenset[str]
 
@@ -118,6 +119,6 @@ class OutputAlone:
         self, module: nn.Module, inputs: Sequence[Any], told: Mapping[str, Any], returned: Any
     ) -> Any:
         """What the caller sees."""
-        if isinstance(returned, tuple | list) and not self.unless & told.keys():
-            return next((part for part in returned if isinstance(part, Tensor)), returned)
-        return returned
+        if isinstance(returned, Tensor) or self.unless & told.keys():
+            return returned
+        return output_in(returned, next(iter((*inputs, *told.values()))))
