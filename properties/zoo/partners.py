@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,26 +25,49 @@ BASES = frozenset(module.__name__ for module in (plain, encoder, masked))
 def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[..., Any]:
     """The plain class that a wrong class changes; the function whose steps a wrong function takes.
 
-    kept: the conventions of the wrong one, which are the right one's where they are of what rows give
-    that see nothing, or of what a window counts.
+    kept: the conventions of the wrong one, by which it is right: where the diagonal lies, what a window
+    counts, what rows give that see nothing.
     """
     if inspect.isclass(target):
+        if set(inspect.signature(target.forward).parameters) >= {"attn_mask", "padding_mask"}:  # type: ignore[attr-defined]
+            return TwoMasks
         return next(base for base in target.__mro__ if base.__module__ in BASES)
     names = set(inspect.signature(target).parameters)
     if "alibi_slopes" in names:
-        own = kept.window == "counting oneself"
-        return flash.as_function(CountingOneself if own else flash.Flash)
+        return flash.as_function(type("Kept", (FlashKept,), {"kept": kept}))
     if "attn_mask" in names:
         return dot_product.as_function(EMPTY.get(kept.empty, dot_product.DotProduct))
-    return attention
+    return partial(attention, kept=kept)
 
 
-class CountingOneself(flash.Flash):
-    """A window counts the query's own key, on either side."""
+class TwoMasks(encoder.PlainEncoder):
+    """A mask of pairs and one of keys, 1 attends; what either hides is hidden."""
+
+    def forward(
+        self, x: Tensor, attn_mask: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, d_model) -> (B, T, d_model)."""
+        told = [self.widen(mask).bool() for mask in (attn_mask, padding_mask) if mask is not None]
+        return super().forward(
+            x, torch.stack(torch.broadcast_tensors(*told)).all(0) if told else None
+        )
+
+
+class FlashKept(flash.Flash):
+    """By conventions of diagonal and window."""
+
+    kept: Conventions
+
+    def behind(self, scores: Tensor) -> Tensor:
+        """(T, S), how far a key lies behind its query."""
+        queries, keys = scores.shape[-2:]
+        offset = keys - queries if self.kept.align == "bottom right" else 0
+        return torch.arange(queries)[:, None] + offset - torch.arange(keys)
 
     def hidden(self, scores: Tensor, causal: bool, window: tuple[int, int]) -> Tensor:
         """(T, S), true where a key is hidden."""
-        left, right = (side - 1 if side > 0 else side for side in window)
+        own = self.kept.window == "counting oneself"
+        left, right = (side - (own and side > 0) for side in window)
         return super().hidden(scores, causal, (left, right))
 
 
@@ -84,6 +108,7 @@ def attention(
     enable_gqa: bool = False,
     dropout_p: float = 0.0,
     return_weights: bool = False,
+    kept: Conventions = PLAIN,
 ) -> Any:
     """(B, H, T, D), (B, G, S, D) twice -> (B, H, T, D), and (B, H, T, S) if asked; True attends, a window
     is of the past, and a query that sees nothing gives zeros.
@@ -96,7 +121,9 @@ def attention(
         z = softcap * torch.tanh(z / softcap)
     if bias is not None:
         z = z + bias
-    behind = torch.arange(z.shape[-2])[:, None] - torch.arange(z.shape[-1])
+    queries, keys = z.shape[-2:]
+    offset = keys - queries if kept.align == "bottom right" else 0
+    behind = torch.arange(queries)[:, None] + offset - torch.arange(keys)
     seen = behind >= 0 if is_causal or window is not None else torch.ones_like(behind) > 0
     if window is not None:
         seen = seen & (behind <= window)

@@ -53,8 +53,12 @@ class Item:
         """Whether the answer is what the form gives."""
         if id(form) not in self.told:
             with np.errstate(all="ignore"):
-                self.told[id(form)] = agrees(form, self.asked, self.answer)
+                self.told[id(form)] = self.judged(form)
         return self.told[id(form)]
+
+    def judged(self, form: Form) -> bool:
+        """The same, asked once for each form."""
+        return agrees(form, self.asked, self.answer)
 
     @cached_property
     def right(self) -> bool:

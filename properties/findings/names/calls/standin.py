@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from properties.basics.assertions import Violation
+from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.cases.question import Question
 from properties.findings.call_tape import Kept, heard_until_it_fails
+from properties.findings.names.calls.backward import gradients_of, item
 from properties.findings.names.calls.battery import Item
 from properties.findings.names.calls.form import RIGHT, Supposed
 from properties.spec.clause import clauses
@@ -49,15 +51,24 @@ class Supposing(Kept):
     def ask_handing(
         self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
     ) -> Answer:
-        """The same, however it is handed over."""
-        return self.ask(None, inputs, arguments, dtype)
+        """The same, however it is handed over; under dropout nothing is dropped."""
+        answer = self.ask(None, inputs, arguments, dtype)
+        return replace(answer, output=answer.output / (1.0 - handing.dropout))
+
+    def call_gradients(
+        self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """Those of the form."""
+        asked = Question(replace(self.case, dtype=dtype), inputs, arguments)
+        with np.errstate(all="ignore"):
+            return dict(gradients_of(self.supposed.of(asked), asked, upstream).right)
 
 
 @lru_cache(maxsize=ALIVE)
 def heard(clause: str, case: Case) -> tuple[Item, ...]:
     """What a clause asks the subject for the sake of a case, until it fails."""
     calls = heard_until_it_fails(clauses()[clause], case)
-    return tuple(Item(call.question, call.answer) for call in calls if call.upstream is None)
+    return tuple(map(item, calls))
 
 
 def breaks(supposed: Supposed, clause: str, case: Case) -> bool | None:
