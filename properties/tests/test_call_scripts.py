@@ -56,6 +56,7 @@ SAMPLE = {
     "cap-without-its-derivative": "score/gradient-goes-through-the-cap",
     "gradient-of-the-bias-is-scaled": "mask/gradient-of-a-bias",
     "gradient-of-the-last-head-of-a-group": "groups/gradient-is-summed-over-the-group",
+    "mask-cut-to-the-scores": "error/mask-of-another-size",
     "encoder-padding-acts-on-queries": "mask/padding-shows-what-is-real",
     "masked-mask-replaces-causal": "mask/all-shown-is-no-mask",
     "masked-buffer-written-to": "memory/earlier-call-is-forgotten",

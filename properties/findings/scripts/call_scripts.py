@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from properties.basics.assertions import Violation
 from properties.cases.case import Case
 from properties.findings.call_tape import Asked, CallTape, listened
 from properties.findings.scripts.call_findings import CallFinding, backward, findings
@@ -15,7 +16,10 @@ REFUSED = "raise AssertionError(f'expected an answer to a valid call, got {error
 
 def call_scripts(clause: Clause, case: Case) -> Iterator[CallScript]:
     """Scripts that may show what the clause's check has seen in calls, the best first."""
-    if manner_of(case.subject) is None or clause.area == "error":
+    if case.call is None or manner_of(case.subject) is None:
+        return
+    if clause.area == "error":
+        yield from to_be_refused(clause, case)
         return
     tape = listened(clause, case)
     if not tape.calls:
@@ -50,18 +54,42 @@ def replayed(script: CallScript, calls: list[Asked], finding: CallFinding) -> No
 
 def refused(script: CallScript, call: Asked) -> None:
     """A call that is to be answered."""
+    made = attempted(script, call)
+    script.lines += [
+        "try:",
+        *made,
+        "except (Exception, SystemExit) as error:",
+        f"    {REFUSED}",
+    ]
+
+
+def to_be_refused(clause: Clause, case: Case) -> Iterator[CallScript]:
+    """A call that no reading makes right is answered."""
+    tape = listened(clause, case)
+    expected = tape.failure.expected if isinstance(tape.failure, Violation) else ""
+    if not tape.calls or not expected.endswith(" refused"):  # else an answer may be right as well
+        return
+    script = CallScript(case.subject, tape=tape)
+    made = attempted(script, tape.calls[-1])
+    script.lines += [
+        "try:",
+        *made,
+        "except Exception as error:",
+        '    print(f"refused: {error!r}")',
+        "else:",
+        f"    raise AssertionError({f'expected {expected}, got an answer'!r})",
+    ]
+    yield script
+
+
+def attempted(script: CallScript, call: Asked) -> list[str]:
+    """The lines of a call that stand under a `try`; what goes before them is written."""
     start = len(script.lines)
     told = script.ask(call)
     if call.upstream is not None:
         script.lines += backward(call, told.output + script.turned)
     first = next(n for n in range(start, len(script.lines)) if told.output in script.lines[n])
-    made = script.lines[first:]
-    if script.lines[first - 1].startswith("with "):
-        first -= 1
-        made = script.lines[first:]
-    script.lines[first:] = [
-        "try:",
-        *(f"    {line}" for line in made),
-        "except (Exception, SystemExit) as error:",
-        f"    {REFUSED}",
-    ]
+    first -= script.lines[first - 1].startswith("with ")
+    made = [f"    {line}" for line in script.lines[first:]]
+    del script.lines[first:]
+    return made

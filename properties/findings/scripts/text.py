@@ -94,7 +94,8 @@ def given(argument: Tensor) -> str:
         return typed(to_array(argument), str(argument.dtype).removeprefix("torch."))
     if argument.dtype == torch.bool and argument.numel() > 1 and bool(argument.all()):
         return f"torch.ones({', '.join(map(str, argument.shape))}, dtype=torch.bool)"
-    return f"torch.tensor({argument.tolist()})"
+    kind = f", dtype={argument.dtype}" * (argument.dtype not in (torch.bool, torch.int64))
+    return f"torch.tensor({argument.tolist()}{kind})"
 
 
 def laid_out(array: Array, layout: Layout, dtype: str) -> str:
