@@ -24,6 +24,7 @@ from properties.truth.bounds import Budget, GradientBudget
 from properties.truth.oracle import Gradients, Trace
 from properties.truth.parameters import Sizes, Weights
 from properties.truth.positions import Rotary
+from properties.truth.request import Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +126,19 @@ class Case:
         return self.run()
 
     @cached_property
+    def request(self) -> Request:
+        """Who sees whom, and the scale, as the subject's family has them."""
+        tokens = self.x.shape[1]
+        return oracle.asked(tokens, tokens, causal=self.causal, scaled=self.scaled)
+
+    @cached_property
     def trace(self) -> Trace:
         """What the oracle says, every step of it."""
         return oracle.attention(
             self.x,
             self.weights,
             heads=self.sizes.heads,
-            causal=self.causal,
-            scaled=self.scaled,
+            request=self.request,
             positions=self.rotary,
         )
 

@@ -21,7 +21,7 @@ def row_sums(case: Case) -> Array:
     scores, head_dim = case.trace.scores, case.trace.queries.shape[-1]
     if not case.budget.claims:
         return np.full(scores.shape[:-1], np.inf)
-    largest = np.abs(scores).max(axis=-1) * (1.0 / np.sqrt(head_dim) if case.scaled else 1.0)
+    largest = np.abs(scores).max(axis=-1) * case.request.factor(head_dim)
     moved = 6.0 * FORMATS[case.dtype].unit_roundoff * (2.0 * largest + 1.0)
     grown: Array = np.exp(moved) * (1.0 + row_sum(case.sizes.tokens, case.dtype)) - 1.0
     return grown

@@ -220,7 +220,7 @@ class When:
 
 def largest_score(case: Case) -> float:
     """The largest magnitude among the scaled scores."""
-    scale = 1.0 / np.sqrt(case.sizes.head_dim) if case.scaled else 1.0
+    scale = case.request.factor(case.sizes.head_dim)
     return float(np.abs(case.trace.scores).max(initial=0.0) * scale)
 
 

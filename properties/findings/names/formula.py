@@ -240,12 +240,11 @@ class Formula:
     @property
     def factor(self) -> Array | float:
         """What multiplies the scores."""
-        return 1.0 / np.sqrt(self.sizes.head_dim) if self.case.scaled else 1.0
+        return self.case.request.factor(self.sizes.head_dim)
 
     def seen(self) -> Seen:
         """What a query sees, of a shape that broadcasts to (B, H, T, T)."""
-        everything = np.ones((self.sizes.tokens, self.sizes.tokens), dtype=bool)
-        return np.tril(everything) if self.case.causal else everything
+        return self.case.request.visible
 
     def hide(self, scores: Near) -> Masked:
         """The scores, and which of them are seen."""

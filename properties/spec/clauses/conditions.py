@@ -131,8 +131,7 @@ def equal_scores(case: Case) -> Case:
 
 def seen(case: Case) -> Array:
     """(T, T): 1 where query i may see key j, else 0."""
-    everything = np.ones((case.sizes.tokens, case.sizes.tokens))
-    return np.tril(everything) if case.causal else everything
+    return case.request.visible.astype(np.float64)
 
 
 def spread(case: Case) -> Array:

@@ -150,7 +150,7 @@ def side_by_side(case: Case) -> Array:
     )
     return np.concatenate(
         [
-            oracle.attention(case.x, w, causal=case.causal, positions=case.rotary).context
+            oracle.attention(case.x, w, request=case.request, positions=case.rotary).context
             for w in alone
         ],
         axis=-1,
@@ -163,7 +163,7 @@ def split_from_one(case: Case) -> Array:
         case.x,
         case.weights,
         heads=case.sizes.heads,
-        causal=case.causal,
+        request=case.request,
         positions=case.rotary,
     ).context
 

@@ -135,7 +135,7 @@ def log_odds_are_scaled_score_differences(case: Case) -> float:
     weight off by at most r w has a logarithm off by at most -log(1 - r).
     """
     probe = moderate(case)
-    scale = np.sqrt(probe.sizes.head_dim) if probe.scaled else 1.0
+    scale = 1.0 / probe.request.factor(probe.sizes.head_dim)
     weights, allowed = (read_weights(probe, part) for part in (probe.output, probe.budget.output))
     log_error = -np.log1p(-np.minimum(allowed / probe.trace.weights, 1.0))
     odds, off, scores = (

@@ -12,6 +12,7 @@ from properties.findings.names.arithmetic import moved, plus, times, total
 from properties.findings.names.catalogue import wrong
 from properties.findings.names.formula import Formula, Seen
 from properties.subjects.subject import CAUSAL_FAMILIES, FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES
+from properties.truth import visibility
 from properties.truth.bounds import Near
 from properties.truth.oracle import merge
 from properties.truth.parameters import Sizes
@@ -236,8 +237,8 @@ class OverAnotherAxis(Formula):
         raise NotImplementedError
 
     def seen(self) -> Seen:
-        everything = np.ones((self.length(), self.length()), dtype=bool)
-        return np.tril(everything) if self.case.causal and self.hides else everything
+        sees = visibility.causal if self.case.causal and self.hides else visibility.everything
+        return sees(self.length(), self.length())
 
 
 @wrong("attention over the heads, not the tokens", SPLIT, JOINED_FAMILIES, alone=True)
