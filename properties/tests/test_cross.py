@@ -226,3 +226,30 @@ def test_a_script_hands_x_to_a_module_that_requires_a_context() -> None:
     exec(f"{made}\nmodule = {expression(case.subject, case.config())}", names)
     x = torch.randn(2, 3, case.sizes.d_in)
     assert torch.equal(names["module"](x), names["module"](x, context=x))
+
+
+class Turned(PlainCross):
+    """Queries and keys are turned by their positions, those of a context as well."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        source = x if context is None else context
+        queries, keys = self.split(self.to_q(x)), self.split(self.to_k(source))
+        scores = self.turned(queries) @ self.turned(keys).mT * self.head_dim**-0.5
+        mixed = self.weigh(scores) @ self.split(self.to_v(source))
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
+
+    def turned(self, parts: Tensor) -> Tensor:
+        half = parts.shape[-1] // 2
+        places, pairs = torch.arange(parts.shape[-2]).to(parts), torch.arange(half).to(parts)
+        angles = places[:, None] * 1e4 ** (-pairs / half)
+        one, other, cos, sin = parts[..., :half], parts[..., half:], angles.cos(), angles.sin()
+        return torch.cat([one * cos - other * sin, other * cos + one * sin], dim=-1)
+
+
+def test_where_a_context_stands_is_not_known_and_so_not_asked_of_what_turns_by_positions() -> None:
+    """It is said."""
+    asked = subject(Turned)
+    assert asked.positions is not None
+    assert "context" not in asked.takes
+    assert set(asked.unasked) == {"context"}

@@ -37,6 +37,7 @@ from properties.recognition.asking import cache_finding, module_finding
 from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import certain
+from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
 from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
 from properties.subjects.limits import Limits
@@ -244,7 +245,9 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
         return
     sizes, alone = trial_config(finished.blueprint, finished.family).sizes, not call.context
     width = sizes.d_in + 1 if finished.has("context-width") else 0
-    names = (*call.required[1:], *call.optional)
+    names = [*call.required[1:], *call.optional]
+    if finished.positions is not None:  # at which positions a context stands is not known
+        names = [name for name in names if role_of(name) != "context"]
     found = module_finding.manner(
         names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
     )
