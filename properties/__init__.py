@@ -55,6 +55,7 @@ def check(
     waivers: str | PathLike[str] | None = None,
     strict: bool = False,
     conventions: Mapping[str, str] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Report:
     """Check one attention implementation against the specification.
 
@@ -64,7 +65,8 @@ def check(
     or areas of clauses; fail_fast: stop at the first failed MUST clause; waivers: a file of failures
     that are accepted; strict: whether bad input that is not refused, and an edge of a single size,
     decide as well; conventions: those that it is held to, whatever is found, such as
-    {"mask": "hide"}.
+    {"mask": "hide"}; given: values by name for arguments of its constructor, or settings that this
+    reads, without a known meaning.
 
     The target runs in this process. Whatever it raises is reported, SystemExit and KeyboardInterrupt
     of its own included. What ends a process (os._exit, a crash in compiled code) or hangs ends or
@@ -78,7 +80,7 @@ def check(
 
     Report.drawn = staticmethod(_page)
     return run(
-        find_one(target, family, conventions),
+        find_one(target, family, conventions, given),
         profile=profile,
         seed=seed,
         only=only,
@@ -98,6 +100,7 @@ def parametrize(
     old: Any = None,
     strict: bool = False,
     conventions: Mapping[str, str] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> pytest.MarkDecorator:
     """A pytest decorator: one test for each clause that the spec asks of the target.
 
@@ -111,7 +114,9 @@ def parametrize(
     """
     from properties.testing import parametrized
 
-    return parametrized(target, family, profile, seed, only, waivers, old, strict, conventions)
+    return parametrized(
+        target, family, profile, seed, only, waivers, old, strict, conventions, given
+    )
 
 
 def diff(
@@ -123,12 +128,13 @@ def diff(
     seed: int = 0,
     only: Iterable[str] | None = None,
     conventions: Mapping[str, str] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """What a refactor changed: old against new, on the same weights and the same inputs.
 
     old, new, family, profile, seed: as for `check`; mapping: old names of parameters or parts to
     new ones, where names are not recognised or are meant to change; only: the clauses asked of both;
-    conventions: those that both are held to.
+    conventions: those that both are held to; given: as for `check`, of either.
 
     Raises `QuestionError` where the two cannot be compared.
     """
@@ -145,6 +151,7 @@ def diff(
             seed=seed,
             only=only,
             conventions=conventions,
+            given=given,
         )
 
 

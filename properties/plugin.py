@@ -43,6 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="hold it to this convention, whatever is found: mask=hide, say",
     )
     group.addoption(
+        "--attention-with",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="values for arguments and settings of the constructor that have no known meaning",
+    )
+    group.addoption(
         "--attention-strict",
         action="store_true",
         help="bad input that is not refused, and an edge of a single size, decide as well",
@@ -170,6 +177,7 @@ def walled(config: pytest.Config, name: str) -> Isolated:
             option("--attention-family"),
             option("--attention-timeout"),
             conventions=parse(option("--attention-convention")),
+            given=option("--attention-with"),
         )
         known[name].survey()
     if known[name].refused:

@@ -175,6 +175,7 @@ def parametrized(
     old: Any,
     strict: bool,
     conventions: Mapping[str, str] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> pytest.MarkDecorator:
     """See `properties.parametrize`."""
     from properties.recognition.targets import find_one
@@ -184,7 +185,7 @@ def parametrized(
     only = None if only is None else list(only)
     try:
         profile_named(profile)
-        subject = find_one(target, family, conventions)
+        subject = find_one(target, family, conventions, given)
         if waivers is not None:
             read(Path(waivers))
         require_concern(subject, only or [])
@@ -199,6 +200,7 @@ def parametrized(
             "seed": seed,
             "only": only,
             "conventions": conventions,
+            "given": given,
         }
         chosen.append(pytest.param(Diff(old, target, options), id="diff"))
     return pytest.mark.parametrize("check", chosen)

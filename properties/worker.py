@@ -92,13 +92,16 @@ class Work:
         only: list[str] | None,
         lost: dict[str, str],
         conventions: dict[str, str],
+        given: list[str],
     ) -> None:
         """Find the subjects. lost: those that ended a process before, which are passed over."""
         from properties.recognition.adapters import families
-        from properties.recognition.targets import survey
+        from properties.recognition.targets import require_place, survey
         from properties.spec.clause import clauses, select
+        from properties.subjects.choosing import parse
         from properties.subjects.declaring import require_known
 
+        chosen = parse(given)
         families.validate(family)
         require_known(conventions)
         select(only)
@@ -110,7 +113,9 @@ class Work:
                 lost,
                 lambda name: self.wire.send("finding", name=name),
                 conventions,
+                chosen,
             )
+            require_place(chosen, found.subjects)
         except QuestionError as error:
             self.wire.send("subjects", clauses={}, refused={target: str(error)})
             return
@@ -149,7 +154,9 @@ class Work:
     def compare(self, **request: Any) -> None:
         """Compare two targets."""
         from properties.compare.compare import compare
+        from properties.subjects.choosing import parse
 
+        request["given"] = parse(request["given"])
         self.wire.step("importing", 0, 0)
         try:
             found = compare(**request, listen=self.wire.step)

@@ -39,6 +39,19 @@ def add_conventions(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_given(command: argparse.ArgumentParser) -> None:
+    """Values for what has no known meaning."""
+    command.add_argument(
+        "--with",
+        dest="given",
+        action="append",
+        default=[],
+        metavar="'NAME=VALUE ...'",
+        help="values for arguments of a constructor, or settings that it reads, without a known "
+        "meaning: 'layers=4 norm=\"rms\"'",
+    )
+
+
 def add_run(command: argparse.ArgumentParser) -> None:
     """How much is asked, and when to give up."""
     command.add_argument("--profile", default="ci", help="quick, ci (default) or thorough")

@@ -35,6 +35,7 @@ def register(commands: Any) -> None:
     command = commands.add_parser("check", help="verify implementations")
     arguments.add_targets(command)
     arguments.add_conventions(command)
+    arguments.add_given(command)
     arguments.add_run(command)
     command.add_argument(
         "-v", "--verbose", action="store_true", help="a line for each clause, findings in full"
@@ -167,7 +168,8 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
             progressed,
             found.take,
             declared,
-            options.jobs,
+            given=options.given,
+            jobs=options.jobs,
         )
         try:
             if not found.interrupted:

@@ -25,6 +25,7 @@ def register(commands: Any) -> None:
     )
     arguments.add_targets(command)
     arguments.add_conventions(command)
+    arguments.add_given(command)
     command.add_argument("--json", action="store_true", help="print the cards as JSON")
     arguments.add_timeout(command)
     command.set_defaults(command=run)
@@ -70,6 +71,7 @@ def read(
         options.timeout,
         progress=tell,
         conventions=parse(options.convention),
+        given=options.given,
     ) as isolated:
         isolated.survey()
         refused |= isolated.refused

@@ -34,6 +34,7 @@ def register(commands: Any) -> None:
         "such as W_query, q_proj or qkv are found without",
     )
     arguments.add_conventions(command)
+    arguments.add_given(command)
     arguments.add_run(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     command.set_defaults(command=run)
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         "seed": options.seed,
         "only": options.only,
         "conventions": declared(options.convention) or None,
+        "given": options.given,
     }
     with progress.shown("diff") as tell:
         found = compare_isolated(

@@ -70,6 +70,7 @@ def again(claim: Mapping[str, Any], timeout: float) -> Any:
             },
             timeout=timeout,
             conventions=statement.declared(claim),
+            given=claim.get("given", []),
         )
         reports = run_isolated(request)
     if request.refused or len(reports) != 1:

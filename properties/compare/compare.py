@@ -33,7 +33,7 @@ from properties.compare.verdicts import compare_interfaces, compare_verdicts
 from properties.runs.result import Report, Status, describe_case
 from properties.runs.runner import draw, quiet_and_repeatable, run, versions
 from properties.spec.profiles import Profile, profile_named
-from properties.subjects import declaring
+from properties.subjects import choosing, declaring
 from properties.subjects.subject import Subject
 
 Listener = Callable[[str, int, int], None]  # what is compared, examples done, in all
@@ -222,12 +222,13 @@ def compare(
     seed: int = 0,
     only: Iterable[str] | None = None,
     conventions: Mapping[str, str] | None = None,
+    given: Mapping[str, Any] | None = None,
     listen: Listener = lambda phase, done, total: None,
     lost: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare two targets; see `properties.diff`."""
     amount = profile_named(profile)
-    subjects = load_pair(old, new, family, conventions)
+    subjects = load_pair(old, new, family, conventions, given)
     if mapping:
         require_known(mapping, *subjects)
     pair = Pair(*carried(*subjects, mapping))
@@ -241,6 +242,7 @@ def compare(
     work = Work(pair, mapping or {}, amount, seed, chosen, listen, lost or {})
     with quiet_and_repeatable(), redirect_stdout(StringIO()):
         asked = [*words(family, mapping, chosen), *declaring.options(conventions or {})]
+        asked += choosing.options(given or {})
         return replace(complete(work, common), options=asked)
 
 

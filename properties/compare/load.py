@@ -17,31 +17,37 @@ from typing import Any
 from properties.basics.errors import QuestionError
 from properties.recognition.files import FILES, make_importable
 from properties.recognition.files import put_first as first_of_all
-from properties.recognition.targets import Declared, find
+from properties.recognition.targets import Declared, Given, found_in, require_place
 from properties.subjects.subject import Subject
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def load_pair(
-    old: Any, new: Any, family: str | None = None, conventions: Declared = None
+    old: Any,
+    new: Any,
+    family: str | None = None,
+    conventions: Declared = None,
+    given: Given = None,
 ) -> tuple[Subject, Subject]:
     """The subjects of both targets, the new one in the family of the old one.
 
     Raises QuestionError where either cannot be asked, or holds more than one attention class.
     """
     with set_aside_after(old, new):
-        first = single(old, family, conventions)
-    return first, single(new, family or first.family, conventions)
+        first = single(old, family, conventions, given)
+    second = single(new, family or first.family, conventions, given)
+    require_place(given, (first, second))
+    return first, second
 
 
-def single(target: Any, family: str | None, conventions: Declared) -> Subject:
+def single(target: Any, family: str | None, conventions: Declared, given: Given) -> Subject:
     """The one subject that a target names."""
     root, found_as = importable(target)
     if root is not None:
         put_first(root)
         forget_others(root)
-    subjects = find(found_as, family, conventions)
+    subjects = found_in(found_as, family, conventions, given)
     if len(subjects) > 1:
         names = ", ".join(subject.name for subject in subjects)
         raise QuestionError(

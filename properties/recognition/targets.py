@@ -14,7 +14,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,6 +33,7 @@ from properties.recognition.adapters import (
     subject_for,
     trials,
 )
+from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.claimed_calls import require_calls
 from properties.recognition.files import (
     FILES,
@@ -41,7 +42,7 @@ from properties.recognition.files import (
     load_file,
     make_importable,
 )
-from properties.subjects import declaring
+from properties.subjects import choosing, declaring
 from properties.subjects.call import CONCERNS
 from properties.subjects.source import source_of
 from properties.subjects.subject import CAPABILITIES, FAMILIES, Subject
@@ -56,18 +57,32 @@ class Survey:
 
 
 Declared = Mapping[str, str] | None  # conventions, by name; see `call.ANSWERS`
+Given = Mapping[str, Any] | None  # values by name of an argument or a setting
 
 
-def find(target: Any, family: str | None = None, conventions: Declared = None) -> list[Subject]:
+def find(
+    target: Any,
+    family: str | None = None,
+    conventions: Declared = None,
+    given: Given = None,
+) -> list[Subject]:
     """The subjects that `target` names, at least one.
 
     target: a class, a factory or other function, a `Subject` or a class of them, or a string (see
     above); family: a key of `FAMILIES`, where it should not be found out; conventions: those that
-    are declared, whatever is found.
+    are declared, whatever is found; given: values by name for arguments and settings of constructors
+    that have no known meaning.
 
     Raises QuestionError where there is none, or where one of several cannot be asked.
     """
-    found = survey(target, family, conventions=conventions)
+    subjects = found_in(target, family, conventions, given)
+    require_place(given, subjects)
+    return subjects
+
+
+def found_in(target: Any, family: str | None, conventions: Declared, given: Given) -> list[Subject]:
+    """See `find`; values that have no place are let pass."""
+    found = survey(target, family, conventions=conventions, given=given)
     if not found.refused:
         return found.subjects
     if len(found.refused) == 1 and not found.subjects:
@@ -80,9 +95,14 @@ def find(target: Any, family: str | None = None, conventions: Declared = None) -
     )
 
 
-def find_one(target: Any, family: str | None = None, conventions: Declared = None) -> Subject:
+def find_one(
+    target: Any,
+    family: str | None = None,
+    conventions: Declared = None,
+    given: Given = None,
+) -> Subject:
     """The subject that `target` names; QuestionError where it names several."""
-    subjects = find(target, family, conventions)
+    subjects = find(target, family, conventions, given)
     if len(subjects) != 1:
         names = ", ".join(subject.name for subject in subjects)
         raise QuestionError(f"{target} holds {len(subjects)} attention classes ({names}); name one")
@@ -95,6 +115,7 @@ def survey(
     lost: Mapping[str, str] | None = None,
     listen: Callable[[str], None] = lambda name: None,
     conventions: Declared = None,
+    given: Given = None,
 ) -> Survey:
     """Like `find`, but with what cannot be asked beside what can, where a target holds several.
 
@@ -106,7 +127,7 @@ def survey(
     families.validate(family)
     declaring.require_known(conventions or {})
     with trials.one_thread(), interrupts.watched():
-        found = surveyed(target, family, lost or {}, listen)
+        found = surveyed(target, family, lost or {}, listen, given or {})
         found.subjects = [held_to(subject, conventions or {}) for subject in found.subjects]
     return found
 
@@ -125,8 +146,28 @@ def held_to(subject: Subject, declared: Mapping[str, str]) -> Subject:
     return held
 
 
+def require_place(given: Given, subjects: Sequence[Subject]) -> None:
+    """QuestionError where a value is given to a name that none of the subjects has."""
+    told = [subject for subject in subjects if isinstance(subject, ModuleSubject)]
+    used = {name for subject in told for name in subject.blueprint.arguments.used}
+    idle = [name for name in given or {} if name not in used]
+    if not subjects or not idle:
+        return
+    names = dict.fromkeys(n for subject in told for n in subject.blueprint.arguments.names)
+    near = messages.did_you_mean(get_close_matches(idle[0], list(names)))
+    raise messages.refusal(
+        f"{subjects[0].name} has no {idle[0]}, which is given a value{near}.",
+        f"an argument, or a setting that is read: {messages.listed(names)}",
+        f"correct or leave out {idle[0]}",
+    )
+
+
 def surveyed(
-    target: Any, family: str | None, lost: Mapping[str, str], listen: Callable[[str], None]
+    target: Any,
+    family: str | None,
+    lost: Mapping[str, str],
+    listen: Callable[[str], None],
+    given: Mapping[str, Any],
 ) -> Survey:
     """See `survey`."""
 
@@ -135,7 +176,7 @@ def surveyed(
         if name in lost:
             return Survey(refused={name: QuestionError(lost[name])})
         listen(name)
-        return understood(target, name, family, chosen)
+        return understood(target, name, family, chosen, given)
 
     if not isinstance(target, str):
         return one(target, name_of(target))
@@ -166,12 +207,14 @@ def told(found: Survey, module: ModuleType) -> Survey:
     return found
 
 
-def understood(target: Any, name: str, family: str | None, chosen: bool) -> Survey:
+def understood(
+    target: Any, name: str, family: str | None, chosen: bool, given: Mapping[str, Any]
+) -> Survey:
     """The survey of a single object; chosen: it was named, so it may be asked to be attention."""
     try:
         if chosen:
             require_attention(target, name, family)
-        subject = as_subject(target, family)
+        subject = as_subject(target, family, given)
         differentiability.settle(subject)
     except QuestionError as error:
         return Survey(refused={name: error})
@@ -179,6 +222,7 @@ def understood(target: Any, name: str, family: str | None, chosen: bool) -> Surv
         subject.name = name
     subject.source = source_of(target)
     subject.options = () if family is None else ("--family", family)
+    subject.options += choosing.options(given)
     return Survey([subject])
 
 
@@ -188,13 +232,13 @@ def name_of(target: Any) -> str:
     return f"{getattr(target, '__module__', type(target).__module__)}:{name}"
 
 
-def as_subject(target: Any, family: str | None) -> Subject:
+def as_subject(target: Any, family: str | None, given: Mapping[str, Any]) -> Subject:
     """The subject that an object is, or that an adapter makes of it."""
     if isinstance(target, type) and issubclass(target, Subject):
         return checked(instantiate(target), family)
     if isinstance(target, Subject):
         return checked(target, family)
-    return subject_for(target, family)
+    return subject_for(target, family, given)
 
 
 def instantiate(adapter: type[Subject]) -> Subject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ CLAIM = {
     "waivers": list,
 }
 """The fields of a claim and their types."""
-LATER = {"takes": dict, "conventions": dict}
+LATER = {"takes": dict, "conventions": dict, "given": list}
 """Fields that statements of before have not."""
 
 
@@ -67,6 +68,7 @@ def claim(report: Report) -> dict[str, Any]:
         "waivers": report.waivers,
         "takes": report.takes,
         "conventions": report.conventions,
+        "given": given(report.options),
     }
 
 
@@ -150,6 +152,11 @@ def declared(claim: Mapping[str, Any]) -> dict[str, str]:
     """The conventions that the subject of a claim was held to."""
     kept = claim.get("conventions", {})
     return {n: each["answer"] for n, each in kept.items() if each["found"] == "declared"}
+
+
+def given(options: Sequence[str]) -> list[str]:
+    """The texts of the values that were chosen for what has no known meaning."""
+    return [text for option, text in pairwise(options) if option == "--with"]
 
 
 def map_verdicts(clauses: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -24,7 +24,8 @@ class Isolated:
     """A target behind the wall of a process.
 
     timeout: seconds without a sign of life after which the process is ended; only: ids and areas
-    that will be asked; conventions: those that are declared; clauses: those that concern each
+    that will be asked; conventions: those that are declared; given: texts of values for what has no
+    known meaning; clauses: those that concern each
     subject, by its name; refused: why a subject cannot be asked, by name.
     """
 
@@ -34,6 +35,7 @@ class Isolated:
     only: list[str] | None = None
     progress: Progress = lambda subject, phase, done, total: None
     conventions: dict[str, str] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
     clauses: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
@@ -72,6 +74,7 @@ class Isolated:
                 "only": self.only,
                 "lost": lost,
                 "conventions": self.conventions,
+                "given": self.given,
             }
             try:
                 for event in self.ask("survey", target=self.target, **options):
@@ -174,6 +177,7 @@ class Request:
     progress: Progress = lambda subject, phase, done, total: None
     arrived: Callable[[Report], None] = lambda report: None
     conventions: dict[str, str] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
     jobs: int = 1
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
@@ -183,7 +187,13 @@ class Request:
         """The target, in a process that asks one subject at a time."""
         only = self.options["only"]
         return Isolated(
-            self.target, self.family, self.timeout, only, self.progress, self.conventions
+            self.target,
+            self.family,
+            self.timeout,
+            only,
+            self.progress,
+            self.conventions,
+            self.given,
         )
 
 

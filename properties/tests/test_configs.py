@@ -10,10 +10,12 @@ import pytest
 from properties import Subject
 from properties.basics.errors import QuestionError
 from properties.cases.strategies import make_case, pinned_sizes
+from properties.cli import main
 from properties.findings.scripts import construction
 from properties.recognition.adapters.torch_module import ModuleSubject
-from properties.recognition.targets import find, load
+from properties.recognition.targets import find, find_one, load
 from properties.runs.runner import run
+from properties.subjects import choosing
 from properties.subjects.subject import Config
 
 DATA = Path(__file__).parent / "data" / "configured.py"
@@ -102,6 +104,81 @@ def test_a_setting_without_a_meaning_is_refused_with_what_is_known() -> None:
     assert 'FlavouredAttention reads cfg["flavour"], which has no known meaning' in message
     assert "'emb_dim': d_model, 'n_heads': num_heads" in message
     assert "'flavour': ..., " in message
+    assert "say what it is by --with 'flavour=VALUE'" in message
+
+
+def test_a_value_that_is_given_fills_what_has_no_meaning() -> None:
+    """A setting here, an argument there; both are printed, and asked for again by the same words."""
+    [subject] = find(f"{DATA}:FlavouredAttention", given={"flavour": 1, "n_heads": 12})
+    case = make_case(subject, pinned_sizes(subject)[1], "float64", "ordinary", True, 0.5, 1, 0)
+    np.testing.assert_allclose(case.run(), case.trace.output, rtol=1e-9, atol=1e-9)
+    assert 'cfg["flavour"] is given 1, as asked for' in subject.notes
+    assert any(note.startswith('cfg["n_heads"] is num_heads, which') for note in subject.notes)
+    assert subject.options == ("--with", "flavour=1 n_heads=12")
+    [switched] = find(f"{DATA}:SwitchedAttention", given={"mask_as_buffer": True})
+    assert "mask_as_buffer is given True, as asked for" in switched.notes
+    other = find_one(f"{DATA}:FlavouredAttention", given={"flavour": 2})
+    case = make_case(other, pinned_sizes(other)[1], "float64", "ordinary", True, 0.5, 1, 0)
+    assert abs(case.run() - case.trace.output).max() > 1e-3
+
+
+def test_a_default_in_the_code_gives_way_to_a_value_that_is_given() -> None:
+    """Which kernel computes it may be chosen."""
+    [subject] = find(f"{DATA}:CausalSelfAttention", given={"config.flash": False})
+    case = make_case(subject, pinned_sizes(subject)[1], "float64", "ordinary", True, 0.5, 1, 0)
+    assert not case.build().module.fast
+    assert "config.flash" not in subject.unasked
+
+
+def test_a_name_that_nothing_has_is_refused_with_those_that_are_there() -> None:
+    """A slip would otherwise change nothing, silently."""
+    with pytest.raises(QuestionError) as refused:
+        find(f"{DATA}:DictAttention", given={"n_head": 4})
+    message = str(refused.value)
+    assert "DictAttention has no n_head, which is given a value (did you mean n_heads?)" in message
+    assert "What to do: correct or leave out n_head" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("n_head=4 attn_pdrop=0.1", {"n_head": 4, "attn_pdrop": 0.1}),
+        (
+            "a.b='two words' c=(1, 2) d=None e=-1e-3",
+            {"a.b": "two words", "c": (1, 2), "d": None, "e": -1e-3},
+        ),
+        ("a={'b': [True]}", {"a": {"b": [True]}}),
+    ],
+)
+def test_values_are_read_as_in_a_call(text: str, found: dict[str, object]) -> None:
+    """And spelled so that they are read again."""
+    assert choosing.parse([text]) == found
+    assert choosing.parse([choosing.spelled(found)]) == found
+
+
+@pytest.mark.parametrize(
+    ("texts", "part"),
+    [
+        (["rms"], "'rms' is no NAME=VALUE"),
+        (["4=n_head"], "is no NAME=VALUE"),
+        (["norm=rms"], "a word is a string in quotes, norm='rms'"),
+        (["norm="], "norm is given nothing"),
+        (["p=open('x')"], "p is given open('x'), which is no number"),
+        (["p=1", "p=2"], "p is given 1 and 2"),
+    ],
+)
+def test_a_value_that_is_no_literal_is_refused_in_one_message(texts: list[str], part: str) -> None:
+    """With the form that is expected."""
+    with pytest.raises(QuestionError) as refused:
+        choosing.parse(texts)
+    assert part in str(refused.value)
+    assert "names and values as in a call" in str(refused.value)
+
+
+def test_the_command_line_gives_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the refusal advises, as it is printed."""
+    assert main(["describe", f"{DATA}:FlavouredAttention", "--with", "flavour=1"]) == 0
+    assert 'cfg["flavour"] is given 1' in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["UnscaledAttention", "UnscaledDictAttention"])

@@ -11,10 +11,10 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from properties.recognition.adapters import plain_function, qkv_function, torch_module
@@ -45,8 +45,14 @@ def loaded(path: str) -> Iterator[object]:
         yield getattr(sys.modules[module], name)
 
 
-def subject_for(target: Callable[..., Any], family: str | None = None) -> Subject:
+def subject_for(
+    target: Callable[..., Any],
+    family: str | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Subject:
     """The subject that a class, a factory or a function of tensors is.
+
+    given: values by name for what a constructor is told and has no known meaning.
 
     Raises QuestionError where it cannot be asked; the message says why and what to do.
     """
@@ -55,10 +61,10 @@ def subject_for(target: Callable[..., Any], family: str | None = None) -> Subjec
         subject: Subject = adapter.subject(target, family)
         return subject
     if inspect.isclass(target):
-        return torch_module.subject(target, family)
+        return torch_module.subject(target, family, given)
     name = getattr(target, "__name__", type(target).__name__)
     if qkv_function.serves(target):
         return qkv_function.subject(qkv_function.understand(target, name), family)
     if plain_function.is_plain(target):
         return plain_function.plain(target, name, family)
-    return torch_module.subject(target, family)
+    return torch_module.subject(target, family, given)

@@ -48,8 +48,8 @@ class Arguments:
     probability; readers: whether the one for key-value heads is told how many heads of queries read
     each of them, not how many there are; holders: the arguments that hold settings, and paths: where
     each of these is; fixed: the arguments that no example varies; used: which of the values that
-    somebody chose have a place here; around: the names that are read from the target's own module,
-    and lent: by which name each of these has its role.
+    somebody chose have a place here, of all names that may be given one; around: the names that are
+    read from the target's own module, and lent: by which name each of these has its role.
     """
 
     owner: str
@@ -63,6 +63,7 @@ class Arguments:
     paths: Mapping[str, Path] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
+    names: tuple[str, ...] = ()
     around: Surroundings = field(default_factory=Surroundings)
     lent: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,6 +175,7 @@ def read(
         paths={n: p for n, p in paths.items() if p[1:]},
         fixed={path[0]: value for path, value in fixed.items() if not path[1:]},
         used=frozenset(n for n in told if any(standin.names(n, p) for p in paths.values())),
+        names=tuple(dict.fromkeys(path[-1] for path in paths.values())),
         around=around,
         lent=lent,
     )
@@ -288,6 +290,7 @@ def remarks(
         path = found.paths.get(name, (name,))
         if role and name not in chosen and standin.chosen(told, path) is not standin.ABSENT:
             notes.append(f"{name} is {role}, which the examples vary: the value given is not used")
+    notes += [f"{name} is given {value!r}, as asked for" for name, value in chosen.items()]
     for name, same in found.switches.items():
         tried = "True gives the same" if same else "True is taken as well"
         notes.append(f"argument {name} has no known meaning and is given False; {tried}")
@@ -347,7 +350,8 @@ def unknown(
     return messages.refusal(
         f"{owner} {what}, which has no known meaning.",
         f"arguments named like those of the sources: {known()}",
-        f"name a factory function that fills in {last!r}, or an adapter, in place of {owner}:",
+        f"say what it is by --with '{last}=VALUE' (in Python: given={{{last!r}: VALUE}}), or name a "
+        f"factory function that fills it in, or an adapter, in place of {owner}:",
         messages.way_out(
             owner,
             target,

@@ -6,7 +6,7 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,15 @@ from properties.recognition.asking import cache_finding
 from properties.subjects.subject import Config
 
 
-def first_build(target: Callable[..., Any]) -> tuple[Blueprint, nn.Module]:
-    """The blueprint, square only where it has to be, and a module built from it."""
+def first_build(
+    target: Callable[..., Any], given: Mapping[str, Any]
+) -> tuple[Blueprint, nn.Module]:
+    """The blueprint, square only where it has to be, and a module built from it.
+
+    given: values by name for what has no known meaning.
+    """
     owner = getattr(target, "__name__", type(target).__name__)
-    blueprint = Blueprint(target, arguments.read(target, owner))
+    blueprint = Blueprint(target, arguments.read(target, owner, given))
     heads = 2 if blueprint.arguments.has("num_heads", "head_dim") else 1
     square = not blueprint.arguments.has("d_in")
     blueprint = replace(blueprint, square=square)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -159,14 +160,18 @@ class Draft:
             self.lacking[capability] = reason
 
 
-def subject(target: Callable[..., Any], family: str | None = None) -> Subject:
+def subject(
+    target: Callable[..., Any],
+    family: str | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Subject:
     """The subject that a class, or a factory of modules, is.
 
     Raises QuestionError where it cannot be asked: an argument without a meaning or with two, a
     constructor that raises, a forward that needs more than x, a family that it cannot be.
     """
     families.validate(family)
-    blueprint, module = turning.with_angles(*first_build(target))
+    blueprint, module = turning.with_angles(*first_build(target, given))
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
