@@ -31,6 +31,7 @@ from properties.spec.clause import clauses
 from properties.subjects.card import conventions_of
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Weights
+from properties.zoo.faults.plain import PlainMultiHead
 from properties.zoo.wide import held_ones, sound_ones
 from properties.zoo.wide.cached import CachedInside, CachedInSlots
 from properties.zoo.wide.cached_manners import CachedAsInGpt2
@@ -180,6 +181,19 @@ class Clearing(CachedInside):
         super().reset_cache()
 
 
+class SetUpFromOutside(PlainMultiHead):
+    """Somebody else puts a cache there."""
+
+    def __init__(
+        self, d_in: int, d_out: int, context_length: int, dropout: float, num_heads: int
+    ) -> None:
+        super().__init__(d_in, d_out, context_length, dropout, num_heads)
+        self.kv_cache = None
+
+    def reset(self) -> None:
+        """Of something else."""
+
+
 class FlagThatDoesNothing(CachedInside):
     reset_cache = None  # type: ignore[assignment]
 
@@ -187,11 +201,39 @@ class FlagThatDoesNothing(CachedInside):
         return super().forward(x)
 
 
+class PastThatIsNotRead(CachedAsInGpt2):
+    """Weights come second, whatever the past."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, layer_past: Any = None, use_cache: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        return super().forward(x)[0], x @ x.mT
+
+
+class PastThatIsForgotten(CachedAsInGpt2):
+    """It is handed out and taken back, and only the present is read."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, layer_past: Any = None, use_cache: bool = False
+    ) -> tuple[Tensor, Any]:
+        present = super().forward(x, layer_past, use_cache=True)[1]
+        return super().forward(x)[0], present
+
+
+def test_a_past_that_grows_and_is_not_read_is_judged() -> None:
+    """Nothing else is handed out so and taken back."""
+    asked = subject(PastThatIsForgotten)
+    assert asked.cache == "held by the caller, layer_past, use_cache=True"
+    assert "cache/token-by-token-equals-the-whole" in broken(asked)
+
+
 @pytest.mark.parametrize(
     ("target", "left"),
     [
-        (Clearing, {"reset_cache()", "clear_cache()"}),
+        (Clearing, {"reset_cache()", "clear_cache()", "cache_k", "cache_v"}),
+        (SetUpFromOutside, {"kv_cache"}),
         (FlagThatDoesNothing, {"use_cache"}),
+        (PastThatIsNotRead, {"layer_past", "use_cache"}),
         (RotaryByNeighbours, {"start_pos"}),
     ],
 )
@@ -202,6 +244,7 @@ def test_what_is_not_understood_is_said_and_not_judged(
     asked = subject(target)
     assert not asked.has("cache")
     assert left <= asked.unasked.keys()
+    assert "reset()" not in asked.unasked
 
 
 class KeptInFloat32(CachedInside):

@@ -222,7 +222,7 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     found = trial.manner(call.optional, module)
     if found is None:
         text = "keys and values of earlier tokens: no trial with 3 tokens, then 1, then 1 went on"
-        left = {f"{name}()": text for name in cache_finding.resets(module)}
+        left = dict.fromkeys(cache_finding.signs(module), text)
         finished.unasked = {**finished.unasked, **left}
         return
     finished.remembering, finished.cache = found, found.words

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ RESETS = (
     "reset",
     "clear",
 )
+HELD = re.compile(
+    r"(kv|k|v|keys?|values?)_cache|cache_(kv|k|v|keys?|values?)|cached_(keys?|values?)"
+)
 CHUNKS = (3, 1, 1)
 TOKENS = sum(CHUNKS)
 Build = Callable[[str], nn.Module]
@@ -57,7 +61,13 @@ def resets(module: nn.Module) -> list[str]:
 def exists(names: Iterable[str], module: nn.Module) -> bool:
     """Whether anything speaks of a cache."""
     names = list(names)
-    return bool(resets(module)) or any(named(p, names) for p in (FLAG, PAST, POSITION))
+    return bool(signs(module)) or any(named(p, names) for p in (FLAG, PAST, POSITION))
+
+
+def signs(module: nn.Module) -> list[str]:
+    """What a module has, besides arguments, that only a cache of keys and values needs."""
+    methods = [f"{name}()" for name in resets(module) if re.search("cache|kv", name)]
+    return methods + named(HELD, [*vars(module), *module._buffers, *module._modules])
 
 
 def manners(names: Iterable[str], module: nn.Module) -> Iterator[CacheManner]:
@@ -113,8 +123,8 @@ class Trial:
         changed = self.steps(candidate, other=True)
         if changed is not None and not close(steps[:, 3:], changed[:, 3:]):
             return 2
-        # A flag beside a way to forget, or a past that is taken back, can mean nothing else.
-        return int(bool(candidate.flag and candidate.reset) or candidate.held_by_caller)
+        # A flag beside a way to forget, or a past that grows, can mean nothing else.
+        return int(bool(candidate.flag and candidate.reset) or self.grows(candidate))
 
     def steps(
         self, candidate: CacheManner, other: bool = False, dtype: str = "float32"
@@ -132,6 +142,19 @@ class Trial:
             return np.concatenate(outputs, axis=1)
 
         return tried(fed)
+
+    def grows(self, candidate: CacheManner) -> bool:
+        """Whether what the caller holds has an axis that is as long as what was fed, after each step."""
+        if not candidate.held_by_caller:
+            return False
+        module, lengths = self.build("float32"), list[set[int]]()
+        state = candidate.begin(module)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for chunk in np.split(self.x, np.cumsum(CHUNKS)[:-1], axis=1):
+                _, state = candidate.step(module, state, chunk, "float32")
+                lengths.append({length for part in tensors(state.past) for length in part.shape})
+        fed = np.cumsum(CHUNKS).tolist()
+        return all(total in found for total, found in zip(fed, lengths, strict=True))
 
     def whole(self) -> Array | None:
         """The output of one call without anything besides."""
@@ -153,6 +176,15 @@ class Trial:
     def tokens(self) -> torch.Tensor:
         """The five tokens."""
         return torch.tensor(self.x, dtype=torch.float32)
+
+
+def tensors(past: Any) -> Iterator[torch.Tensor]:
+    """All that a past holds, however deep in lists, tuples and dicts."""
+    if isinstance(past, torch.Tensor):
+        yield past
+    elif isinstance(past, list | tuple | dict):
+        for part in past.values() if isinstance(past, dict) else past:
+            yield from tensors(part)
 
 
 def tried(ask: Callable[[], Array]) -> Array | None:

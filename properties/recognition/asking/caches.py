@@ -94,7 +94,7 @@ class CacheManner:
         parts: Sequence[Any] = returned if isinstance(returned, tuple | list) else (returned,)
         if not self.held_by_caller:
             return parts[0], state.past
-        if len(parts) <= self.place:
+        if len(parts) <= self.place or parts[self.place] is None:
             raise SubjectError(
                 f"a step with {self.past} gave {kind(returned)}; expected a past in it"
             )
