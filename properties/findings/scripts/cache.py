@@ -24,8 +24,8 @@ from properties.recognition.asking.caches import CacheManner, State
 )
 def fed(case: Case, tape: Tape) -> Iterator[Script]:
     """A sequence token by token and in chunks; after another one; and a call without the cache."""
-    if not isinstance(case.subject, ModuleSubject):
-        return
+    if not isinstance(case.subject, ModuleSubject) or case.subject.blueprint.handed:
+        return  # angles that the caller has to make for each step are not the class alone
     manner, tokens = case.subject.remembering, case.sizes.tokens
     for lengths in ([1] * tokens, *splits(tokens, case.cut)):
         script, module = begun(case)

@@ -40,6 +40,7 @@ from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
+from properties.recognition.turning.handed import handed_to
 from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
 from properties.subjects.limits import Limits
 from properties.subjects.subject import (
@@ -212,14 +213,15 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     """Claim the cache of earlier keys and values that a trial goes on from."""
     if finished.family not in CAUSAL_FAMILIES:  # what is cached is the past
         return
-    if not cache_finding.exists(call.optional, module):
+    names = (*call.optional, *sorted(handed_to(module)))
+    if not cache_finding.exists(names, module):
         return
     sizes = replace(trial_config(finished.blueprint, finished.family).sizes, context_length=LONG)
     weights = random_weights(sizes) if finished.has("projections") else None
     trial = cache_finding.Trial(
         lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes
     )
-    found = trial.manner(call.optional, module)
+    found = trial.manner(names, module)
     if found is None:
         text = "keys and values of earlier tokens: no trial with 3 tokens, then 1, then 1 went on"
         left = dict.fromkeys(cache_finding.signs(module), text)

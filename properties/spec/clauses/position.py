@@ -150,7 +150,7 @@ def depends_on_differences_alone(case: Case) -> float:
     queries, keys, _ = general(case, tokens=before + case.sizes.tokens)
     queries[..., :before, :] = keys[..., :before, :] = 0.0
     shifted = weights_shown(case, queries, keys)
-    still = shifted.take(tokens=range(before, shifted.sizes.tokens))
+    still = replace(shifted, call=None).take(tokens=range(before, shifted.sizes.tokens))
     tokens = case.sizes.tokens
     (now, off), (ever, more) = (
         own_odds(*shown(probe, tokens, before)) for probe in (shifted, still)

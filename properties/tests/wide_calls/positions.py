@@ -65,6 +65,9 @@ def chunked(module: nn.Module, x: Tensor, lengths: Sequence[int]) -> Tensor:
     for chunk in x.split(list(lengths), dim=1):
         if takes(module, "layer_past"):
             output, held = module(chunk, layer_past=held, use_cache=True)
+        elif takes(module, "freqs_cis"):
+            turn = angles(start + chunk.shape[1], 4)[start:]
+            output = module(chunk, start, torch.polar(torch.ones_like(turn), turn))
         elif takes(module, "use_cache"):
             output = module(chunk, use_cache=True)
         elif takes(module, "past"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from properties.zoo.faults import fault
 from properties.zoo.wide import held_ones
-from properties.zoo.wide.cached import CachedInside, CachedInSlots
+from properties.zoo.wide.cached import CachedByTheCaller, CachedInside, CachedInSlots
 from properties.zoo.wide.cached_manners import CachedAsInGpt2, CachedWithAPointer, Past
 
 BY_TOKEN = "cache/token-by-token-equals-the-whole"
@@ -34,6 +34,11 @@ BREAKS = {
     "cached-read-beyond-its-length": (BY_TOKEN, SECOND),
     "cached-stale-keys": (SECOND,),
     "cached-slots-of-the-first-item": (BY_TOKEN, ITEMS),
+    "cached-positions-not-advanced": (BY_TOKEN, BY_CHUNK),
+    "cached-positions-advance-twice": (BY_TOKEN, BY_CHUNK),
+    "cached-keys-rotated-again": (BY_TOKEN, BY_CHUNK),
+    "cached-values-lag-behind": (BY_TOKEN, BY_CHUNK),
+    "cached-past-written-to": (FORKED,),
 }
 """By the name of the wrong module."""
 
@@ -58,6 +63,20 @@ class RoomOfTheFirstBatch(CachedWithAPointer):
 
     def reset_cache(self) -> None:
         self.pointer = 0
+
+
+@fault(
+    "cached-positions-one-behind",
+    BY_TOKEN,
+    BY_CHUNK,
+    symptom="the first new token stands where the last one of the past does",
+    source="VeloxQuant-MLX#196",
+)
+class PositionsOneBehind(CachedByTheCaller):
+    """The position of the last token is taken for the length."""
+
+    def start(self, length: int) -> int:
+        return max(0, length - 1)
 
 
 @fault(

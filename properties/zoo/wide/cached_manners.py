@@ -1,4 +1,4 @@
-"""Causal modules that keep keys and values in other manners: in a room with a pointer, as GPT-2 does.
+"""Causal modules that keep keys and values in other manners: with a pointer, as GPT-2 and as Llama does.
 
 Legend: B batch, T tokens of this call, S tokens so far, H heads, D head_dim.
 """
@@ -121,3 +121,47 @@ class CachedAsInGpt2(nn.Module):
     def joined(self, past: Past, keys: Tensor, values: Tensor) -> Past:
         """Past and present."""
         return torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+
+
+@right("cached-as-in-llama", pairs="neighbours")
+class CachedAsInLlama(nn.Module):
+    """Room is laid out in float32 and follows x; the caller says where a step starts, and how it turns."""
+
+    def __init__(self, dim: int, n_heads: int, max_seq_len: int, max_batch_size: int) -> None:
+        super().__init__()
+        self.n_heads, self.head_dim, self.max_seq_len = n_heads, dim // n_heads, max_seq_len
+        self.wq = nn.Linear(dim, dim, bias=False)
+        self.wk = nn.Linear(dim, dim, bias=False)
+        self.wv = nn.Linear(dim, dim, bias=False)
+        self.wo = nn.Linear(dim, dim, bias=False)
+        room = (max_batch_size, max_seq_len, n_heads, self.head_dim)
+        self.cache_k, self.cache_v = torch.zeros(room), torch.zeros(room)
+
+    def forward(
+        self, x: Tensor, start_pos: int, freqs_cis: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, dim), complex (T, D / 2), (T, S) numbers that are added -> (B, T, dim)."""
+        batch, tokens, _ = x.shape
+        end = start_pos + tokens
+        if end > self.max_seq_len:
+            raise ValueError(f"{end} tokens: at most {self.max_seq_len} fit")
+        queries, keys, values = (
+            layer(x).view(batch, tokens, self.n_heads, self.head_dim)
+            for layer in (self.wq, self.wk, self.wv)
+        )
+        queries, keys = self.turned(queries, freqs_cis), self.turned(keys, freqs_cis)
+        self.cache_k, self.cache_v = self.cache_k.to(x), self.cache_v.to(x)
+        self.cache_k[:batch, start_pos:end] = keys
+        self.cache_v[:batch, start_pos:end] = values
+        scores = queries.transpose(1, 2) @ self.cache_k[:batch, :end].permute(0, 2, 3, 1)
+        scores = scores * self.head_dim**-0.5 + (0.0 if mask is None else mask)
+        weights = scores.masked_fill(future(tokens, end), -torch.inf).softmax(dim=-1)
+        context = weights @ self.cache_v[:batch, :end].transpose(1, 2)
+        output: Tensor = self.wo(context.transpose(1, 2).flatten(2))
+        return output
+
+    def turned(self, heads: Tensor, freqs_cis: Tensor) -> Tensor:
+        """(B, T, H, D), neighbours being the parts of a complex number."""
+        wide = heads.to(torch.promote_types(heads.dtype, torch.float32))
+        pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * freqs_cis[:, None]).flatten(3).to(heads)
