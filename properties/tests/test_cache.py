@@ -19,7 +19,7 @@ from properties.cases.case import Case
 from properties.cases.steps import Steps, splits
 from properties.cases.strategies import pinned_cases
 from properties.recognition.targets import find
-from properties.runs.runner import quiet_and_repeatable, run
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.subjects.subject import Config, Subject
@@ -291,11 +291,3 @@ def test_a_split_feeds_every_token_once_in_several_calls() -> None:
             ways = splits(tokens, cut)
             assert all(sum(way) == tokens and min(way) > 0 and len(way) > 1 for way in ways)
             assert ways or tokens == 1
-
-
-def test_a_report_on_a_right_module_says_right() -> None:
-    """Of the cache and all that it stands on."""
-    report = run(subject(CachedInside), profile="quick", only=["cache"])
-    assert report.right
-    assert report.failed == []
-    assert report.conventions["cache"]["answer"] == FOUND["cached-inside"]

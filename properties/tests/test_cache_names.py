@@ -51,8 +51,9 @@ def test_a_name_explains_the_laws_that_such_a_cache_breaks_and_no_others() -> No
 def test_a_report_tells_a_wrong_cache_by_its_name() -> None:
     """Once, whatever laws it breaks."""
     [asked] = find(held_ones()["cached-with-a-hole"].target)
-    report = run(asked, profile="quick", only=["cache"])
+    report = run(asked, profile="quick", only=["cache/token-by-token-equals-the-whole"])
     assert [finding.name for finding in report.findings] == ["hole in the cache"]
+    assert report.conventions["cache"]["answer"] == "in slots, start_pos"
 
 
 def test_the_card_says_how_it_goes_on() -> None:
