@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 
 from properties.cases.strategies import pinned_cases
+from properties.findings.names import behaves_like
+from properties.findings.names.calls.match import AREAS, fitting
+from properties.runs.runner import quiet_and_repeatable
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
 from properties.tests.test_calls import broken_by, failing, subject
 from properties.zoo.faults import faults
 from properties.zoo.faults.calls import OF_MODULES
@@ -16,11 +21,19 @@ WRONG = {n: h.target for n, h in held_ones().items() if h.kind in KINDS}
 UNSEEN = {
     "encoder-left-causal",  # a decoder as others are
     "encoder-padding-falls-on-queries-of-all",  # (T, T) as some take it
-    "encoder-mask-of-items-falls-on-heads",  # where as many items as heads are asked for
+    "encoder-mask-of-items-falls-on-heads",  # three axes as broadcasting has them, four as ever
     "encoder-causal-beside-a-mask",  # refused: it hides the future only if it is given a mask
-    "masked-causal-beside-a-mask-alone",  # a law about causality sees it
-    "masked-least-number-added-twice",  # a row of padding, which is a convention
 }
+UNNAMED = {
+    "masked-least-number-added-twice",  # a row that sees nothing, of the module's own future
+    "masked-buffer-written-to",  # another mask in every call
+    "masked-padding-hides-values-alone",  # and a mask of one row of pairs is lost besides
+}
+SAME = {
+    "masked-causal-replaces-the-mask": "mask ignored",
+    "masked-padding-lost-in-eval": "mask ignored",
+}
+"""Wrong modules of which no call tells more."""
 FOUND = {
     "encoder-with-any-mask": ({"mask": "mask", "padding": "mask"}, "attend", "attend", "uniform"),
     "encoder-without-a-mask": ({}, "", "", ""),
@@ -68,3 +81,23 @@ OWN = ("padding-counted-from-the-left", "a-mask-takes-the-place-of-padding")
 def test_a_fault_of_modules_breaks_the_laws_that_it_is_there_for(name: str) -> None:
     asked = subject(faults()[name].module)
     assert set(faults()[name].breaks) <= broken_by(asked, pinned_cases(asked))
+
+
+@pytest.mark.parametrize("name", sorted(WRONG.keys() - UNSEEN - UNNAMED))
+def test_a_wrong_mask_of_a_module_gets_its_name(name: str) -> None:
+    asked = subject(WRONG[name])
+    laws = [law for law in clauses().values() if law.area in AREAS and law.concerns(asked)]
+    with quiet_and_repeatable():
+        law, case = next(
+            (law.id, case)
+            for law in laws
+            for case in pinned_cases(asked)
+            if judge(law, case).status == "fail"
+        )
+        told = {each.partition("; look for ")[0] for each in behaves_like(law, case)}
+    assert told == {SAME.get(name, held_ones()[name].named)}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in RIGHT if subject(RIGHT[n]).takes))
+def test_no_wrong_mask_agrees_with_a_right_module(name: str) -> None:
+    assert fitting(subject(RIGHT[name])) == ()

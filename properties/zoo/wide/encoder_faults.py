@@ -55,9 +55,9 @@ class EncoderMaskOfItemsFallsOnHeads(PlainEncoder):
 @wrong(
     "encoder-fill-of-nothing",
     area="mask",
-    named="mask ignored",
+    named="a hidden score is zero",
     how="padding",
-    symptom="-1e-12 was meant to be -1e12: nothing is hidden",
+    symptom="-1e-12 was meant to be -1e12: a hidden key has a score like others",
     source="hyunwoongko/transformer 9c5515d, EleutherAI/gpt-neox 102d09b",
 )
 class FillOfNothing(PlainEncoder):
@@ -83,7 +83,7 @@ class MaskDiscarded(PlainEncoder):
 @wrong(
     "encoder-mask-multiplied-into-scores",
     area="mask",
-    named="mask multiplied into the scores",
+    named="a hidden score is zero",
     how="padding",
     symptom="a hidden key has a score of zero, which is a score like others",
     source="georg-wolflein/good-features#1",

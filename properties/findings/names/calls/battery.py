@@ -171,8 +171,11 @@ def emptied(lengths: Lengths) -> Iterator[Lengths]:
 
 
 def loud(case: Case, size: float) -> Question:
-    """The last key is hidden, and its scores are large."""
+    """The last key is hidden, and its scores are large; those of all keys, where tokens are asked about."""
     asked = question(case)
+    if not asked.function and case.weights is not None:
+        grown = replace(case.weights, key=case.weights.key * np.exp2(np.rint(np.log2(size))))
+        asked = question(replace(case, weights=grown))
     mask = np.ones(asked.shape, dtype=np.bool_)
     mask[..., -1] = False
     inputs = {name: array.copy() for name, array in asked.inputs.items()}

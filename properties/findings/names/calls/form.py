@@ -52,6 +52,7 @@ class Form:
 
     def truth(self, asked: Question) -> Truth:
         """What is returned for a question; RefusedError where the form raises."""
+        asked = told_once(asked)
         return self.gives(asked, self.asks(asked).truth)
 
     def touched(self, asked: Question) -> tuple[str, ...]:
@@ -63,7 +64,16 @@ class Form:
 
     def concerns(self, asked: Question) -> bool:
         """Whether an argument that the form is about is given."""
-        return not self.roles or any(role in asked.arguments.given() for role in self.roles)
+        given = told_once(asked).arguments.given()
+        return not self.roles or any(role in given for role in self.roles)
+
+
+def told_once(asked: Question) -> Question:
+    """A mask and padding that are handed to one argument of a module, as one mask."""
+    mask, padding, takes = asked.arguments.mask, asked.arguments.padding, asked.case.subject.takes
+    if asked.function or mask is None or padding is None or takes["mask"] != takes["padding"]:
+        return asked
+    return asked.changed(mask=mask & padding[:, None, None, :], padding=None)
 
 
 RIGHT = Form("attention as specified", "", of_empty=True)

@@ -137,6 +137,8 @@ def items_on_heads(asked: Question) -> Question:
 def on_heads(asked: Question, array: Array) -> Array:
     """A mask of items as one of heads."""
     batch, heads = asked.shape[:2]
+    if not asked.function:  # which is handed a mask of items alone
+        array = array[:, :1]
     if array.ndim < 4 or array.shape[1] != 1:
         return array
     if array.shape[0] not in (1, heads) or (batch != 1 and heads == 1 and array.shape[0] > 1):

@@ -1,0 +1,149 @@
+"""Wrong masks of modules of tokens, where a mask of pairs and one of keys are often one argument.
+
+Legend: B batch, H heads, T tokens.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+
+from properties.cases.question import Question, Truth
+from properties.findings.names.calls.catalogue import asks, form
+from properties.findings.names.calls.catalogue.masks import MEANING, SHAPE, USE, added
+from properties.findings.names.calls.form import RefusedError
+from properties.subjects.call import Seen
+from properties.truth import oracle
+from properties.truth.attend import repeated
+from properties.truth.oracle import merge
+
+BOTH = ("mask", "padding")
+ZERO = "a product with the mask, or a fill that is nearly nothing"
+AFTER = "whether the mask comes before the softmax"
+
+
+def of_tokens(asked: Question) -> Question:
+    """The question; RefusedError of a function, whose masks have forms of their own."""
+    if asked.function:
+        raise RefusedError("queries, keys and values are asked about")
+    return asked
+
+
+def told(asked: Question) -> Seen:
+    """(B, H, T, T): what the caller shows."""
+    seen = np.ones(asked.shape, dtype=np.bool_)
+    mask, padding = asked.arguments.mask, asked.arguments.padding
+    if mask is not None:
+        seen = seen & mask
+    return seen if padding is None else seen & padding[:, None, None, :]
+
+
+def untold(asked: Question) -> Question:
+    """Without what the caller hides."""
+    return of_tokens(asked).changed(mask=None, padding=None)
+
+
+def trace_of(asked: Question) -> oracle.Trace:
+    """Every step of the right answer."""
+    case = asked.case
+    return oracle.attention(
+        asked.inputs["x"], case.weights, heads=case.sizes.heads, request=asked.request
+    )
+
+
+form("mask ignored", USE, *BOTH, asks=untold)
+
+
+def levelled(level: float) -> None:
+    """Enter a number near zero in place of each hidden score."""
+
+    @asks("a hidden score is zero", ZERO, *BOTH)
+    def like_others(asked: Question) -> Question:
+        open_ = untold(asked)
+        logits = trace_of(open_).attended.logits
+        return open_.changed(bias=added(open_, np.where(told(asked), 0.0, level - logits)))
+
+
+for _level in (0.0, -1e-12):
+    levelled(_level)
+
+
+def hidden_afterwards(asked: Question, truth: Truth) -> Truth:
+    """Weights of all keys, of which those that are hidden become zero."""
+    trace, weights = trace_of(untold(asked)), asked.case.weights
+    shares = trace.attended.weights * told(asked)
+    output = merge(shares @ repeated(trace.values, asked.shape[1]))
+    if weights is not None and weights.out is not None:
+        output = output @ weights.out + (0.0 if weights.out_bias is None else weights.out_bias)
+    return replace(truth, output=output, weights=shares)
+
+
+for _roles in (BOTH, ("padding",)):
+    form("mask after the softmax", AFTER, *_roles, asks=untold, gives=hidden_afterwards)
+
+
+@asks("mask added as a number", MEANING, *BOTH)
+def a_number(asked: Question) -> Question:
+    """One where a key is seen."""
+    open_ = untold(asked)
+    return open_.changed(bias=added(open_, told(asked).astype(np.float64)))
+
+
+@asks("mask transposed", SHAPE, "mask")
+def transposed(asked: Question) -> Question:
+    """Queries and keys exchanged."""
+    mask = np.asarray(of_tokens(asked).arguments.mask)
+    return asked.changed(mask=mask.swapaxes(-1, -2))
+
+
+@asks("padding acts on queries", SHAPE, "padding")
+def on_queries(asked: Question) -> Question:
+    """A token that is padding sees nothing, and is seen."""
+    padding = np.asarray(of_tokens(asked).arguments.padding)
+    rows = np.broadcast_to(padding[:, None, :, None], asked.shape)
+    mask = rows if asked.arguments.mask is None else rows & asked.arguments.mask
+    return asked.changed(padding=None, mask=mask)
+
+
+@asks("padding acts on queries", SHAPE, *BOTH)
+def transposed_with_pairs(asked: Question) -> Question:
+    """And a mask of pairs is transposed for the same reason."""
+    return of_tokens(asked).changed(padding=None, mask=told(asked).swapaxes(-1, -2))
+
+
+@asks("mask of the first item for all", SHAPE, *BOTH)
+def of_the_first_item(asked: Question) -> Question:
+    """Every item is masked like the first."""
+    first = told(of_tokens(asked))[:1]
+    return asked.changed(padding=None, mask=first)
+
+
+@asks("mask replaces causal", "the branch that a mask leads into", *BOTH)
+def replaces_causal(asked: Question) -> Question:
+    """The future that the module hides by itself is seen."""
+    return with_the_future(asked)
+
+
+@asks("causal beside a mask alone", "the branch without a mask")
+def beside_a_mask_alone(asked: Question) -> Question:
+    """Nothing is hidden where no mask is given."""
+    given = asked.arguments.given()
+    return of_tokens(asked) if given.keys() & set(BOTH) else with_the_future(asked)
+
+
+def with_the_future(asked: Question) -> Question:
+    """The same question to a module that does not hide the future by itself."""
+    if not of_tokens(asked).case.causal:
+        raise RefusedError("nothing is hidden besides")
+    open_ = copy(asked.case.subject)
+    open_.family = "encoder"
+    return replace(asked, case=replace(asked.case, subject=open_))
+
+
+@asks("fill of -1e4 leaks", "the number that hides a score", *BOTH, of_empty=True)
+def small_fill(asked: Question) -> Question:
+    """Added to a score that is larger."""
+    open_ = untold(asked)
+    return open_.changed(bias=added(open_, np.where(told(asked), 0.0, -1e4)))
