@@ -24,7 +24,7 @@ NAMES = {
     "q": ("q_proj", "W_query", "wq", "to_q", "query"),
     "k": ("k_proj", "W_key", "wk", "to_k", "key"),
     "v": ("v_proj", "W_value", "wv", "to_v", "value"),
-    "o": ("out_proj", "o_proj", "wo", "to_out", "proj", "c_proj", "output"),
+    "o": ("out_proj", "o_proj", "wo", "to_out", "proj", "c_proj", "output", "dense"),
 }
 Linear = Callable[[Tensor], Tensor]
 
@@ -54,10 +54,15 @@ def matrices(module: nn.Module) -> dict[str, Linear]:
             if isinstance(getattr(module, name, None), nn.Linear):
                 found[part] = getattr(module, name)
                 break
-    for name in ("qkv", "c_attn", "qkv_proj", "kv"):
+    for name in ("qkv", "c_attn", "qkv_proj", "Wqkv", "kv", "to_kv"):
         if hasattr(module, name):
             fused = getattr(module, name)
-            found |= cut(fused.weight, fused.bias, "kv" if name == "kv" else "qkv")
+            found |= cut(fused.weight, fused.bias, "kv" if name in ("kv", "to_kv") else "qkv")
+    if hasattr(module, "query_key_value"):  # group by group
+        shape = (module.num_kv_heads, -1, module.head_dim)
+        by_group = module.query_key_value.weight.unflatten(0, shape)
+        parts = (slice(0, -2), slice(-2, -1), slice(-1, None))
+        found |= cut(torch.cat([by_group[:, n].flatten(0, 2) for n in parts]), None, "qkv")
     if hasattr(module, "in_proj_weight") and module.in_proj_weight is not None:
         found |= cut(module.in_proj_weight, module.in_proj_bias, "qkv")
     return found
@@ -267,10 +272,11 @@ for how, arguments in {
 
 def grouped(one: Sound, gradient: bool = False) -> Pairs:
     """Six heads that share two heads of keys and values, or one where there is no choice."""
-    choice = {"n_kv_heads": 2, "num_kv_groups": 2}
+    choice = {"n_kv_heads": 2, "num_kv_groups": 2, "num_kv_heads": 2}
     groups = 2 if choice.keys() & inspect.signature(one.target).parameters.keys() else 1
-    sizes = {"n_heads": 6, "num_heads": 6, "d_model": 24, "dim": 24, "d_in": 24, "d_out": 24}
-    module = build(one, **sizes, **choice)
+    heads = dict.fromkeys(("n_heads", "num_heads", "num_attention_heads", "heads"), 6)
+    widths = dict.fromkeys(("d_model", "dim", "d_in", "d_out", "hidden_size"), 24)
+    module = build(one, **heads, **widths, **choice)
     x = drawn(2, 5, 24).requires_grad_()
     got = module(x)
     want, _ = truth(module, x, heads=6, groups=groups, seen=past(5, 5))
