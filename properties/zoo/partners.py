@@ -16,14 +16,15 @@ from torch.nn import functional
 
 from properties.subjects.call import Conventions
 from properties.zoo.faults import plain
-from properties.zoo.wide import dot_product, encoder, flash, masked
+from properties.zoo.wide import cross, dot_product, encoder, flash, grouped, masked, packed, rotary
 
 PLAIN = Conventions()
-BASES = frozenset(module.__name__ for module in (plain, encoder, masked))
+BASES = frozenset(m.__name__ for m in (plain, encoder, masked, cross, grouped, rotary))
 
 
-def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[..., Any]:
-    """The plain class that a wrong class changes; the function whose steps a wrong function takes.
+def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[..., Any] | None:
+    """The plain class that a wrong class changes; the function whose steps a wrong function takes; None
+    where there is none.
 
     kept: the conventions of the wrong one, by which it is right: where the diagonal lies, what a window
     counts, what rows give that see nothing.
@@ -31,13 +32,19 @@ def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[.
     if inspect.isclass(target):
         if set(inspect.signature(target.forward).parameters) >= {"attn_mask", "padding_mask"}:  # type: ignore[attr-defined]
             return TwoMasks
-        return next(base for base in target.__mro__ if base.__module__ in BASES)
+        bases = (
+            b for b in target.__mro__[1:] if b.__module__ in BASES or b.__name__[:5] == "Plain"
+        )
+        return next(bases, None)
     names = set(inspect.signature(target).parameters)
     if "alibi_slopes" in names:
         return flash.as_function(type("Kept", (FlashKept,), {"kept": kept}))
     if "attn_mask" in names:
         return dot_product.as_function(EMPTY.get(kept.empty, dot_product.DotProduct))
-    return partial(attention, kept=kept)
+    if "cu_seqlens_q" in names:
+        return packed.as_function(packed.Packed)
+    told = names <= set(inspect.signature(attention).parameters)
+    return partial(attention, kept=kept) if told else None
 
 
 class TwoMasks(encoder.PlainEncoder):
@@ -108,6 +115,7 @@ def attention(
     enable_gqa: bool = False,
     dropout_p: float = 0.0,
     return_weights: bool = False,
+    segment_ids: Tensor | None = None,
     kept: Conventions = PLAIN,
 ) -> Any:
     """(B, H, T, D), (B, G, S, D) twice -> (B, H, T, D), and (B, H, T, S) if asked; True attends, a window
@@ -127,6 +135,8 @@ def attention(
     seen = behind >= 0 if is_causal or window is not None else torch.ones_like(behind) > 0
     if window is not None:
         seen = seen & (behind <= window)
+    if segment_ids is not None:
+        seen = seen & (segment_ids[:, None, :, None] == segment_ids[:, None, None, :])
     if mask is not None:
         seen = seen & mask
     weights = z.masked_fill(~seen, torch.finfo(z.dtype).min).softmax(-1).masked_fill(~seen, 0.0)
