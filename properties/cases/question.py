@@ -30,6 +30,7 @@ from properties.truth.attend import Attended, attend
 from properties.truth.bounds import AttendBudget, attend_budget
 from properties.truth.oracle import merge
 from properties.truth.parameters import Weights
+from properties.truth.positions import Rotary
 from properties.truth.request import Request
 from properties.truth.visibility import Align
 
@@ -121,6 +122,14 @@ class Question:
         sizes = replace(case.sizes, d_context=len(key))
         weights = case.weights and replace(case.weights, **of_context)
         return replace(case, sizes=sizes, weights=weights)
+
+    @property
+    def rotary(self) -> Rotary | None:
+        """How queries and keys are turned by their positions, counted from where the call says."""
+        positions = self.case.subject.positions
+        if positions is None:
+            return None
+        return positions.rotary(self.shape[2], start=self.arguments.start or 0)
 
     @property
     def weights(self) -> Weights | None:
@@ -341,6 +350,7 @@ def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> d
         "lse": lambda: True,
         "scale": lambda: call.numbers["scale"],
         "cap": lambda: call.numbers["cap"],
+        "start": lambda: 1 + case.seed % 5,
         "window": lambda: (int(call.numbers["left"]), int(call.numbers["right"])),
     }
     return {role: drawn[role]() for role in roles}
@@ -370,7 +380,7 @@ def of_module(question: Question) -> Truth:
         heads=case.sizes.heads,
         request=question.request,
         context=question.inputs.get("context"),
-        positions=None if question.crossed else case.rotary,
+        positions=None if question.crossed else question.rotary,
     )
     given = (x, weights, trace, case.dtype)
     of_output = bounds.budget(*given, angles=case.angles).output

@@ -38,6 +38,7 @@ ROLES = {
     "context_mask": "which tokens of the context a query sees, as booleans",
     "context_bias": "numbers added to the scores of queries and tokens of the context",
     "context_padding": "which tokens of the context are real and not padding",
+    "start": "at which position the first token stands",
     "weights": "whether the weights are returned, too",
     "lse": "whether the logarithm of each row's sum of exponentials is returned, too",
 }
@@ -51,11 +52,12 @@ class Arguments:
 
     mask: true where a key is seen, broadcastable to (B, H, T, S); bias: likewise, numbers; padding:
     (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
-    limit; scale, cap: numbers above zero; slopes: (H,); weights, lse: whether they are wanted. Beside
-    a context these are about the context's tokens, which are the keys then; padding_of_x: (B, T), true
-    where a token of x is real, which hides no key of the context. documents: (B, 2), how many queries
-    and keys of each item are there, the first ones; they are one document, and the rest is not handed
-    over. segments: (B, T), the number of each token's segment, above zero; a key behind them has none.
+    limit; scale, cap: numbers above zero; slopes: (H,); start: the first token's position; weights, lse:
+    whether they are wanted. Beside a context these are about the context's tokens, which are the keys
+    then; padding_of_x: (B, T), true where a token of x is real, which hides no key of the context.
+    documents: (B, 2), how many queries and keys of each item are there, the first ones; they are one
+    document, and the rest is not handed over. segments: (B, T), the number of each token's segment, above
+    zero; a key behind them has none.
     """
 
     mask: Seen | None = None
@@ -67,6 +69,7 @@ class Arguments:
     scale: float | None = None
     cap: float | None = None
     slopes: Array | None = None
+    start: int | None = None
     documents: Lengths | None = None
     segments: Lengths | None = None
     weights: bool = False

@@ -22,6 +22,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases import budgets
 from properties.cases.case import Case, parameters
+from properties.findings.names import start_probes
 from properties.findings.names.examples import GENERIC, Example, like, made
 from properties.findings.names.formula import Formula, Seen
 from properties.findings.names.group_probes import LAW, LEARNING
@@ -639,6 +640,8 @@ def entered(called: str, names: set[str]) -> None:
 
 for called, names in CUT.items():
     entered(called, names)
+for called, asks in start_probes.STARTS.items():
+    probe(called, start_probes.LOOK, frozenset({start_probes.LAW}))(asks)
 for called, asks in LEARNING.items():
     probe(called, "the backward pass of the heads of a group", GRADIENTS | {LAW})(asks)
 

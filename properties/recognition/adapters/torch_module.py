@@ -193,6 +193,7 @@ def subject(
     offer_positions(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
+    offer_start(finished, module, call)
     if call.context and "context" not in finished.takes and not certain(call.context):
         raise calls.needs_more(
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
@@ -242,6 +243,17 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         reason = "keys and values are read out of slots that gradients do not come through"
         finished.lacking = {**finished.lacking, "gradients": reason}
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in found.arguments}
+
+
+def offer_start(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
+    """Claim that a call may say where its first token stands, where no cache says it."""
+    positions = finished.positions
+    if positions is None or not positions.known or finished.cache:
+        return
+    if name := turning.start(finished, finished.build, module, call.optional):
+        finished.takes = {**finished.takes, "start": name}
+        finished.manner = replace(finished.manner, takes=finished.takes)
+        finished.unasked = {n: text for n, text in finished.unasked.items() if n != name}
 
 
 def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.recognition.asking.functions import polarised, shares_memory
+from properties.recognition.turning.handed import hook_of
 from properties.subjects.call import Answer, Arguments, Conventions, Inputs
 from properties.subjects.instance import go_back, gradient_of, kind, to_array
 
@@ -51,8 +53,9 @@ class ModuleManner:
         parts, options = self.handed(inputs, arguments, dtype)
         given = parts | options
         before = {name: part.clone() for name, part in given.items()}
+        started = partial(module.eval(), **self.starting(module, parts["x"], arguments.start))
         with torch.no_grad():
-            output = self.run(module.eval(), list(parts.values()), options)
+            output = self.run(started, list(parts.values()), options)
         return Answer(
             self.read(output, inputs),
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
@@ -72,7 +75,9 @@ class ModuleManner:
         go_back(output, torch.tensor(upstream, dtype=output.dtype))
         return {name: gradient_of(leaf) for name, leaf in leaves.items()}
 
-    def run(self, module: nn.Module, parts: list[Tensor], options: dict[str, Tensor]) -> Any:
+    def run(
+        self, module: Callable[..., Any], parts: list[Tensor], options: dict[str, Tensor]
+    ) -> Any:
         """What forward returns, for one item after the other where it takes no axis of items."""
         if self.batched:
             return module(*parts, **options)
@@ -120,6 +125,13 @@ class ModuleManner:
             self.takes[roles[name]]: self.told(roles[name], array, fmt)
             for name, array in found.items()
         }
+
+    def starting(self, module: nn.Module, x: Tensor, start: int | None) -> dict[str, Any]:
+        """What says at which position x begins; nothing where nothing was told."""
+        if start is None:
+            return {}
+        handed = hook_of(module)
+        return handed.made(x, start) if handed else {self.takes["start"]: start}
 
     def told(self, role: str, array: Any, fmt: torch.dtype) -> Tensor:
         """Numbers as they are, booleans in the polarity of their role."""

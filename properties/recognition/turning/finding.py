@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from inspect import Parameter
 from typing import Any
 
@@ -21,7 +22,7 @@ from properties.recognition.adapters import trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.calls import signature
 from properties.recognition.turning import looks, measured
-from properties.recognition.turning.handed import Handed, forms, wanted
+from properties.recognition.turning.handed import TABLES, Handed, forms, hook_of, role, wanted
 from properties.recognition.turning.looks import Look
 from properties.recognition.turning.measured import BASES, HEAD_DIM, Build, Measured
 from properties.subjects.positions import Positions
@@ -30,6 +31,7 @@ from properties.truth import bounds
 from properties.truth.parameters import Sizes
 
 PAIRED = 0.05  # of the scores: what no turn of these pairs explains, if they are the pairs
+LATER = 3  # a start that is not 0
 HALF = ("bfloat16", "float16")
 FAR = Sizes(batch=1, tokens=24, d_in=16, heads=2, head_dim=8, context_length=26)
 
@@ -85,6 +87,29 @@ def found(
         return None
     positions = known or replace(nearest(seen, scores), known=False)
     return precise(subject, positions)
+
+
+def start(subject: Subject, build: Build, module: nn.Module, names: Iterable[str]) -> str:
+    """The argument of forward that says where the first token stands, "" where none was seen to.
+
+    With another start each query must give all of its weight to the tokens that came: what reads
+    earlier ones out of a cache does not.
+    """
+    if (handed := hook_of(module)) is not None:
+        return next(name for name, of in handed.roles.items() if of in TABLES)
+    dtype = "float64" if "float64" in subject.dtypes else subject.dtypes[0]
+    asked = [name for name in names if role(name) == "start"]
+    made = measured.built(build, dtype) if asked else None
+    if made is None:
+        return ""
+    tokens = torch.tensor(measured.drawn()[0], dtype=getattr(torch, dtype))
+    for name in asked:
+        output = trials.call(partial(made.eval(), **{name: LATER}), tokens).output
+        if output is not None and output.shape == tokens.shape:
+            sums = output.unflatten(-1, (measured.HEADS, -1)).sum(dim=-1)
+            if bool((sums - 1.0).abs().max() < measured.ALIKE):
+                return name
+    return ""
 
 
 def intended(seen: Look, scores: Measured) -> bool:

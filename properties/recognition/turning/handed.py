@@ -37,6 +37,7 @@ WIDTHS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 """The angles of R / 2 pairs as wide as they are wanted, for halves or for neighbours."""
 BASE = 10000.0
+TABLES = ("cos", "sin", "both", "turns")
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,8 @@ def wanted(required: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
     Whatever has to be given; of the others cosines and sines, which come together.
     """
     found = {name: role(name) for name in required if role(name)}
-    if not {"cos", "sin", "both", "turns"} & set(found.values()):
-        tables = {
-            name: role(name) for name in optional if role(name) in ("cos", "sin", "both", "turns")
-        }
+    if not set(TABLES) & set(found.values()):
+        tables = {name: role(name) for name in optional if role(name) in TABLES}
         if len(tables) == 1 or {"cos", "sin"} <= set(tables.values()):
             found |= tables
     return found

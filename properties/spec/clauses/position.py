@@ -20,12 +20,14 @@ from properties.cases.devices import (
 from properties.spec.clause import TURNED, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_HEADS, SEVERAL_ITEMS, SEVERAL_TOKENS
 from properties.spec.clauses.position_probes import (
+    from_start,
     general,
     log_odds,
     long,
     output_of,
     own_odds,
     shown,
+    started_at,
     weights_shown,
     with_zero_queries,
 )
@@ -150,6 +152,7 @@ def depends_on_differences_alone(case: Case) -> float:
     queries, keys, _ = general(case, tokens=before + case.sizes.tokens)
     queries[..., :before, :] = keys[..., :before, :] = 0.0
     shifted = weights_shown(case, queries, keys)
+    # What calls are told was drawn for another number of tokens, and is not asked here.
     still = replace(shifted, call=None).take(tokens=range(before, shifted.sizes.tokens))
     tokens = case.sizes.tokens
     (now, off), (ever, more) = (
@@ -272,3 +275,24 @@ def far_positions(case: Case) -> float:
 def in_a_wide_format(case: Case) -> Case:
     """The case in the widest format of its subject."""
     return replace(case, dtype=case.subject.dtypes[0])
+
+
+@clause(
+    "position/start-changes-nothing",
+    Level.MUST,
+    "With the first token at another position than 0 the output is the same: queries and keys start "
+    "together.",
+    needs=NEEDS | {"takes start"},
+    counts=SEVERAL_TOKENS,
+    after=(TURNED,),
+    examples=FEW,
+)
+def start_changes_nothing(case: Case) -> float:
+    """What counts is the difference of two positions, and both grow by the start. An offset that is added
+    to the queries alone is wrong from the first call after a prompt on.
+    """
+    later, still = from_start(case, started_at(case)), from_start(case, 0)
+    found, expected = (asked.answer().output for asked in (later, still))
+    allowed = later.truth.allowed + still.truth.allowed
+    what = f"from position {started_at(case)} on as from 0 an output of"
+    return near(what, found, expected, allowed, AXES)

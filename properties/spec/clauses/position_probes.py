@@ -11,8 +11,10 @@ import numpy as np
 
 from properties.basics.assertions import require
 from properties.basics.dtypes import Array
+from properties.basics.errors import OutsideError
 from properties.cases.case import Case
 from properties.cases.devices import as_projected, read_weights, wide_enough
+from properties.cases.question import Question, question
 
 STEEP = 4.0  # what scores at right angles would be, were they along each other
 
@@ -95,3 +97,16 @@ def own_odds(weights: Array, allowed: Array, right: Array) -> tuple[Array, Array
         odds = np.log(weights)
     own = (np.diagonal(part, axis1=-2, axis2=-1)[..., None] for part in (odds, error))
     return odds - next(own), error + next(own)
+
+
+def started_at(case: Case) -> int:
+    """The position of the first token in another call, 1 to 5."""
+    return question(case, "start").arguments.start or 1
+
+
+def from_start(case: Case, start: int) -> Question:
+    """The call whose first token stands there, in a module with room for it."""
+    if case.subject.limits.full_context:
+        raise OutsideError("a start, where there have to be as many tokens as the context is long")
+    longer = replace(case.sizes, context_length=case.sizes.tokens + started_at(case))
+    return question(replace(case, sizes=longer), start=start or None)

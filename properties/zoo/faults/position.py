@@ -21,6 +21,7 @@ REST = "position/the-rest-is-left"
 HEADS = "position/heads-are-turned-alike"
 ITEMS = "position/items-are-turned-alike"
 FAR = "position/far-positions"
+START = "position/start-changes-nothing"
 
 
 fault(
@@ -78,6 +79,24 @@ fault(
     FAR,
     symptom="a table for half the context is read modulo its length",
 )(wide.PositionsStartAgain)
+fault(
+    "rotary-starts-with-the-queries-alone",
+    START,
+    symptom="right from position 0; with an offset the keys stay where they were",
+)(wide.StartOfQueriesAlone)
+
+
+@fault(
+    "rotary-starts-with-the-keys-alone",
+    START,
+    symptom="right from position 0; with an offset the queries stay where they were",
+)
+class StartOfKeysAlone(wide.StartOfQueriesAlone):
+    def queries(self, queries: Tensor, angles: Tensor) -> Tensor:
+        return self.rotate(queries, angles)
+
+    def keys(self, keys: Tensor, angles: Tensor) -> Tensor:
+        return self.rotate(keys, self.angles[self.start : self.start + len(angles)])
 
 
 @fault(
