@@ -60,7 +60,7 @@ class Remembering(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A call without the cache."""
-        tokens = x.double().numpy()
+        tokens = x.detach().double().numpy()
         return torch.from_numpy(self.answer(tokens, self.memory.alone(tokens))).to(x.dtype)
 
 
@@ -78,9 +78,13 @@ class Supposing(Subject):
         return Remembering(self.form(config.sizes.context_length), self.answer)
 
     def answer(self, x: Array, read: Read) -> Array:
-        """The output of tokens that read so; SubjectError for more places than there is room for."""
-        if read.kept.length > (room := self.case.config().sizes.context_length):
-            raise SubjectError(f"{read.kept.length} tokens where {room} fit")
+        """The output of tokens that read so; SubjectError for more places than there is room for, and
+        where queries and keys are turned for a position beyond them, which no table has.
+        """
+        room = self.case.config().sizes.context_length
+        last = int(read.positions.max()) + 1 if self.positions is not None else 0
+        if max(read.kept.length, last) > room:
+            raise SubjectError(f"{max(read.kept.length, last)} tokens where {room} fit")
         return given(x, read, self.case)[0]
 
     def begin(self, module: Any, batch: int) -> Any:
