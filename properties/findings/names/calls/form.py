@@ -71,7 +71,9 @@ class Form:
 def told_once(asked: Question) -> Question:
     """A mask and padding that are handed to one argument of a module, as one mask."""
     mask, padding, takes = asked.arguments.mask, asked.arguments.padding, asked.case.subject.takes
-    if asked.function or mask is None or padding is None or takes["mask"] != takes["padding"]:
+    roles = ("context_mask", "context_padding") if asked.crossed else ("mask", "padding")
+    one = len({takes.get(role) for role in roles}) == 1
+    if asked.function or mask is None or padding is None or not one:
         return asked
     return asked.changed(mask=mask & padding[:, None, None, :], padding=None)
 

@@ -49,8 +49,20 @@ def trace_of(asked: Question) -> oracle.Trace:
     """Every step of the right answer."""
     case = asked.case
     return oracle.attention(
-        asked.inputs["x"], case.weights, heads=case.sizes.heads, request=asked.request
+        asked.inputs["x"],
+        asked.weights,
+        heads=case.sizes.heads,
+        request=asked.request,
+        context=asked.inputs.get("context"),
+        positions=None if asked.crossed else case.rotary,
     )
+
+
+def as_many(asked: Question) -> Question:
+    """A question about tokens that has as many keys as queries; RefusedError of another."""
+    if asked.shape[2] != asked.shape[3]:
+        raise RefusedError("keys and queries differ in number")
+    return of_tokens(asked)
 
 
 form("mask ignored", USE, *BOTH, asks=untold)
@@ -72,7 +84,7 @@ for _level in (0.0, -1e-12):
 
 def hidden_afterwards(asked: Question, truth: Truth) -> Truth:
     """Weights of all keys, of which those that are hidden become zero."""
-    trace, weights = trace_of(untold(asked)), asked.case.weights
+    trace, weights = trace_of(untold(asked)), asked.weights
     shares = trace.attended.weights * told(asked)
     output = merge(shares @ repeated(trace.values, asked.shape[1]))
     if weights is not None and weights.out is not None:
@@ -94,14 +106,14 @@ def a_number(asked: Question) -> Question:
 @asks("mask transposed", SHAPE, "mask")
 def transposed(asked: Question) -> Question:
     """Queries and keys exchanged."""
-    mask = np.asarray(of_tokens(asked).arguments.mask)
+    mask = np.asarray(as_many(asked).arguments.mask)
     return asked.changed(mask=mask.swapaxes(-1, -2))
 
 
 @asks("padding acts on queries", SHAPE, "padding")
 def on_queries(asked: Question) -> Question:
     """A token that is padding sees nothing, and is seen."""
-    padding = np.asarray(of_tokens(asked).arguments.padding)
+    padding = np.asarray(as_many(asked).arguments.padding)
     rows = np.broadcast_to(padding[:, None, :, None], asked.shape)
     mask = rows if asked.arguments.mask is None else rows & asked.arguments.mask
     return asked.changed(padding=None, mask=mask)
@@ -110,7 +122,7 @@ def on_queries(asked: Question) -> Question:
 @asks("padding acts on queries", SHAPE, *BOTH)
 def transposed_with_pairs(asked: Question) -> Question:
     """And a mask of pairs is transposed for the same reason."""
-    return of_tokens(asked).changed(padding=None, mask=told(asked).swapaxes(-1, -2))
+    return as_many(asked).changed(padding=None, mask=told(asked).swapaxes(-1, -2))
 
 
 @asks("mask of the first item for all", SHAPE, *BOTH)
