@@ -13,6 +13,7 @@ import numpy as np
 from properties.basics.assertions import near
 from properties.basics.dtypes import Array
 from properties.cases.question import Question
+from properties.truth import bounds, oracle
 from properties.truth.attend import attend, attend_gradients
 from properties.truth.bounds import attend_gradient_budget
 
@@ -86,3 +87,32 @@ def agree(question: Question, *names: str) -> float:
         )
         for name in names or BY_DEFAULT
     )
+
+
+def agree_by_x(question: Question) -> float:
+    """A module's gradient by x is that of the formula; returns the share of the budget used."""
+    case, x, weights = question.case, question.inputs["x"], question.weights
+    factors = of_rows_that_see(question)
+    request = question.request
+    if not case.subject.conventions.empty:
+        request = replace(request, empty="nan")
+    trace = oracle.attention(
+        x, weights, heads=case.sizes.heads, request=request, positions=question.rotary
+    )
+    right = oracle.gradients(x, weights, trace, factors)
+    allowed = bounds.gradient_budget(
+        x, weights, trace, right, factors, case.dtype, angles=case.angles
+    )
+    return near(
+        f"{question.words} to have a gradient of x of",
+        question.gradient_by_x(factors),
+        right.x,
+        allowed.x,
+        "batch token column",
+    )
+
+
+def of_rows_that_see(question: Question) -> Array:
+    """(B, T, W): `case.upstream`, zero in rows of which some head sees nothing."""
+    sees_some: Array = question.request.seen(question.shape).max(axis=-1).min(axis=1)
+    return np.where(sees_some[..., None], question.case.upstream, 0.0)

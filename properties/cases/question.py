@@ -136,16 +136,19 @@ class Question:
         """The parameters of the module that is asked."""
         return self.asked_of.weights
 
-    def answer(self, *, after: Question | None = None) -> Answer:
+    def answer(self, *, after: Question | None = None, handing: Handing | None = None) -> Answer:
         """What the subject gives; SubjectError where it raises, or gives what cannot be read.
 
-        after: a call that the same module answers before.
+        after: a call that the same module answers before; handing: the mode of a module.
         """
         case, subject = self.case, self.case.subject
         module = None if subject.bare else self.asked_of.build().module
 
         def ask(one: Question) -> Answer:
-            return one.asked(lambda: subject.ask(module, one.inputs, one.arguments, case.dtype))
+            given = (module, one.inputs, one.arguments, case.dtype)
+            if handing is not None:
+                return one.asked(lambda: subject.ask_in(*given, handing))
+            return one.asked(lambda: subject.ask(*given))
 
         if after is not None:
             ask(after)
@@ -167,6 +170,12 @@ class Question:
             lambda: subject.call_gradients(self.inputs, self.arguments, upstream, case.dtype)
         )
 
+    def gradient_by_x(self, upstream: Array) -> Array:
+        """The derivative of sum(upstream * output) by x, of a module; upstream is (B, T, W)."""
+        case, module = self.asked_of, self.asked_of.build().module
+        given = (module, self.inputs, self.arguments, upstream, case.dtype)
+        return self.asked(lambda: case.subject.module_gradient(*given))
+
     def asked(self, ask: Callable[[], Given]) -> Given:
         """What the subject gives, with the generators seeded and errors told as the subject's."""
         probing.note(self.case.sizes, self.case.dtype)
@@ -184,6 +193,7 @@ class Question:
     def words(self) -> str:
         """The call in a few words: 'a call with mask and scale'."""
         given = ["a context"] if "context" in self.inputs else []
+        given += ["other values"] if "context_values" in self.inputs else []
         given += self.arguments.given()
         return f"a call with {' and '.join(given)}" if given else "a call without arguments"
 
@@ -255,6 +265,8 @@ class Question:
         if self.arguments.weights:
             weights = came("weights", weights)
             right, allowed, axes = truth.weights, truth.allowed_weights, "batch head query key"
+            if self.arguments.averaged and weights.ndim == 4:
+                raise Violation("weights averaged over heads", "one matrix for each head", {})
             if weights.ndim == 3:
                 right, allowed, axes = right.mean(axis=1), truth.allowed_averaged, "batch query key"
             yield Compared("a weight of", weights, right, allowed, axes)
@@ -295,7 +307,7 @@ class Question:
 
     def mapped(self, change: Callable[[Array, int], Array]) -> Question:
         """Each input of which keys and values are made, and the axis of its tokens, through change."""
-        crossed = {"keys": 2, "values": 2} if self.function else {"context": 1}
+        crossed = {"keys": 2, "values": 2} if self.function else {"context": 1, "context_values": 1}
         of_keys = crossed if self.crossed else {"x": 1}
         inputs = {n: change(a, of_keys[n]) if n in of_keys else a for n, a in self.inputs.items()}
         return replace(self, inputs=inputs)
@@ -373,19 +385,37 @@ def of_function(question: Question) -> Truth:
 
 def of_module(question: Question) -> Truth:
     """The truth for tokens that are projected."""
-    case, x, weights = question.case, question.inputs["x"], question.weights
+    case, x = question.case, question.inputs["x"]
+    weights, context = of_one_context(question)
     trace = oracle.attention(
         x,
         weights,
         heads=case.sizes.heads,
         request=question.request,
-        context=question.inputs.get("context"),
+        context=context,
         positions=None if question.crossed else question.rotary,
     )
     given = (x, weights, trace, case.dtype)
     of_output = bounds.budget(*given, angles=case.angles).output
     allowed = bounds.budget_inside(*given, angles=case.angles)
     return truth_of(trace.attended, trace.output, of_output, allowed)
+
+
+def of_one_context(question: Question) -> tuple[Weights | None, Array | None]:
+    """The weights and the context. Tokens of keys and tokens of values stand side by side in one, and each
+    projection is zero where the others' columns are.
+    """
+    weights, context = question.weights, question.inputs.get("context")
+    of_values = question.inputs.get("context_values")
+    if context is None or of_values is None or weights is None:
+        return weights, context
+    nothing = np.zeros_like(weights.key)
+    both = replace(
+        weights,
+        key=np.concatenate([weights.key, nothing]),
+        value=np.concatenate([nothing, weights.value]),
+    )
+    return both, np.concatenate([context, of_values], axis=2)
 
 
 def truth_of(attended: Attended, output: Array, allowed: Array, inside: AttendBudget) -> Truth:

@@ -25,6 +25,7 @@ ROLES = {
     "mask": "which keys a query sees, as booleans",
     "bias": "numbers added to the scores",
     "padding": "which keys of an item are real and not padding",
+    "padding_numbers": "the same of keys as numbers, zeros and minus infinities",
     "causal": "whether the future is hidden",
     "window": "how many keys before and after itself a query sees",
     "scale": "what the scores are multiplied by",
@@ -39,7 +40,9 @@ ROLES = {
     "context_bias": "numbers added to the scores of queries and tokens of the context",
     "context_padding": "which tokens of the context are real and not padding",
     "start": "at which position the first token stands",
+    "context_values": "tokens of which values are made, where keys are made of others",
     "weights": "whether the weights are returned, too",
+    "averaged": "whether returned weights are averaged over heads",
     "lse": "whether the logarithm of each row's sum of exponentials is returned, too",
 }
 """What a call may be told besides its queries, keys and values; the names of `Arguments`, and the
@@ -53,11 +56,11 @@ class Arguments:
     mask: true where a key is seen, broadcastable to (B, H, T, S); bias: likewise, numbers; padding:
     (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
     limit; scale, cap: numbers above zero; slopes: (H,); start: the first token's position; weights, lse:
-    whether they are wanted. Beside a context these are about the context's tokens, which are the keys
-    then; padding_of_x: (B, T), true where a token of x is real, which hides no key of the context.
-    documents: (B, 2), how many queries and keys of each item are there, the first ones; they are one
-    document, and the rest is not handed over. segments: (B, T), the number of each token's segment, above
-    zero; a key behind them has none.
+    whether they are wanted; averaged: whether the weights are to be averaged over heads. Beside a context
+    these are about the context's tokens, which are the keys then; padding_of_x: (B, T), true where a
+    token of x is real, which hides no key of the context. documents: (B, 2), how many queries and keys of
+    each item are there, the first ones; they are one document, and the rest is not handed over. segments:
+    (B, T), the number of each token's segment, above zero; a key behind them has none.
     """
 
     mask: Seen | None = None
@@ -73,6 +76,7 @@ class Arguments:
     documents: Lengths | None = None
     segments: Lengths | None = None
     weights: bool = False
+    averaged: bool = False
     lse: bool = False
 
     def given(self) -> dict[str, Any]:
@@ -175,11 +179,15 @@ class Handing:
 
     gradients: whether inputs require one; again: whether the same tensors held other numbers in a call
     before; stored: how one of them lies in memory, "transposed" or "spaced" (with NaN or True between
-    its numbers); which: "queries", "keys" or "values", or "told" for what is told besides. And, on which
-    an answer does depend, dropout: the probability with which weights are dropped.
+    its numbers); which: "queries", "keys" or "values", or "told" for what is told besides. Of a module:
+    training: whether it is in that mode; numbers: whether a mask of keys is handed over as zeros and minus
+    infinities. And, on which an answer does depend, dropout: the probability with which weights are
+    dropped.
     """
 
     gradients: bool = False
+    training: bool = False
+    numbers: bool = False
     again: bool = False
     stored: str = ""
     which: str = ""
@@ -190,4 +198,5 @@ PLAINLY = Handing()
 
 Inputs = Mapping[str, Array]
 """Of a function: queries (B, H, T, D), keys (B, G, S, D), values (B, G, S, E). Of a module: x
-(B, T, d_in), and context (B, S, d_context), where keys and values are made of other tokens."""
+(B, T, d_in), and context (B, S, d_context), where keys and values are made of other tokens;
+context_values, as large, where values are made of tokens of their own."""

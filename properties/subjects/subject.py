@@ -176,6 +176,7 @@ class Subject(ABC):
     cache: str = ""  # how a past is kept, in words, where that was found
     cached_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which it runs
     bare: bool = False  # whether `ask` needs no module
+    modes: bool = False  # whether a module's calls may be made in training, with gradients
 
     @abstractmethod
     def build(self, config: Config, weights: Weights | None) -> Any:
@@ -200,6 +201,20 @@ class Subject(ABC):
 
         inputs: (see `Inputs`) in numbers that are exact in `dtype`; arguments: all of them are among
         what the subject `takes`. Only subjects that take something are asked so.
+        """
+        raise NotImplementedError
+
+    def ask_in(
+        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The same as `ask`, of a module in a mode of its own. Only subjects with `modes` are asked so."""
+        raise NotImplementedError
+
+    def module_gradient(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> Array:
+        """The derivative of sum(upstream * output) of such a call by x (B, T, d_in), in eval mode;
+        upstream is (B, T, W). Only subjects with `modes` are asked so.
         """
         raise NotImplementedError
 
@@ -262,6 +277,8 @@ class Subject(ABC):
             "gradients of contexts": self.differentiable
             and "context" in self.takes
             and type(self).context_gradients is not Subject.context_gradients,
+            "modes of calls": self.modes and bool(self.takes),
+            "gradients of modules": self.modes and self.differentiable and bool(self.takes),
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
             "positions": self.positions is not None,

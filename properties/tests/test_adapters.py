@@ -252,7 +252,7 @@ REFUSALS = {
     "ConfigAttention": "reads cfg.expansion, which has no known meaning",
     "GlobalWidthAttention": "has no argument for the width of its input",
     "RaisingAttention": "raised RuntimeError: no memory for that (refused.py:",
-    "CrossAttention": "needs 3 inputs: forward(query, key, value)",
+    "CrossAttention": "needs 3 inputs: forward(x, key, step)",
     "CausalByMaskAttention": "hides the future only if forward is given mask",
     "FixedMaskAttention": "the size of its mask, which is always 6 x 6",
     "TwoQueriesAttention": "W_query and q_proj could each be the query projection",

@@ -32,7 +32,7 @@ OTHER_NUMBERS = "part.copy_(part.flip(-1, 0) if part.ndim > 1 else part.flip(0))
 def manner_of(subject: Subject) -> Manner | ModuleManner | None:
     """How the subject is called; None where that cannot be written down."""
     manner = getattr(subject, "manner", None)
-    if not isinstance(manner, Manner | ModuleManner):
+    if not isinstance(manner, Manner | ModuleManner) or "context_values" in manner.takes:
         return None
     return replace(manner, conventions=subject.conventions)
 

@@ -21,6 +21,7 @@ from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
+from properties.recognition.asking.on_itself import OnItself
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
@@ -123,13 +124,16 @@ def prelude(subject: Subject) -> list[str]:
     """What the suite puts around the class or function, as source; nothing for most."""
     if own(subject):
         return ["from properties import Config, Sizes, Weights"]
-    if isinstance(subject, ModuleSubject):
+    if isinstance(subject, ModuleSubject) and not subject.tokens:
         lines = ["from types import SimpleNamespace"] * bool(subject.blueprint.arguments.holders)
         return lines + (own_context() if subject.own_context else [])
     kind = wrapper(subject)
     if kind is None:
         return []
     lines = ["from typing import Any", "", "from torch import Tensor, nn"]
+    held = isinstance(subject, ModuleSubject) and bool(subject.blueprint.arguments.holders)
+    if held:
+        lines.insert(0, "from types import SimpleNamespace")
     if kind is qkv_function.Shell:
         lines.insert(0, "from types import SimpleNamespace")
         lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
@@ -182,6 +186,8 @@ WRAPPERS = {
 
 def wrapper(subject: Subject) -> type | None:
     """The class of ours that makes a module of what is no module of x by itself."""
+    if isinstance(subject, ModuleSubject) and subject.tokens:
+        return OnItself
     return WRAPPERS.get(type(subject))
 
 
@@ -196,6 +202,9 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 h.argument: h.spelled(given.pop(h.argument)) for h in blueprint.arguments.holders
             }
             made = call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
+            if subject.tokens:
+                told = f"{subject.tokens!r}, {subject.blanks!r}"
+                return f"OnItself({made}, {told}, {config.sizes.heads}, {blueprint.sequence_first})"
             own = subject.own_context
             return f"given_itself({made}, {own!r})" if own else made
         case torch_multihead.TorchMultihead():

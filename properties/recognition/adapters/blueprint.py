@@ -33,7 +33,8 @@ class Blueprint:
     square: d_in has to be the width; biased: the bias argument is always True; several: forward
     returns more than its output, which is passed on alone unless one of these arguments is given; None:
     it returns its output; one_group: all heads read one head of keys and values; handed: what forward
-    asks its caller for besides x.
+    asks its caller for besides x; sequence_first: whether a forward of queries, keys and values takes
+    them as (T, B, d).
     """
 
     target: Callable[..., Any]
@@ -43,6 +44,7 @@ class Blueprint:
     several: frozenset[str] | None = None
     one_group: bool = False
     handed: Handed | None = None
+    sequence_first: bool = False
 
     @property
     def owner(self) -> str:
@@ -69,7 +71,9 @@ class Blueprint:
                     if self.handed is not None:
                         hook = replace(self.handed, head_dim=config.sizes.head_dim)
                         module.register_forward_pre_hook(hook, with_kwargs=True)
-                    return with_sizes(calls.with_own_context(module), config.sizes)
+                    heads = config.sizes.heads
+                    made = calls.on_x_alone(module, heads, self.sequence_first)
+                    return with_sizes(made, config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"
         )

@@ -14,6 +14,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
+from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.asking.roles import role
 from properties.recognition.turning.handed import handed_to
 
@@ -32,15 +33,31 @@ class Call:
         return self.required[1] if alone else ""
 
     @property
+    def tokens(self) -> tuple[str, ...]:
+        """The arguments for queries, keys and values, in this order; () where not all three are required.
+
+        What is required beyond them has to be a mask, which is none if it is None.
+        """
+        first, rest = self.required[:3], self.required[3:]
+        named = tuple(map(parameter_role, first)) == tuple(LETTER)
+        masks = all(role(name) in ("mask", "padding") for name in rest)
+        return first if named and masks else ()
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The arguments besides the tokens that may keep a default, or be None."""
+        return (*self.required[3:], *self.optional) if self.tokens else self.optional
+
+    @property
     def masks(self) -> tuple[str, ...]:
         """The optional arguments that could hide the future."""
-        return tuple(name for name in self.optional if MASK.search(name))
+        return tuple(name for name in self.further if MASK.search(name))
 
 
-def signature(function: Callable[..., Any]) -> Call | None:
-    """How `function` is called; None where it does not say."""
+def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
+    """How `function` is called, but for so many of its first arguments; None where it does not say."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())[skipped:]
     except (TypeError, ValueError):
         return None
     open_ended = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -58,13 +75,14 @@ def forward_of(
 
     target: the class or factory called `owner`, and settings: what its arguments hold, for the way out.
     """
-    call, made = signature(module.forward), handed_to(module)
+    inner = inside(module)
+    call, made = signature(inner.forward), handed_to(inner)
     if call is None:
         return Call((), ())
     call = Call(
         *(tuple(n for n in names if n not in made) for names in (call.required, call.optional))
     )
-    if len(call.required) > 1 and not call.context:
+    if len(call.required) > 1 and not call.context and not call.tokens:
         raise needs_more(owner, call, target, settings)
     return call
 
@@ -83,9 +101,14 @@ class OwnContext:
         return given, ({**named, self.name: given[0]} if alone else named)
 
 
-def with_own_context(module: nn.Module) -> nn.Module:
-    """A module whose forward requires a context, so that it can be called on x alone."""
+def on_x_alone(module: nn.Module, heads: int, sequence_first: bool) -> nn.Module:
+    """A module whose forward requires a context, or keys and values, so that it can be called on x alone.
+
+    heads, sequence_first: see `OnItself`.
+    """
     call = signature(module.forward)
+    if call is not None and call.tokens:
+        return OnItself(module, call.tokens, call.required[3:], heads, sequence_first)
     return module if call is None or not call.context else given_itself(module, call.context)
 
 
@@ -93,6 +116,11 @@ def given_itself(module: nn.Module, name: str) -> nn.Module:
     """The module, called with x as its argument of this name where no other is given."""
     module.register_forward_pre_hook(OwnContext(name), with_kwargs=True)
     return module
+
+
+def inside(module: nn.Module) -> nn.Module:
+    """The module itself, where it is called on x alone by ours."""
+    return module.inner if isinstance(module, OnItself) else module
 
 
 def takes_context(target: Any) -> bool:

@@ -158,7 +158,8 @@ def reading(
 
 def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:
     """What says that the future is to be hidden: a name, context_length, a mask; "" if nothing."""
-    for name in (blueprint.owner, type(module).__name__):
+    inner = calls.inside(module)
+    for name in (blueprint.owner, type(inner).__name__):
         if says_causal(name):
             return f"it is called {name}"
     if blueprint.arguments.has("context_length"):
@@ -166,7 +167,7 @@ def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:
     if mask_size(module) is not None:
         return "it keeps a mask"
     chosen = blueprint.arguments.has("causal") or calls.forward_of(module, blueprint.owner).masks
-    return "" if chosen else mask_in_code(type(module).forward)
+    return "" if chosen else mask_in_code(type(inner).forward)
 
 
 def mask_in_code(function: Callable[..., Any]) -> str:

@@ -16,6 +16,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import arguments, calls, families, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.asking import cache_finding
+from properties.recognition.asking.on_itself import OnItself, is_sequence_first
 from properties.subjects.subject import Config
 
 
@@ -43,6 +44,7 @@ def first_build(
         blueprint = replace(blueprint, square=True)
         module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
     check_width_argument(blueprint, module)
+    blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
 
 
@@ -69,6 +71,18 @@ def with_output_alone(
     told = replace(told, notes=(*told.notes, note), unasked={**told.unasked, **unasked})
     several = frozenset((*past, *flags) if past else ())
     blueprint = replace(blueprint, arguments=told, several=several)
+    return blueprint, blueprint.attempt(Config(sizes), None)
+
+
+def with_axes(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blueprint, nn.Module]:
+    """The same, or with tensors whose first axis is that of tokens."""
+    sizes = blueprint.sizes(heads)
+    if not isinstance(module, OnItself):
+        return blueprint, module
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    if not is_sequence_first(module, x):
+        return blueprint, module
+    blueprint = replace(blueprint, sequence_first=True)
     return blueprint, blueprint.attempt(Config(sizes), None)
 
 

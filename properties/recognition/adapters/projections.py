@@ -121,6 +121,8 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
                 cells = tuple(replace(cell, derived=made) for cell in cells)
             if cells:
                 named.setdefault(role, {})[prefix + name] = cells
+    if not named.keys() & LETTER.keys():
+        named |= {role: {c.path: (c,)} for role, c in dealt(module, prefix).items()}
     complete = all(any(letter_in(letter, role) for role in named) for letter in LETTER)
     groups = {
         role: only(found, role, owner)
@@ -133,6 +135,23 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
     if len(groups.get("out", ())) > 1:  # an output projection for each head is not ours
         del groups["out"]
     return with_biases(groups, module, prefix)
+
+
+def dealt(module: nn.Module, prefix: str) -> dict[str, Cell]:
+    """The layers of the only list of three or four linear ones that are alike: for queries, keys and
+    values, and the fourth for the output.
+    """
+    lists = [
+        (name, part) for name, part in module.named_children() if isinstance(part, nn.ModuleList)
+    ]
+    if len(lists) != 1:
+        return {}
+    name, layers = lists[0]
+    shapes = {tuple(p.weight.shape) if isinstance(p, nn.Linear) else () for p in layers}
+    if len(layers) not in (3, 4) or len(shapes) > 1 or shapes == {()}:
+        return {}
+    cells = [cells_of(part, f"{prefix}{name}.{n}")[0] for n, part in enumerate(layers)]
+    return dict(zip((*LETTER, "out"), cells, strict=False))
 
 
 def letter_in(name: str, role: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which classes are attention: their name says so, or their code makes queries, keys and values.
+"""Which classes are attention: their name says so, or their code makes or takes queries, keys and values.
 
 Nothing is built here; code is read. A block that contains an attention module is not one.
 """
@@ -12,10 +12,11 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from functools import cache
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from torch import nn
 
+from properties.recognition.adapters import calls
 from properties.recognition.adapters.spellings import LETTER, fused_order, normalise, parameter_role
 
 NAME = re.compile(r"att(n|ention|end)|multi_?head|mha", re.IGNORECASE)
@@ -28,8 +29,8 @@ HEADS = re.compile(r"(multi|attn|attention|self)*heads?(list|modules)?")
 
 
 def is_attention(candidate: type) -> bool:
-    """Whether a class is attention: by its name, or by the names of what it keeps."""
-    return says_attention(candidate) or makes_projections(candidate)
+    """Whether a class is attention: by its name, or by the names of what it keeps or is called with."""
+    return says_attention(candidate) or makes_projections(candidate) or takes_projections(candidate)
 
 
 def says_attention(candidate: type) -> bool:
@@ -41,6 +42,14 @@ def says_attention(candidate: type) -> bool:
     if not can_be_called(candidate) or not NAME.search(name):
         return False
     return not CONTAINER.search(name) or bool(SOFTMAX.search(ast.unparse(parsed(candidate))))
+
+
+def takes_projections(candidate: Any) -> bool:
+    """Whether its forward has to be given queries, keys and values, and it is no block around attention."""
+    if not has_forward(candidate) or CONTAINER.search(candidate.__name__):
+        return False
+    call = calls.signature(candidate.forward, skipped=1)
+    return call is not None and bool(call.tokens)
 
 
 def can_be_called(candidate: type) -> bool:

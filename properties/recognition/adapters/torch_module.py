@@ -41,7 +41,7 @@ from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
-from properties.subjects.call import ANSWERS, Answer, Arguments, Inputs
+from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
 from properties.subjects.limits import Limits
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
@@ -73,6 +73,8 @@ class ModuleSubject(Subject):
         self.residual = draft.residual
         self.own_context = draft.own_context
         self.manner = ModuleManner()
+        self.tokens: tuple[str, ...] = ()  # arguments for queries, keys and values, where all three
+        self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
         self.remembering = CacheManner()
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
@@ -87,15 +89,30 @@ class ModuleSubject(Subject):
 
     def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer of forward, told masks as it takes them."""
-        manner = replace(self.manner, conventions=self.conventions)
-        return manner.ask(module, inputs, arguments, dtype)
+        return self.held.ask(module, inputs, arguments, dtype)
+
+    def ask_in(
+        self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The same in training, or with gradients recorded."""
+        return self.held.ask(module, inputs, arguments, dtype, handing)
+
+    def module_gradient(
+        self, module: nn.Module, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> Array:
+        """By x, of such a call."""
+        return self.held.gradients(module, inputs, arguments, upstream, dtype)["x"]
+
+    @property
+    def held(self) -> ModuleManner:
+        """How forward is called by the conventions that it is held to."""
+        return replace(self.manner, conventions=self.conventions)
 
     def context_gradients(
         self, module: nn.Module, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """By x and the context, as backward() leaves them."""
-        manner = replace(self.manner, conventions=self.conventions)
-        return manner.gradients(module, inputs, arguments, upstream, dtype)
+        return self.held.gradients(module, inputs, arguments, upstream, dtype)
 
     def begin(self, module: nn.Module, batch: int) -> State:
         """Before the first token; what the module has kept is forgotten if it can be."""
@@ -189,6 +206,8 @@ def subject(
         blueprint = offer_projections(draft, blueprint, module)
         switch_off_residual(draft, blueprint, module)
     finished = ModuleSubject(blueprint, draft)
+    if call.tokens:
+        finished.tokens, finished.blanks = call.tokens, call.required[3:]
     offer_dtypes(finished)
     offer_positions(finished, module)
     offer_cache(finished, module, call)
@@ -267,22 +286,30 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     names = [*call.required[1:], *call.optional]
     if finished.positions is not None:  # at which positions a context stands is not known
         names = [name for name in names if role_of(name) != "context"]
-    found = module_finding.manner(
-        names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
-    )
+    if call.tokens:
+        found = module_finding.with_tokens(call.further, call.tokens, finished.build, sizes)
+        finished.modes = True
+    else:
+        found = module_finding.manner(
+            names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
+        )
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
     if not found.takes:
         return
     kept = module_finding.usable(found, finished.build, sizes, finished.dtypes, width)
     lost = [dtype for dtype in finished.dtypes if dtype not in kept]
+    given = " or ".join(filter(None, dict.fromkeys(found.takes.values())))
     finished.notes += tuple(
-        f"not asked in {dtype}: there a call with {' or '.join(filter(None, found.takes.values()))} raises"
-        for dtype in lost
+        f"not asked in {dtype}: there a call with {given} raises" for dtype in lost
     )
     finished.dtypes = tuple(kept) or finished.dtypes
     finished.manner, finished.takes, finished.conventions = found, found.takes, found.conventions
-    finished.origins = {n: "trial" for n in ANSWERS if getattr(found.conventions, n)}
+    finished.origins = {
+        n: module_finding.known_by(n, call.further) if call.tokens else "trial"
+        for n in ANSWERS
+        if getattr(found.conventions, n)
+    }
     asked = set(found.takes.values())
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
 
@@ -345,11 +372,11 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
-    draft.unasked |= calls.unasked(call.optional)
+    draft.unasked |= calls.unasked(call.further)
     if call.context:
         draft.own_context = call.context
         draft.unasked[call.context] = "other tokens to attend to: it is always the input"
-    if others := [name for name in call.optional if name not in draft.unasked]:
+    if others := [name for name in call.further if name not in draft.unasked]:
         draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
     if draft.family not in CAUSAL_FAMILIES:
         return

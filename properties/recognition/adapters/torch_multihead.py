@@ -1,4 +1,4 @@
-"""torch.nn.MultiheadAttention: one matrix for three roles, batch first, the mask handed in."""
+"""torch.nn.MultiheadAttention: one matrix for three roles, batch first, everything else handed in."""
 
 from __future__ import annotations
 
@@ -13,12 +13,45 @@ from torch import Tensor, nn
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import calls, families, trials
+from properties.recognition.asking import module_finding
+from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.on_itself import OnItself
+from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Sizes, Weights
 
 SERVES = ("torch.nn.modules.activation.MultiheadAttention",)
 TRIAL = Config(Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7), bias=True)
+
+
+MASKS = {"mask": "attn_mask", "bias": "attn_mask", "padding": "key_padding_mask"}
+TAKES = {
+    **MASKS,
+    "padding_numbers": "key_padding_mask",
+    "causal": "is_causal",
+    "lengths": "",
+    "context": "key",
+    "context_values": "value",
+    **{f"context_{name}": argument for name, argument in MASKS.items()},
+    "weights": "need_weights",
+    "averaged": "average_attn_weights",
+}
+PROMISED = "signature of torch's MultiheadAttention"
+MANNER = ModuleManner(
+    TAKES,
+    dict.fromkeys(("mask", "context_mask"), "B*H T T"),
+    conventions=Conventions(
+        mask="hide",
+        padding="hide",
+        context_mask="hide",
+        context_padding="hide",
+        align="top left",
+        weights="per head",
+    ),
+    hinted=True,
+    recording=True,
+)
 
 
 class CausalMultihead(nn.Module):
@@ -55,6 +88,7 @@ class TorchMultihead(Subject):
             "dropout",
             "batched",
             "module",
+            "context-width",
         }
     )
     matched = {  # noqa: RUF012 - read only
@@ -71,25 +105,32 @@ class TorchMultihead(Subject):
         "context-length": "the mask is made for each call, of any size",
         "rectangular": "embed_dim is d_in and d_out",
     }
-    unasked = {  # noqa: RUF012 - read only
-        "attn_mask": "which keys a query sees: it is always the boolean causal one",
-        **calls.unasked(("key_padding_mask", "need_weights", "average_attn_weights", "is_causal")),
-        **calls.unasked(("add_bias_kv", "add_zero_attn")),
-        **dict.fromkeys(("key", "value"), "other tokens to attend to: it is always the input"),
-        **dict.fromkeys(("kdim", "vdim"), "the width of other tokens: it keeps its default"),
+    unasked = calls.unasked(("add_bias_kv", "add_zero_attn"))
+    takes = TAKES
+    conventions = MANNER.conventions
+    origins = {  # noqa: RUF012 - read only
+        **dict.fromkeys(("mask", "padding", "context_mask", "context_padding"), PROMISED),
+        **dict.fromkeys(("align", "empty", "weights"), "trial"),
     }
+    modes = True
     notes: tuple[str, ...] = (
-        "called with the boolean causal attn_mask, need_weights=False and batch_first=True",
+        "called on x alone with the boolean causal attn_mask, need_weights=False and batch_first=True",
+        "other calls are made with gradients recorded, since for some without them it has a faster "
+        "path, which paths/ holds against this one; is_causal goes with the attn_mask that it is "
+        "a hint of",
     )
 
     def __init__(self) -> None:
-        """Find out in which formats it runs."""
+        """Find out in which formats it runs, and what it gives where nothing is seen."""
         sizes = TRIAL.sizes
         x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
         self.dtypes, remarks = trials.usable_dtypes(
             lambda name: self.build(replace(TRIAL, dtype=name), None), x, tuple(FORMATS)
         )
         self.notes = (*type(self).notes, *remarks)
+        trial = module_finding.Trial(lambda *of: asked(self.build(*of)), sizes)
+        empty = trial.empty(self.manner)
+        self.conventions = replace(self.conventions, empty=empty)
 
     def build(self, config: Config, weights: Weights | None) -> CausalMultihead:
         """A module of the config's dtype; weights None leaves the initial parameters."""
@@ -101,11 +142,57 @@ class TorchMultihead(Subject):
                 dropout=config.dropout,
                 bias=True,
                 batch_first=True,
+                kdim=config.sizes.d_context or None,
+                vdim=config.sizes.d_context or None,
             )
         module = CausalMultihead(attention.to(getattr(torch, config.dtype)))
         if weights is not None:
             load(attention, weights)
         return module
+
+    def ask(
+        self, module: CausalMultihead, inputs: Inputs, arguments: Arguments, dtype: str
+    ) -> Answer:
+        """The answer of the module itself."""
+        return self.manner.ask(asked(module), inputs, arguments, dtype)
+
+    def ask_in(
+        self,
+        module: CausalMultihead,
+        inputs: Inputs,
+        arguments: Arguments,
+        dtype: str,
+        handing: Handing,
+    ) -> Answer:
+        """The same in training, or by the faster path of eval."""
+        return self.manner.ask(asked(module), inputs, arguments, dtype, handing)
+
+    def module_gradient(
+        self,
+        module: CausalMultihead,
+        inputs: Inputs,
+        arguments: Arguments,
+        upstream: Array,
+        dtype: str,
+    ) -> Array:
+        """By x, of such a call."""
+        return self.context_gradients(module, inputs, arguments, upstream, dtype)["x"]
+
+    def context_gradients(
+        self,
+        module: CausalMultihead,
+        inputs: Inputs,
+        arguments: Arguments,
+        upstream: Array,
+        dtype: str,
+    ) -> dict[str, Array]:
+        """By x and the other tokens, where there are some."""
+        return self.manner.gradients(asked(module), inputs, arguments, upstream, dtype)
+
+    @property
+    def manner(self) -> ModuleManner:
+        """How it is called by the conventions that it is held to."""
+        return replace(MANNER, conventions=self.conventions)
 
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights:
         """Arrays by the names of the module's parameters, in our layout."""
@@ -123,6 +210,11 @@ class TorchMultihead(Subject):
         )
 
 
+def asked(module: CausalMultihead) -> OnItself:
+    """The module as it is told things."""
+    return OnItself(module.attention, heads=module.attention.num_heads)
+
+
 def load(attention: nn.MultiheadAttention, weights: Weights) -> None:
     """Copy all weights; absent biases become zero, an absent output projection the identity."""
     width = weights.query.shape[1]
@@ -130,7 +222,11 @@ def load(attention: nn.MultiheadAttention, weights: Weights) -> None:
     matrices = [weights.query.T, weights.key.T, weights.value.T]
     biases = [weights.query_bias, weights.key_bias, weights.value_bias]
     pairs: list[tuple[Any, Any]] = [
-        (attention.in_proj_weight, np.concatenate(matrices)),
+        *(
+            zip(separate(attention), matrices, strict=True)
+            if attention.in_proj_weight is None
+            else [(attention.in_proj_weight, np.concatenate(matrices))]
+        ),
         (attention.in_proj_bias, np.concatenate([zero if b is None else b for b in biases])),
         (attention.out_proj.weight, np.eye(width) if weights.out is None else weights.out.T),
         (attention.out_proj.bias, zero if weights.out_bias is None else weights.out_bias),
@@ -138,6 +234,11 @@ def load(attention: nn.MultiheadAttention, weights: Weights) -> None:
     with torch.no_grad():
         for parameter, values in pairs:
             parameter.copy_(torch.tensor(values))
+
+
+def separate(attention: nn.MultiheadAttention) -> list[Any]:
+    """The matrices of a module whose keys are made of tokens of another width."""
+    return [getattr(attention, f"{letter}_proj_weight") for letter in "qkv"]
 
 
 def subject(target: object, family: str | None = None) -> Subject:

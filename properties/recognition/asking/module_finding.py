@@ -7,17 +7,17 @@ of key j is 2**j: a row is the mean of some powers of two, and tells which keys 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from properties.recognition.asking import probing
-from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, SHAPES, ModuleManner
+from properties.recognition.asking import modules, probing
+from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, ModuleManner
 from properties.recognition.asking.roles import certain, roles
-from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes, Weights
 
@@ -26,15 +26,24 @@ LAST = np.array([True, True, False, True])  # the keys that are told to be seen
 Build = Callable[[Config, Weights], nn.Module]
 
 
+SINGLE = ("B T T", "B 1 T T")
+ALSO_OF_HEADS = ("B*H T T", "B 1 T T", "B T T")  # as torch's own module wants it, if it is taken so
+
+
 class Trial:
     """Asks modules of these sizes, whose weights are level; the last row, since it may see all keys."""
 
     roles = PLAINLY
     queries = KEYS
+    of_keys: Sequence[str] = ("B T",)
 
-    def __init__(self, build: Build, sizes: Sizes) -> None:
-        """Take over how modules are built, and their d_in, heads and head_dim."""
-        self.build = build
+    def __init__(self, build: Build, sizes: Sizes, shapes: Sequence[str] = SINGLE) -> None:
+        """Take over how modules are built, their d_in, heads and head_dim, and the shapes of masks of
+        pairs, keys of `SHAPES`, in the order in which they are tried.
+        """
+        self.build, self.shapes = build, shapes
+        if shapes is not SINGLE:
+            self.of_keys = tuple(modules.KEYS)
         self.sizes = replace(sizes, tokens=KEYS, context_length=KEYS)
 
     def inputs(self, items: int) -> Inputs:
@@ -42,7 +51,12 @@ class Trial:
         return {"x": powers(items, self.sizes.d_in)}
 
     def ask(
-        self, manner: ModuleManner, arguments: Arguments, items: int, dtype: str = "float32"
+        self,
+        manner: ModuleManner,
+        arguments: Arguments,
+        items: int,
+        dtype: str = "float32",
+        handing: Handing | None = None,
     ) -> Answer | None:
         """The answer for so many items, all alike; None where the call raises."""
         s = replace(self.sizes, batch=items)
@@ -53,7 +67,7 @@ class Trial:
         weights = Weights(query=query, key=key, value=value)
         return probing.asked(
             lambda inputs, told: manner.ask(
-                self.build(Config(s, dtype=dtype), weights), inputs, told, dtype
+                self.build(Config(s, dtype=dtype), weights), inputs, told, dtype, handing
             ),
             self.inputs(items),
             arguments,
@@ -99,9 +113,16 @@ class CrossTrial(Trial):
 
     roles = OF_CONTEXT
 
-    def __init__(self, build: Build, sizes: Sizes, d_context: int, queries: int = KEYS - 1) -> None:
+    def __init__(
+        self,
+        build: Build,
+        sizes: Sizes,
+        d_context: int,
+        queries: int = KEYS - 1,
+        shapes: Sequence[str] = SINGLE,
+    ) -> None:
         """d_context: the width of the context, 0 for that of x."""
-        super().__init__(build, replace(sizes, d_context=d_context))
+        super().__init__(build, replace(sizes, d_context=d_context), shapes)
         self.queries = queries
 
     def inputs(self, items: int) -> Inputs:
@@ -153,6 +174,105 @@ def manner(
     return found if trial is None else with_masks_of_context(trial, crossing, named)
 
 
+def with_tokens(
+    names: Iterable[str], tokens: Sequence[str], build: Build, sizes: Sizes
+) -> ModuleManner:
+    """How a forward of queries, keys and values is told masks, other tokens and what to return.
+
+    names: its arguments besides these three, tokens. Who names them as torch's own module does is held to
+    what that promises.
+    """
+    named, (_, key, value) = roles(names), tokens
+    trial = Trial(build, sizes, ALSO_OF_HEADS)
+    crossing = CrossTrial(build, sizes, 0, KEYS - 1, ALSO_OF_HEADS)
+    promised = set(names) >= TORCHS
+    found = with_masks(trial, ModuleManner(), named)
+    found = replace(found, takes={**found.takes, "context": key, "context_values": value})
+    if promised:
+        found = as_promised(trial, found, named)
+    found = of_context_as_of_x(found)
+    takes = {n: a for n, a in found.takes.items() if crossing_works(crossing, found, n)}
+    return with_flag(trial, with_what_comes(trial, replace(found, takes=takes), named), named)
+
+
+TORCHS = frozenset({"key_padding_mask", "need_weights", "attn_mask"})
+PROMISED = Conventions(mask="hide", padding="hide")
+
+
+def known_by(convention: str, names: Iterable[str]) -> str:
+    """How a convention of such a forward is known; see `call.ORIGINS`."""
+    promised = convention.endswith(("mask", "padding")) and set(names) >= TORCHS
+    return "signature of torch's MultiheadAttention" if promised else "trial"
+
+
+def as_promised(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
+    """With what torch's own module promises: True hides, and numbers are added."""
+    takes = dict(found.takes)
+    if "mask" in takes:
+        guess = replace(found, takes={**takes, "bias": takes["mask"]})
+        zeros = Arguments(bias=trial.pairs(np.zeros(KEYS), 1))
+        takes |= {"bias": takes["mask"]} if trial.ask(guess, zeros, 1) is not None else {}
+    numbers = Handing(numbers=True)
+    if "padding" in takes and trial.ask(found, trial.telling("padding", 3), 3, handing=numbers):
+        takes["padding_numbers"] = takes["padding"]
+    kept = replace(found.conventions, mask=PROMISED.mask if "mask" in takes else "")
+    kept = replace(kept, padding=PROMISED.padding if "padding" in takes else "")
+    held = replace(found, takes=takes, conventions=kept)
+    if "mask" not in takes:
+        return held
+    return replace(held, conventions=replace(kept, empty=trial.empty(held)))
+
+
+def of_context_as_of_x(found: ModuleManner) -> ModuleManner:
+    """With masks for other tokens by the same arguments, and in the same shapes and polarity."""
+    takes, kept = dict(found.takes), found.conventions
+    takes |= {f"context_{n}": takes[n] for n in ("mask", "bias", "padding") if n in takes}
+    pairs, keys = (
+        {**of, **{f"context_{n}": shape for n, shape in of.items()}}
+        for of in (found.pairs, found.keys)
+    )
+    both = replace(kept, context_mask=kept.mask, context_padding=kept.padding)
+    return replace(found, takes=takes, pairs=pairs, keys=keys, conventions=both)
+
+
+def crossing_works(trial: Trial, found: ModuleManner, role: str) -> bool:
+    """Whether a call with other tokens returns, where a role is about these."""
+    told = {
+        "context": Arguments(),
+        "context_values": Arguments(),
+        "context_mask": trial.telling("mask", 3),
+        "context_bias": Arguments(bias=trial.pairs(np.zeros(KEYS), 3)),
+        "context_padding": trial.telling("padding", 3),
+    }
+    return role not in told or trial.ask(found, told[role], 3) is not None
+
+
+def with_what_comes(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
+    """With arguments that ask for weights, where these come."""
+    if "weights" not in named:
+        return found
+    takes = {n: named[n] for n in ("weights", "averaged") if n in named}
+    guess = replace(found, takes={**found.takes, **takes})
+    answer = trial.ask(guess, Arguments(weights=True), 1)
+    if answer is None or answer.weights is None:
+        return found
+    kind = "per head" if answer.weights.ndim == 4 else "averaged"
+    return replace(guess, conventions=replace(guess.conventions, weights=kind))
+
+
+def with_flag(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
+    """With the causal flag, if it hides the future alone, or beside a mask that does."""
+    if "causal" not in named:
+        return found
+    guess = replace(found, takes={**found.takes, "causal": named["causal"]})
+    for hinted in (False, True):
+        told = replace(guess, hinted=hinted)
+        answer = trial.ask(told, Arguments(causal=True), 1) if "mask" in found.takes else None
+        if answer is not None and answer.output[0, 0, 0] == 1.0:
+            return told
+    return found
+
+
 def with_masks_of_context(
     trial: Trial, found: ModuleManner, named: Mapping[str, str]
 ) -> ModuleManner:
@@ -170,16 +290,16 @@ def with_masks(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> M
     """With the masks of a trial that are taken. An argument may be for pairs of a query and a key, for
     keys, or for both.
     """
-    takes, pairs = dict(found.takes), dict(found.pairs)
+    takes, forms = dict(found.takes), {"mask": dict(found.pairs), "padding": dict(found.keys)}
     for name, other in (("mask", "padding"), ("padding", "mask")):
         for argument in (named[n] for n in (name, other) if n in named):
             role = trial.roles[name]
             guess = replace(found, takes={**found.takes, role: argument})
             if form := taken(trial, guess, name):
                 takes[role] = argument
-                pairs[role] = form
+                forms[name][role] = form
                 break
-    found = replace(found, takes=takes, pairs=pairs)
+    found = replace(found, takes=takes, pairs=forms["mask"], keys=forms["padding"])
     return with_conventions(trial, with_bias(trial, found))
 
 
@@ -191,8 +311,9 @@ def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
     """
     counts = (3, trial.sizes.heads) if name == "mask" else (3,)
     for items in counts:
-        for shape in SHAPES:
-            asked = replace(guess, pairs={trial.roles["mask"]: shape})
+        for shape in trial.shapes if name == "mask" else trial.of_keys:
+            of = {trial.roles[name]: shape}
+            asked = replace(guess, pairs=of) if name == "mask" else replace(guess, keys=of)
             if trial.ask(asked, trial.telling(name, items), items) is not None:
                 return shape
     return ""

@@ -6,8 +6,7 @@ Legend: B batch, T tokens, H heads, W width of the output.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,32 @@ from torch import Tensor, nn
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.recognition.asking.functions import polarised, shares_memory
+from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.turning.handed import hook_of
-from properties.subjects.call import Answer, Arguments, Conventions, Inputs
+from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import go_back, gradient_of, kind, to_array
+from properties.truth import visibility
 
-SHAPES: Mapping[str, Callable[[Array], Array]] = {
-    "B T T": lambda mask: mask[:, 0],
-    "B 1 T T": lambda mask: mask,
+SHAPES: Mapping[str, Callable[[Any, int], Any]] = {
+    "B T T": lambda mask, heads: mask[:, 0],
+    "B 1 T T": lambda mask, heads: mask,
+    "B*H T T": lambda mask, heads: mask.repeat(heads, axis=1).reshape(-1, *mask.shape[2:]),
 }
-"""A mask of pairs (B, 1, T, T), or (B, 1, T, S) of a context, as a forward may want it."""
-PLAINLY = {"mask": "mask", "bias": "bias", "padding": "padding"}
+"""A mask of pairs (B, 1, T, T), or (B, 1, T, S) of a context, as a forward may want it; heads: how many
+there are."""
+KEYS: Mapping[str, Callable[[Any], Any]] = {
+    "B T": lambda mask: mask,
+    "B 1 T": lambda mask: mask[:, None],
+    "B 1 1 T": lambda mask: mask[:, None, None],
+}
+"""A mask of keys (B, T), or (B, S) of a context, likewise."""
+PLAINLY = {"mask": "mask", "bias": "bias", "padding": "padding", "causal": "causal"}
 OF_CONTEXT = {
     "mask": "context_mask",
     "bias": "context_bias",
     "padding": "context_padding",
     "padding_of_x": "padding",
+    "causal": "causal",
 }
 """The role by which each argument is handed over, without a context and beside one."""
 
@@ -39,71 +49,119 @@ OF_CONTEXT = {
 @dataclass(frozen=True)
 class ModuleManner:
     """How a forward is called. takes: its argument for each role; pairs: a key of `SHAPES` for the role
-    of each mask of pairs, the first one unless given; batched: whether x has an axis of items, else one
-    is handed over after the other.
+    of each mask of pairs, the first one unless given; keys: of `KEYS`, likewise, for that of each mask of
+    keys; batched: whether x has an axis of items, else one is handed over after the other; hinted: whether
+    the causal flag goes with a mask that hides the future; recording: whether gradients are recorded where
+    nothing else is said.
     """
 
     takes: Mapping[str, str] = field(default_factory=dict)
     pairs: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
     conventions: Conventions = field(default_factory=Conventions)
     batched: bool = True
+    hinted: bool = False
+    recording: bool = False
 
-    def ask(self, module: nn.Module, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
+    def ask(
+        self,
+        module: nn.Module,
+        inputs: Inputs,
+        arguments: Arguments,
+        dtype: str,
+        handing: Handing | None = None,
+    ) -> Answer:
         """The answer for x (B, T, d_in), and for a context (B, S, d_context) where there is one."""
-        parts, options = self.handed(inputs, arguments, dtype)
-        given = parts | options
-        before = {name: part.clone() for name, part in given.items()}
-        started = partial(module.eval(), **self.starting(module, parts["x"], arguments.start))
-        with torch.no_grad():
-            output = self.run(started, list(parts.values()), options)
+        handing = Handing(gradients=self.recording) if handing is None else handing
+        given = self.given(module, inputs, arguments, dtype, handing.numbers)
+        before = {name: part.clone() for name, part in given.items() if isinstance(part, Tensor)}
+        start = self.starting(module, given["x"], arguments.start)
+        with torch.set_grad_enabled(handing.gradients):
+            returned = self.run(module.train(handing.training), given, start)
+        output, others = parts(returned)
         return Answer(
             self.read(output, inputs),
-            touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
-            shared=tuple(n for n in given if shares_memory(output, given[n])),
+            weights_of(others, inputs) if arguments.weights else None,
+            touched=tuple(n for n in before if not torch.equal(given[n], before[n])),
+            shared=tuple(n for n in before if shares_memory(output, given[n])),
         )
 
     def gradients(
         self, module: nn.Module, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
-        """Of sum(upstream * output), by x and the context; upstream is (B, T, W)."""
-        parts, options = self.handed(inputs, arguments, dtype)
-        leaves = {"x": parts["x"], "context": options[self.takes["context"]]}
+        """Of sum(upstream * output), by x and by the context, where there is one; upstream is (B, T, W)."""
+        given = self.given(module, inputs, arguments, dtype, False)
+        leaves = {"x": given["x"]}
+        if "context" in inputs:
+            leaves["context"] = given[self.takes["context"]]
         for leaf in leaves.values():
             leaf.requires_grad_()
-        output = self.run(module.eval(), list(parts.values()), options)
+        output, _ = parts(self.run(module.eval(), given))
         self.read(output, inputs)
         go_back(output, torch.tensor(upstream, dtype=output.dtype))
         return {name: gradient_of(leaf) for name, leaf in leaves.items()}
 
     def run(
-        self, module: Callable[..., Any], parts: list[Tensor], options: dict[str, Tensor]
+        self, module: nn.Module, given: Mapping[str, Any], start: Mapping[str, Any] | None = None
     ) -> Any:
-        """What forward returns, for one item after the other where it takes no axis of items."""
+        """What forward returns, for one item after the other where it takes no axis of items; start: what
+        is handed over with each, see `starting`.
+        """
+        start = start or {}
         if self.batched:
-            return module(*parts, **options)
+            return called(module, {**given, **start})
         items = [
-            module(*(part[item] for part in parts), **{n: o[item] for n, o in options.items()})
-            for item in range(len(parts[0]))
+            called(module, {n: g[item] for n, g in given.items()} | dict(start))
+            for item in range(len(given["x"]))
         ]
         return torch.stack(items)
 
     def handed(
         self, inputs: Inputs, arguments: Arguments, dtype: str
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What is given by position and what by name."""
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What is given by position and what by name, for all heads alike."""
+        options = self.given(None, inputs, arguments, dtype, False)
+        return {"x": options.pop("x")}, options
+
+    def given(
+        self,
+        module: nn.Module | None,
+        inputs: Inputs,
+        arguments: Arguments,
+        dtype: str,
+        numbers: bool,
+    ) -> dict[str, Any]:
+        """Everything that is handed over, by the forward's own names; numbers: see `Handing`."""
         fmt = getattr(torch, dtype)
-        x = torch.tensor(inputs["x"].copy(), dtype=fmt)
-        options = self.options(arguments, fmt, OF_CONTEXT if "context" in inputs else PLAINLY)
-        if "context" in inputs:
-            options[self.takes["context"]] = torch.tensor(inputs["context"].copy(), dtype=fmt)
-        return {"x": x}, options
+        given: dict[str, Any] = {"x": torch.tensor(inputs["x"].copy(), dtype=fmt)}
+        for role in ("context", "context_values"):
+            if role in inputs:
+                given[self.takes[role]] = torch.tensor(inputs[role].copy(), dtype=fmt)
+        heads = getattr(module, "heads", 1)
+        roles = OF_CONTEXT if "context" in inputs else PLAINLY
+        tokens, keys = (inputs.get(n, inputs["x"]).shape[1] for n in ("x", "context"))
+        if self.hinted and arguments.causal:
+            if arguments.mask is not None or arguments.bias is not None:
+                roles = {**roles, "causal": ""}  # which says that nothing else is hidden
+            arguments = with_triangle(arguments, len(inputs["x"]), tokens, keys)
+        given |= self.options(arguments, fmt, roles, heads, numbers)
+        if "weights" in self.takes:
+            given[self.takes["weights"]] = arguments.weights
+        if "averaged" in self.takes:
+            given[self.takes["averaged"]] = arguments.averaged
+        return given
 
     def options(
-        self, a: Arguments, fmt: torch.dtype, roles: Mapping[str, str]
-    ) -> dict[str, Tensor]:
+        self,
+        a: Arguments,
+        fmt: torch.dtype,
+        roles: Mapping[str, str],
+        heads: int = 1,
+        numbers: bool = False,
+    ) -> dict[str, Any]:
         """The arguments by the forward's own names; what one argument is told twice is joined.
 
-        roles: the role of each argument.
+        roles: the role of each argument; heads: how many there are; numbers: see `Handing`.
         """
         mask, bias, padding = a.mask, a.bias, a.padding
         of = {name: self.takes.get(role) for name, role in roles.items()}
@@ -112,19 +170,23 @@ class ModuleManner:
         if mask is not None and bias is not None and of["mask"] == of["bias"]:
             bias, mask = np.where(mask, bias, -np.inf), None
         pairs = self.pairs.get(roles["mask"], next(iter(SHAPES)))
-        found = {}
+        found: dict[str, Any] = {}
         if mask is not None:
-            found["mask"] = shaped(mask, pairs)
+            found["mask"] = shaped(mask, pairs, heads)
         if bias is not None:
-            found["bias"] = shaped(bias, pairs)
+            found["bias"] = shaped(bias, pairs, heads)
         if padding is not None:
-            found["padding"] = padding
+            told = np.where(padding, 0.0, -np.inf) if numbers else padding
+            found["padding"] = KEYS[self.keys.get(roles["padding"], "B T")](told)
         if a.padding_of_x is not None:
             found["padding_of_x"] = a.padding_of_x
-        return {
+        named: dict[str, Any] = {
             self.takes[roles[name]]: self.told(roles[name], array, fmt)
             for name, array in found.items()
         }
+        if of["causal"]:
+            named[of["causal"]] = bool(a.causal)
+        return named
 
     def starting(self, module: nn.Module, x: Tensor, start: int | None) -> dict[str, Any]:
         """What says at which position x begins; nothing where nothing was told."""
@@ -135,7 +197,7 @@ class ModuleManner:
 
     def told(self, role: str, array: Any, fmt: torch.dtype) -> Tensor:
         """Numbers as they are, booleans in the polarity of their role."""
-        if role in ("bias", "context_bias"):
+        if role in ("bias", "context_bias") or np.issubdtype(array.dtype, np.floating):
             return torch.tensor(array, dtype=fmt)
         return polarised(array, getattr(self.conventions, role))
 
@@ -148,7 +210,40 @@ class ModuleManner:
         return to_array(output)
 
 
-def shaped(mask: Any, pairs: str) -> Any:
+def called(module: nn.Module, given: Mapping[str, Any]) -> Any:
+    """What forward returns."""
+    options = {name: value for name, value in given.items() if name != "x"}
+    if not isinstance(module, OnItself):
+        return module(given["x"], **options)
+    return module.told(given["x"], **options)
+
+
+def parts(returned: Any) -> tuple[Any, list[Any]]:
+    """The output, which is the first of what is returned, and the others."""
+    if isinstance(returned, tuple | list) and returned:
+        return returned[0], list(returned[1:])
+    return returned, []
+
+
+def weights_of(others: list[Any], inputs: Inputs) -> Array | None:
+    """The first tensor that is (B, H, T, S) or (B, T, S)."""
+    batch, tokens = inputs["x"].shape[:2]
+    keys = inputs.get("context", inputs["x"]).shape[1]
+    for part in others:
+        shape = tuple(part.shape) if isinstance(part, Tensor) else ()
+        if len(shape) in (3, 4) and (shape[0], *shape[-2:]) == (batch, tokens, keys):
+            return to_array(part)
+    return None
+
+
+def with_triangle(a: Arguments, batch: int, tokens: int, keys: int) -> Arguments:
+    """The same with the causal triangle beside whatever else is hidden."""
+    past = visibility.causal(tokens, keys)
+    mask = np.broadcast_to(past, (batch, 1, tokens, keys)) if a.mask is None else a.mask & past
+    return replace(a, mask=mask)
+
+
+def shaped(mask: Any, pairs: str, heads: int = 1) -> Any:
     """A mask of pairs for all heads alike, as the forward wants it.
 
     SubjectError for one that differs between heads, and for one without items or heads, which
@@ -156,4 +251,4 @@ def shaped(mask: Any, pairs: str) -> Any:
     """
     if mask.ndim != 4 or not np.array_equal(mask, np.broadcast_to(mask[:, :1], mask.shape)):
         raise SubjectError(f"a mask {mask.shape} was not tried, (B, 1, T, T) was")
-    return np.ascontiguousarray(SHAPES[pairs](mask[:, :1]))
+    return np.ascontiguousarray(SHAPES[pairs](mask[:, :1], heads))

@@ -26,6 +26,7 @@ SPELLINGS = {
     "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
     "documents": r"cu_?seq_?lens?(_?(q|query|queries))?",
     "segments": r"(segment|seq|sequence|doc|document)_?ids?",
+    "averaged": r"(average|avg)_(attn_|attention_)?(weights?|probs|attn)",
     "lse": r"return_(softmax_)?(lse|logsumexp)",
 }
 

@@ -64,6 +64,23 @@ def values_come_from_the_context(case: Case) -> float:
 
 
 @clause(
+    "cross/values-are-made-of-their-own-tokens",
+    Level.MUST,
+    "Where keys and values are handed in apart, keys are made of the one and values of the other.",
+    needs=CONTEXT | {"takes context_values"},
+    counts=SEVERAL,
+    after=(OTHER,),
+)
+def values_of_their_own(case: Case) -> float:
+    """The same tokens for both, but for values in another order. In attention of a sequence to itself
+    nobody sees whether one of them is read twice.
+    """
+    asked = crossed(case)
+    turned = np.flip(asked.inputs["context"], axis=1)
+    return asked.with_inputs({**asked.inputs, "context_values": turned}).agrees()
+
+
+@clause(
     "cross/without-a-context-x-is-its-own",
     Level.MUST,
     "Without a context x attends to itself, as with x handed in for a context.",

@@ -9,6 +9,7 @@ from properties.cases.case import Case
 from properties.cases.question import question
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.mask import SEVERAL, several_keys
+from properties.subjects.call import Handing
 
 REAL = "mask/padding-shows-what-is-real"
 PADDING = {"takes padding"}
@@ -30,6 +31,27 @@ def shows_what_is_real(case: Case) -> float:
     after the softmax or not at all gives other numbers.
     """
     return question(case, "padding").agrees()
+
+
+@clause(
+    "mask/padding-as-numbers",
+    Level.MUST,
+    "A mask of keys that is handed over as zeros and minus infinities hides what the boolean one hides.",
+    needs=PADDING | {"takes padding_numbers"},
+    counts=PADDED,
+    after=(REAL,),
+    examples=6,
+)
+def padding_as_numbers(case: Case) -> float:
+    """It is added to the scores. A mask that is looked at only where it is boolean hides nothing then."""
+    asked = question(case, "padding")
+    return near(
+        "with padding as zeros and minus infinities an output of",
+        asked.answer(handing=Handing(numbers=True)).output,
+        asked.truth.output,
+        asked.truth.allowed,
+        "batch query column",
+    )
 
 
 @clause(

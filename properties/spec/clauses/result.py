@@ -24,6 +24,20 @@ def returned_weights(case: Case) -> float:
 
 
 @clause(
+    "result/averaged-weights-are-their-mean",
+    Level.MUST,
+    "Weights that are asked for as an average are the mean over heads of those used.",
+    needs={"takes weights", "takes averaged"},
+    after=(WEIGHTS,),
+)
+def averaged_weights(case: Case) -> float:
+    """(B, T, S), with whatever can hide. A sum, one head, or every head is no mean."""
+    hiding = taken(case, "causal", "mask", "padding")
+    asked = [question(case, "weights"), *(question(case, "weights", role) for role in hiding)]
+    return max(one.changed(averaged=True).agrees() for one in asked)
+
+
+@clause(
     "result/asking-changes-nothing",
     Level.MUST,
     "The output is the same whether more than it is asked for or not.",
