@@ -74,12 +74,12 @@ class Unnamed(Configured):
 
 
 class Crossed(PlainMultiHead):
-    """Wants queries, keys and values, one as the other."""
+    """Wants values, keys and queries in an order that nobody knows, one as the other."""
 
     def __init__(self, d_in: int, d_out: int, context_length: int, num_heads: int) -> None:
         super().__init__(d_in, d_out, context_length, 0.0, num_heads)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, value: Tensor, key: Tensor, query: Tensor) -> Tensor:  # type: ignore[override]
         assert query is key is value
         return super().forward(query)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from properties.cases.strategies import pinned_cases
 from properties.findings.names import behaves_like
@@ -61,7 +63,28 @@ def test_what_a_forward_takes_and_what_true_means_is_found(name: str) -> None:
 
 def test_what_cannot_be_tried_stays_in_the_list_of_what_is_not_asked() -> None:
     """Whose matrices are not found has no level weights to be tried with."""
-    assert set(subject(RIGHT["masked-by-the-mask-alone"]).unasked) == {"mask"}
+    assert set(subject(UnnamedAttention).unasked) == {"mask"}
+
+
+class UnnamedAttention(nn.Module):
+    """Layers whose names say nothing."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.one, self.two, self.three = (nn.Linear(embed_dim, embed_dim) for _ in range(3))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, embed_dim) to the same."""
+        q, k, v = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for layer in (self.one, self.two, self.three)
+        )
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(mask, -torch.inf)
+        context: Tensor = scores.softmax(-1) @ v
+        return context.transpose(1, 2).flatten(2)
 
 
 @pytest.mark.parametrize("name", RIGHT)
