@@ -32,6 +32,10 @@ RETYPINGS = {
     "FusedAttention": "multihead",
     "SwappedFusedAttention": "multihead",
     "HeadByHeadAttention": "multihead",
+    "HeadsInColumnsAttention": "multihead",
+    "WrappedLayersAttention": "multihead",
+    "FusedAffineAttention": "multihead",
+    "PlainListAttention": "multihead",
     "KeysFirstAttention": "multihead",
     "InnerWidthAttention": "multihead",
     "BackToInputAttention": "multihead",
@@ -160,6 +164,13 @@ def test_turned_matrices_are_seen_through_wrong_mathematics(data: str) -> None:
     matched = only(f"{data}/faulty.py:MultiSwappedMatrices").matched
     assert matched["value"] == "w_v (transposed)"
     assert matched["out"] == "w_o"
+
+
+def test_a_wrong_class_is_told_through_a_rare_layout(data: str) -> None:
+    """How its matrices lie is found out all the same."""
+    subject = only(f"{data}/retypings.py:UnscaledInColumnsAttention")
+    assert "head after head in each column" in subject.matched["query"]
+    assert max(abs(case.run() - case.trace.output).max() for case in examples(subject)) > 1e-3
 
 
 def test_everything_matched_is_recorded(data: str) -> None:

@@ -214,7 +214,7 @@ def test_a_file_gives_its_classes_and_notes_what_is_none() -> None:
     names = {subject.name.rpartition(":")[2] for subject in found.subjects}
     assert {"MatrixAttention", "Head", "Mixer", "HeadLayersAttention", "PlainAttention"} <= names
     assert found.subjects[0].notes[-1] == (
-        "not attention, not asked: Doc, Columns, TransformerBlock"
+        "not attention, not asked: Doc, Affine, Wrapped, Columns, TransformerBlock"
     )
 
 

@@ -31,6 +31,9 @@ LAYOUTS: Mapping[str, Callable[[int, int, int], Rows]] = {
         np.arange(n * heads * dim).reshape(heads, n, dim).transpose(1, 0, 2).reshape(n, -1)
     ),
     "column by column": lambda n, heads, dim: np.arange(n * heads * dim).reshape(-1, n).T,
+    "head after head in each column": lambda n, heads, dim: (
+        np.arange(n * heads * dim).reshape(dim, n, heads).transpose(1, 2, 0).reshape(n, -1)
+    ),
 }
 
 

@@ -83,7 +83,7 @@ def search(module: nn.Module, prefix: str, owner: str) -> Structure | None:
         return Structure(groups, listed=len(groups["query"]) > 1)
     below = {
         name: found
-        for name, child in module.named_children()
+        for name, child in [*module.named_children(), *plain_lists(module)]
         if (found := search_child(child, f"{prefix}{name}.", owner)) is not None
     }
     if len(below) != 1:
@@ -92,6 +92,17 @@ def search(module: nn.Module, prefix: str, owner: str) -> Structure | None:
     if found.out is None and "out" in groups:
         return replace(found, cells={**found.cells, "out": groups["out"]})
     return found
+
+
+def plain_lists(module: nn.Module) -> Iterator[tuple[str, nn.ModuleList]]:
+    """The lists of modules that it keeps without registering them, which works all the same."""
+    for name, value in vars(module).items():
+        if (
+            isinstance(value, list | tuple)
+            and value
+            and all(isinstance(v, nn.Module) for v in value)
+        ):
+            yield name, nn.ModuleList(value)
 
 
 def search_child(child: nn.Module, prefix: str, owner: str) -> Structure | None:
@@ -190,6 +201,10 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
         return tuple(inside) if len(inside) == 1 else ()
     if isinstance(value, nn.Module):
         weight = getattr(value, "weight", None)
+        if weight is None and not value._parameters:  # a module of one's own around the layer
+            parts = value.named_children()
+            inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
+            return tuple(inside) if len(inside) == 1 else ()
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             return ()
         rows = True if isinstance(value, nn.Linear) else None

@@ -218,6 +218,80 @@ class HeadByHeadAttention(nn.Module):
         return self.o_proj(together(mix(q, k, v)))
 
 
+class HeadsInColumnsAttention(HeadByHeadAttention):
+    """The rows of one column lie together, and in these those of one role."""
+
+    def forward(self, x):
+        parts = self.qkv_proj(x).unflatten(-1, (-1, 3, self.num_heads)).permute(3, 0, 4, 1, 2)
+        return self.o_proj(together(self.mixed(*parts)))
+
+    def mixed(self, q, k, v):
+        return mix(q, k, v)
+
+
+class UnscaledInColumnsAttention(HeadsInColumnsAttention):
+    """Wrong: no scale."""
+
+    def mixed(self, q, k, v):
+        return mix(q * q.shape[-1] ** 0.5, k, v)
+
+
+class Affine(nn.Module):
+    """A layer inside of a module of one's own, its matrix (in, out)."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_in, n_out))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x.flatten(0, -2), self.weight).view(*x.shape[:-1], -1)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class WrappedLayersAttention(nn.Module):
+    def __init__(self, d_in, d_out, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        self.query, self.key = Wrapped(nn.Linear(d_in, d_out)), Wrapped(nn.Linear(d_in, d_out))
+        self.value, self.out = Wrapped(Affine(d_in, d_out)), Wrapped(Affine(d_out, d_out))
+
+    def forward(self, x):
+        q, k, v = (apart(layer(x), self.num_heads) for layer in (self.query, self.key, self.value))
+        return self.out(together(mix(q, k, v)))
+
+
+class FusedAffineAttention(nn.Module):
+    def __init__(self, d_model, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        self.c_attn, self.c_proj = Affine(d_model, 3 * d_model), Affine(d_model, d_model)
+
+    def forward(self, x):
+        q, k, v = (apart(part, self.num_heads) for part in self.c_attn(x).chunk(3, dim=-1))
+        return self.c_proj(together(mix(q, k, v)))
+
+
+class PlainListAttention(nn.Module):
+    """Its heads are in no ModuleList, so they stay in the format in which they are made."""
+
+    def __init__(self, n_embd, n_head, block_size):
+        super().__init__()
+        self.heads = [Head(n_embd, n_embd // n_head, block_size) for _ in range(n_head)]
+        self.proj = nn.Linear(n_embd, n_embd)
+
+    def forward(self, x):
+        return self.proj(torch.cat([head.eval()(x) for head in self.heads], dim=-1))
+
+
 class KeysFirstAttention(nn.Module):
     def __init__(self, d_model, n_heads):
         super().__init__()
