@@ -195,6 +195,8 @@ def subject(
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
     notes = [*told.notes, remark] if remark else list(told.notes)
+    if blueprint.handed is not None:
+        notes.append(blueprint.handed.words)
     draft = Draft(family, matched=told.matched(), notes=notes, unasked=dict(told.unasked))
     module = blueprint.attempt(trial_config(blueprint, family), family)
     check_runs(blueprint, draft, module, structure)

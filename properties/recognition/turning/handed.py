@@ -79,6 +79,11 @@ class Handed:
         made = self.made(x) if missing else {}
         return given, named | {name: made[name] for name in missing}
 
+    @property
+    def words(self) -> str:
+        """What is handed, in a few words."""
+        return f"forward is handed {', '.join(self.roles)} for positions from 0 on, base {BASE:g}"
+
     def made(self, x: Tensor, start: int = 0) -> dict[str, Any]:
         """The arguments for x (B, T, d_in), whose first token stands at `start`."""
         tokens, items = x.shape[-2], len(x) if x.ndim > 2 else 1
