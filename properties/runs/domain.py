@@ -170,7 +170,7 @@ def computed_in_float32(subject: Subject) -> Case | None:
     """
     if not subject.has("projections") or not {"float32", "float64"} <= set(subject.dtypes):
         return None
-    case = replace(request(subject, BASE), dtype="float64")
+    case = replace(request(with_exact_angles(subject), BASE), dtype="float64")
     probe = visible(case)
     try:
         weights = read_weights(probe, probe.output)
@@ -192,3 +192,12 @@ def computed_in_float32(subject: Subject) -> Case | None:
     )
     in_float32 = bool((rounded == weights).all() and (off > exact).any() and (off <= narrow).all())
     return case if in_float32 else None
+
+
+def with_exact_angles(subject: Subject) -> Subject:
+    """The subject, held to angles without rounding: rounded ones allow errors like those looked for."""
+    if subject.positions is None:
+        return subject
+    exact = copy.copy(subject)
+    exact.positions = replace(subject.positions, exact=True)
+    return exact

@@ -17,6 +17,7 @@ from properties.cases.strategies import pinned_cases
 from properties.findings.names.standin import behaves_like
 from properties.recognition.targets import find
 from properties.recognition.turning import measured
+from properties.runs.domain import explore
 from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import TURNED, clauses
@@ -127,6 +128,20 @@ def test_the_public_manners_are_right(manner: type[nn.Module]) -> None:
     """Angles in float32 whatever the format are a convention of precision."""
     assert known(manner) == MANNERS[manner]
     assert broken(found(manner), "position", "oracle", few=5) == {}
+
+
+def test_an_encoder_that_is_handed_a_mask_or_none_is_right_in_float32() -> None:
+    """Its tokens are not exchangeable, a required mask may be None, and what computes in float32 with
+    angles in float32 is found to.
+    """
+    asked = found(manners.MetaGivenMask)
+    assert asked.family == "encoder"
+    assert dict(asked.takes) == {"bias": "mask", "start": "freqs_cis"}
+    inside, limitations = explore(asked)
+    assert [each.words for each in limitations] == [
+        "computes the weights in float32, whatever the format of the input"
+    ]
+    assert broken(inside, "position", "oracle", "symmetry", "mask", few=5) == {}
 
 
 def test_who_speaks_of_cosines_and_turns_nothing_has_no_positions() -> None:

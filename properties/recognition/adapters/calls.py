@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import Parameter
@@ -17,6 +18,8 @@ from properties.recognition.adapters.spellings import LETTER, MASK, meaning, par
 from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.asking.roles import role
 from properties.recognition.turning.handed import handed_to
+
+MAY_BE_NONE = re.compile(r"\b(None|Optional)\b")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,29 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
     )
 
 
+def optional_masks(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """The required arguments that are masks and may be None, as their annotation says."""
+    try:
+        parameters = list(inspect.signature(forward).parameters.values())
+    except (TypeError, ValueError):
+        return ()
+    return tuple(
+        p.name
+        for p in parameters
+        if p.default is Parameter.empty
+        and role(p.name) in ("mask", "padding")
+        and MAY_BE_NONE.search(str(p.annotation))
+    )
+
+
+def of_forward(forward: Callable[..., Any]) -> Call | None:
+    """`signature`, with the masks that may be None among what has a default: `on_x_alone` gives them."""
+    call, masks = signature(forward), optional_masks(forward)
+    if call is None or not masks:
+        return call
+    return Call(tuple(n for n in call.required if n not in masks), (*masks, *call.optional))
+
+
 def forward_of(
     module: nn.Module, owner: str, target: Any = None, settings: Settings = NO_SETTINGS
 ) -> Call:
@@ -76,7 +102,7 @@ def forward_of(
     target: the class or factory called `owner`, and settings: what its arguments hold, for the way out.
     """
     inner = inside(module)
-    call, made = signature(inner.forward), handed_to(inner)
+    call, made = of_forward(inner.forward), handed_to(inner)
     if call is None:
         return Call((), ())
     call = Call(
@@ -101,12 +127,28 @@ class OwnContext:
         return given, ({**named, self.name: given[0]} if alone else named)
 
 
+@dataclass(frozen=True)
+class WithoutMasks:
+    """A hook before forward: required masks are None where none is given."""
+
+    names: tuple[str, ...]
+
+    def __call__(
+        self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with these masks."""
+        bound = inspect.signature(module.forward).bind_partial(*given, **named).arguments
+        return given, named | dict.fromkeys(n for n in self.names if n not in bound)
+
+
 def on_x_alone(module: nn.Module, heads: int, sequence_first: bool) -> nn.Module:
     """A module whose forward requires a context, or keys and values, so that it can be called on x alone.
 
     heads, sequence_first: see `OnItself`.
     """
-    call = signature(module.forward)
+    call, masks = of_forward(module.forward), optional_masks(module.forward)
+    if masks:
+        module.register_forward_pre_hook(WithoutMasks(masks), with_kwargs=True)
     if call is not None and call.tokens:
         return OnItself(module, call.tokens, call.required[3:], heads, sequence_first)
     return module if call is None or not call.context else given_itself(module, call.context)

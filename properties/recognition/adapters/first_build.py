@@ -61,7 +61,7 @@ def with_output_alone(
     tensors = sum(isinstance(part, Tensor) for part in trial.returned)
     if not tensors:
         return blueprint, module
-    call = calls.signature(module.forward)
+    call = calls.of_forward(module.forward)
     past = cache_finding.named(cache_finding.PAST, call.optional if call else ())
     flags = cache_finding.named(cache_finding.FLAG, call.optional if call else ())
     told, unasked = blueprint.arguments, {}

@@ -234,6 +234,9 @@ def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
 def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
     """Claim the cache of earlier keys and values that a trial goes on from."""
     if finished.family not in CAUSAL_FAMILIES:  # what is cached is the past
+        text = "keys and values of earlier tokens: nothing hides the future, so nothing is past"
+        left = dict.fromkeys(cache_finding.signs(module), text)
+        finished.unasked = {**finished.unasked, **left}
         return
     names = (*call.optional, *sorted(handed_to(module)))
     if not cache_finding.exists(names, module):
@@ -269,7 +272,8 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
 def offer_start(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
     """Claim that a call may say where its first token stands, where no cache says it."""
     positions = finished.positions
-    if positions is None or not positions.known or finished.cache:
+    kept = finished.cache or cache_finding.signs(module)
+    if positions is None or not positions.known or kept:
         return
     if name := turning.start(finished, finished.build, module, call.optional):
         finished.takes = {**finished.takes, "start": name}

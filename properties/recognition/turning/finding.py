@@ -20,7 +20,7 @@ from torch import nn
 from properties.cases.strategies import make_case
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.blueprint import Blueprint
-from properties.recognition.adapters.calls import signature
+from properties.recognition.adapters.calls import of_forward
 from properties.recognition.turning import looks, measured
 from properties.recognition.turning.handed import TABLES, Handed, forms, hook_of, role, wanted
 from properties.recognition.turning.looks import Look
@@ -41,7 +41,7 @@ def with_angles(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.
 
     Of the forms in which they can be handed, the first with which it runs.
     """
-    call = signature(module.forward)
+    call = of_forward(module.forward)
     roles = wanted(call.required[1:], call.optional) if call else {}
     if not roles or not call or set(call.required[1:]) - set(roles):
         return blueprint, module

@@ -73,10 +73,11 @@ def batch_independence(case: Case) -> float:
     "Without a mask, tokens in another order give their outputs in that order.",
     families=set(FAMILIES) - CAUSAL_FAMILIES,
     counts=SEVERAL_TOKENS,
+    unless={"positions"},
     after=("numerics/deterministic-in-eval",),
 )
 def token_permutation(case: Case) -> float:
-    """Nothing in the formula knows a position; only a mask would."""
+    """Nothing in the formula knows a position; only a mask, or a turn by positions, would."""
     order = moved(case.sizes.tokens, case.seed)
     actual, expected, allowed = (
         case.run(case.x[:, order]),

@@ -168,3 +168,29 @@ class Sinusoidal(nn.Module):
         context = cos.masked_fill(future, -torch.inf).softmax(-1) @ v
         output: Tensor = self.o_proj(context.transpose(1, 2).flatten(2))
         return output
+
+
+class MetaGivenMask(MetaAttention):
+    """The caller has to say what is hidden, or None; turned and normalised in float32."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, freqs_cis: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        batch, tokens, _ = x.shape
+        xq, xk, xv = (
+            layer(x).view(batch, tokens, self.n_heads, self.head_dim)
+            for layer in (self.wq, self.wk, self.wv)
+        )
+        xq, xk = self.turned(xq, freqs_cis), self.turned(xk, freqs_cis)
+        q, k, v = (part.transpose(1, 2) for part in (xq, xk, xv))
+        scores = q @ k.transpose(2, 3) / self.head_dim**0.5
+        if mask is not None:
+            scores = scores + mask
+        weights = scores.float().softmax(-1).to(x.dtype)
+        output: Tensor = self.wo((weights @ v).transpose(1, 2).reshape(batch, tokens, -1))
+        return output
+
+    @staticmethod
+    def turned(x: Tensor, freqs_cis: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
+        return torch.view_as_real(pairs * freqs_cis[:, None]).flatten(3).to(x.dtype)
