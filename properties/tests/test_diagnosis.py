@@ -22,6 +22,8 @@ from properties.cases.strategies import pinned_cases
 from properties.findings.names import behaves_like
 from properties.findings.names.calls.match import AREAS as OF_CALLS
 from properties.findings.names.catalogue import catalogue
+from properties.findings.names.catalogue.groups import Grouped
+from properties.findings.names.catalogue.turns import Turned
 from properties.findings.names.computed import StandIn, passes
 from properties.findings.names.dropout import habits
 from properties.findings.names.examples import battery, predicted
@@ -44,6 +46,8 @@ from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
 from properties.zoo.rights.contexts import LatentAttention
 from properties.zoo.rights.encoders import VisionAttention
+from properties.zoo.wide.grouped import GroupedByRepeating
+from properties.zoo.wide.rotary import RotaryByHalves, RotaryByNeighbours
 
 DATA = Path(__file__).parent / "data" / "names.toml"
 NAMES = {
@@ -74,6 +78,8 @@ RIGHT = {
     "encoder": VisionAttention,
     "cross": LatentAttention,
 }
+WIDER = {Turned: (RotaryByHalves, RotaryByNeighbours), Grouped: (GroupedByRepeating,)}
+"""The right modules for formulas that need more than a family."""
 
 
 def shown(names: list[str]) -> list[str]:
@@ -340,14 +346,29 @@ UNMET = {
 """Of each kind of wrong formula that no module here shows the first one."""
 
 
+def examples(entry: type[Formula], family: str) -> list[Case]:
+    """The first example of a subject that computes the formula; where it needs more than a family, every
+    one of those that have it.
+    """
+    for kind, rights in WIDER.items():
+        if issubclass(entry, kind):
+            subjects = [StandIn(find(one, family)[0], Explanation(entry)) for one in rights]
+            return [case for subject in subjects for case in pinned_cases(subject) if telling(case)]
+    return pinned_cases(StandIn(find(RIGHT[family], family)[0], Explanation(entry)))[:1]
+
+
+def telling(case: Case) -> bool:
+    """Whether positions turn something in it, or heads share."""
+    return case.subject.positions is not None or case.sizes.shared > 1
+
+
 @pytest.mark.parametrize("entry", UNMET.values(), ids=UNMET)
 def test_a_wrong_formula_run_as_a_subject_is_called_by_its_name(entry: type[Formula]) -> None:
     """No entry of the catalogue is without a subject that gets its name."""
     family = "multihead" if "multihead" in entry.families else min(entry.families)
-    subject = StandIn(find(RIGHT[family], family)[0], Explanation(entry))
     with quiet_and_repeatable():
-        told = formulas(pinned_cases(subject)[0])
-    assert any(name.startswith(entry.called) for name in told), told
+        told = (name for case in examples(entry, family) for name in formulas(case))
+        assert any(name.startswith(entry.called) for name in told)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

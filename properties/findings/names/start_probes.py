@@ -23,9 +23,10 @@ def of_one(queries: bool) -> Callable[[Case], bool]:
     """
 
     def asks(case: Case) -> bool:
-        positions, start = case.subject.positions, started_at(case)
-        if positions is None or case.weights is None:
+        positions = case.subject.positions
+        if positions is None or case.weights is None or "start" not in case.subject.takes:
             return False
+        start = started_at(case)
         places = np.arange(float(case.sizes.tokens))
         asked = from_start(case, start)
         moved = positions.at(places + start * queries, places + start * (not queries))
