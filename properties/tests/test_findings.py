@@ -162,7 +162,7 @@ def one_of_each_kind() -> list[str]:
 def test_a_fault_of_the_zoo_is_one_finding_unless_it_says_why_not(name: str) -> None:
     """`attention-properties faults --full` counts all of them."""
     fault = faults()[name]
-    found = causes(told(name))
+    found = causes(told(name), fault)
     assert (len(found) > 1) is bool(fault.apart), found
 
 

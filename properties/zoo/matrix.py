@@ -200,18 +200,22 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
         names=fault.breaks,
         first=first(subject, fault, whole, seed),
         alone={id: alone[id] for id in sorted(alone, key=area_rank)},
-        findings=causes(run(subject, profile=profile, seed=seed)) if full else (),
+        findings=causes(run(subject, profile=profile, seed=seed), fault) if full else (),
     )
 
 
-def causes(report: Report) -> tuple[str, ...]:
-    """What a report tells: what decides against the subject, or else the advice."""
+def causes(report: Report, fault: Fault) -> tuple[str, ...]:
+    """What a report tells of a fault: the findings of the kind among which is a clause that it breaks;
+    where there is none, what decides against the subject, or else the advice.
+    """
     kinds = (("fault", "domain"), ("unguarded", "edge"), ("advice",))
-    for wanted in kinds:
-        found = [f for f in report.findings if f.kind in wanted]
-        if found:
-            return tuple(f.name or f.clauses[0] for f in found)
-    return ()
+    told = [[f for f in report.findings if f.kind in wanted] for wanted in kinds]
+    own = [
+        found
+        for found in told
+        if not {id for f in found for id in (*f.clauses, *f.likely)}.isdisjoint(fault.breaks)
+    ]
+    return tuple(f.name or f.clauses[0] for f in next(filter(None, own + told), []))
 
 
 def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First | None:
