@@ -28,7 +28,6 @@ from properties.zoo.faults.plain import PlainMultiHead
 from properties.zoo.wide import held_ones, sound_ones
 from properties.zoo.wide.cached import CachedInside
 from properties.zoo.wide.cached_manners import CachedAsInGpt2
-from properties.zoo.wide.rotary import RotaryByNeighbours
 
 RIGHT = {n: one for n, one in sound_ones().items() if one.kind == "cached"}
 WRONG = [n for n, h in held_ones().items() if h.kind == "cached"]
@@ -192,7 +191,6 @@ def test_a_past_that_grows_and_is_not_read_is_judged() -> None:
         (SetUpFromOutside, {"kv_cache"}),
         (FlagThatDoesNothing, {"use_cache"}),
         (PastThatIsNotRead, {"layer_past", "use_cache"}),
-        (RotaryByNeighbours, {"start_pos"}),
     ],
 )
 def test_what_is_not_understood_is_said_and_not_judged(

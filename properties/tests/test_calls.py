@@ -17,23 +17,13 @@ from properties.recognition.targets import find
 from properties.runs.result import describe_case, read_case
 from properties.runs.runner import draw, quiet_and_repeatable
 from properties.runs.tally import judge
-from properties.spec.clause import Level, clauses
+from properties.spec.clause import clauses
 from properties.spec.profiles import profile_named
 from properties.subjects.subject import Subject
-from properties.zoo.faults import faults
-from properties.zoo.faults.calls import OF_MODULES
-from properties.zoo.faults.cross import BREAKS as OF_CONTEXTS
 from properties.zoo.wide import held_ones, sound_ones
 
 AREAS = {"mask", "cross", "groups", "window", "score", "result", "memory", "paths"}
 KINDS = ("sdpa-like", "flash-like")
-OF_MODULES_ALONE = {
-    "modes of calls",
-    "gradients of modules",
-    "takes averaged",
-    "takes context_values",
-    "takes padding_numbers",
-}
 FITTING = {n for n, held in held_ones().items() if held.fits} - {"sdpa-true-hides"}
 WRONG = {n: h.target for n, h in held_ones().items() if h.kind in KINDS}
 RIGHT = {n: s.target for n, s in sound_ones().items() if s.kind in KINDS}
@@ -54,22 +44,6 @@ def failing(asked: Subject) -> set[str]:
     """The laws about calls that pinned examples break, or else drawn ones."""
     pinned = broken_by(asked, pinned_cases(asked))
     return pinned or broken_by(asked, draw(asked, profile_named("quick"), 0))
-
-
-MODULES = [faults()[name].module for name in (*OF_MODULES, *OF_CONTEXTS)]
-OTHERS = [
-    f.module
-    for f in faults().values()
-    if f.module.__module__.endswith(
-        (
-            "faults.calls",
-            "faults.call_gradients",
-            "faults.paths",
-            "faults.long_calls",
-            "faults.cross",
-        )
-    )
-]
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -98,19 +72,6 @@ def test_torch_is_asked_about_all_its_arguments() -> None:
     assert sdpa.conventions.empty == "zeros"
     assert not any(law.missing(sdpa) for law in clauses().values() if law.concerns(sdpa))
     assert failing(sdpa) == set()
-
-
-def test_every_law_about_calls_has_a_function_that_breaks_it() -> None:
-    broken = set().union(
-        *(failing(subject(target)) for target in (*WRONG.values(), *OTHERS, *MODULES))
-    )
-    laws = {
-        c.id
-        for c in clauses().values()
-        if c.area in AREAS and c.level is not Level.MAY and "groups" not in c.needs
-        if not OF_MODULES_ALONE & c.needs  # test_multihead_calls has modules that break these
-    }
-    assert laws - broken == set()
 
 
 def test_a_smaller_call_keeps_heads_with_their_group() -> None:

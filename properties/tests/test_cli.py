@@ -133,7 +133,7 @@ def test_a_file_that_does_not_import_or_construct_cannot_be_asked(
     ("body", "said"),
     [
         ("raise RuntimeError('today not')", "today not"),
-        ("return super().forward(x), x", "a tuple (Tensor"),
+        ("return None, 'no tensor'", "a tuple (NoneType, str)"),
         ("return super().forward(x).detach().numpy()", "numpy ndarray"),
         ("return super().forward(x)[0]", "expected an output of shape"),
         ("return super().forward(x).long()", "torch.int64"),
