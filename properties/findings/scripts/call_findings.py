@@ -151,7 +151,8 @@ def wrong_parts(call: Asked) -> Iterator[CallFinding]:
         getattr(asked.arguments, n) and getattr(call.answer, n) is None for n in ("weights", "lse")
     )
     names = ("output", *(n for n in ("weights", "lse") if getattr(asked.arguments, n)))
-    for name, part in zip(names, () if missing else asked.compared(call.answer, truth)):  # noqa: B905
+    compared = [] if missing else zip(names, asked.compared(call.answer, truth), strict=True)
+    for name, part in compared:
         if off(part.found, part.right, part.allowed):
             yield CallFinding([call], by_definition(name, part))
     empty = truth.empty.any() and asked.case.subject.conventions.empty

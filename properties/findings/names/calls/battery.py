@@ -17,6 +17,7 @@ from properties.cases.case import Case
 from properties.cases.question import Question, crossed, question
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.names.calls.form import RIGHT, SEEING, Form, agrees
+from properties.recognition.asking.finding import ASKED
 from properties.subjects.call import Answer, Lengths
 from properties.subjects.subject import Subject
 
@@ -25,20 +26,6 @@ SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
 DOUBLE = (2, 2, 10)
 """The same, with a context that is twice as long."""
 LOUD = (3e2, 3e3, 3e4, 3e5, 3e6)
-ROLES = (
-    "mask",
-    "bias",
-    "padding",
-    "causal",
-    "window",
-    "scale",
-    "cap",
-    "slopes",
-    "documents",
-    "segments",
-    "weights",
-    "lse",
-)
 WINDOWS = ((0, 0), (1, 0), (0, 1), (2, 1), (1, 2), (1, -1), (-1, 1))
 
 
@@ -107,8 +94,8 @@ def sized(subject: Subject, tokens: int, batch: int, seed: int) -> Case:
 def of(case: Case) -> Iterator[Question]:
     """Questions about one case."""
     takes = case.subject.takes
-    single: dict[str, list[dict[str, Any]]] = {role: values(case, role) for role in ROLES}
-    there = [role for role in ROLES if role in takes]
+    single: dict[str, list[dict[str, Any]]] = {role: values(case, role) for role in ASKED}
+    there = [role for role in ASKED if role in takes]
     yield question(case)
     for number, role in enumerate(there):
         for told in single[role]:
