@@ -1,0 +1,213 @@
+"""What is told of a fault beside its name: of which kind it is, what it does, where it was met in public.
+
+The words and sources of the wrong implementations in `zoo/wide` serve where one has the name; else those
+of the wrong step itself, and the sources here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from properties.findings.names.calls.catalogue import catalogue
+from properties.vectors.wrong import steps
+from properties.zoo.wide import held_ones
+
+KINDS = {
+    "polarity": "True |padding on the other side|dropout turned over|distance rewarded|bias subtracted",
+    "alignment": ".*from the (top left|bottom right)|backward pass (assumes|shows)",
+    "cache": ".*cache|cached |the present before|past forgotten|values of another token",
+    "position": ".*position|.*rotat|.*angles|.*pairs of|.*cosine|.*base|start of queries|all columns",
+    "dropout": ".*dropout|survivors|dropped weights",
+    "off by one": "causal (shows|hides)|window (keeps|counts)|.*start one token late|(first|last) key"
+    "|keys beyond",
+    "groups": ".*group|head divided|queries of a group",
+    "scale": "scale|cap|slope|softmax without its mean|.*scale|sink|bias added twice",
+    "numerics": "fill of -1e9 over|least number|softmax without|tiles|LSE without|bias rounded"
+    "|a row that sees|NaN",
+    "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces)"
+    "|mask (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)|LSE before"
+    "|weights before|last document|empty documents|starts of queries|mask added|bias read|as many keys"
+    "|right side|left side|sides of|backward pass without",
+    "layout": ".*",
+}
+"""The first kind whose pattern a name begins with."""
+
+KNOWN_AS = {
+    "True hides beside the causal flag": "True hides",
+    "True attends in the padding mask": "True is padding",
+    "asking for the LSE changes the result": "window ignored",
+    "bias of the padding mask ignored": "bias ignored",
+    "bias read as boolean in eval": "bias read as boolean",
+    "causal across sequences": "causal where nothing is hidden",
+    "causal beside a mask": "causal where nothing is hidden",
+    "causal beside a mask alone": "causal ignored",
+    "causal corner changes beside a mask": "causal from the bottom right",
+    "causal corner changes with the number of queries": "causal from the bottom right",
+    "context of the first item for all": "keys and values of the first item for all",
+    "mask ignored in eval": "mask ignored",
+    "mask lost where no weights are wanted": "mask ignored",
+    "weights of the first head for the average": "weights of the first head for all",
+}
+"""Names of wrong implementations that hold under a condition, or of modules, and who shows them."""
+
+SEVERAL_CALLS = "shows in a second call alone"
+OF_MODULES = "is about what a module makes queries, keys and values of"
+NOT_SHOWN = {
+    "cache keeps the first chunk alone": SEVERAL_CALLS,
+    "cache used unasked": SEVERAL_CALLS,
+    "context of an earlier call": SEVERAL_CALLS,
+    "keys of an earlier sequence": SEVERAL_CALLS,
+    "mask kept in the buffer": SEVERAL_CALLS,
+    "mask of an earlier call": SEVERAL_CALLS,
+    "past written to": SEVERAL_CALLS,
+    "reset forgets nothing": SEVERAL_CALLS,
+    "mask written to": "changes what the caller holds, and no number that is returned",
+    "query written to": "changes what the caller holds, and no number that is returned",
+    "context ignored": OF_MODULES,
+    "queries from the context": OF_MODULES,
+    "values from the queries' source": OF_MODULES,
+    "x attends to itself beside the context": OF_MODULES,
+    "mask of the queries on the keys": OF_MODULES,
+    "context viewed with the length of queries": "needs twice as many keys as queries, and sizes are prime",
+    "weights of heads averaged": "gives weights of another shape, which needs no numbers",
+    "weights summed over heads": "is about an average over heads, which the vectors do not ask for",
+}
+"""Names of wrong implementations that no vector shows, and why."""
+
+PUBLIC = {
+    "another base": "huggingface/transformers#39687",
+    "attends over the heads": "allenai/OLMo 2f70619",
+    "backward pass assumes causal": "triton-lang/triton#5660",
+    "causal hides oneself": "RVC-Boss/GPT-SoVITS#965",
+    "causal ignored": "pytorch/pytorch#96941, facebookresearch/xformers#103",
+    "dropout ignored": "zhouhaoyi/Informer2020#97, facebookresearch/xformers#123",
+    "dropout applied twice": "facebookresearch/xformers#301",
+    "dropout on the scores": "PaddlePaddle/Parakeet#74",
+    "heads merged without a transpose": "jsbaan/transformer-from-scratch#6",
+    "keys viewed as their transpose": "hyunwoongko/transformer 391c9cd, pytorch/pytorch#195320",
+    "keys beyond the last whole tile forgotten": "huggingface/diffusers#8836",
+    "mask ignored past key 512": "vllm-project/vllm-ascend#15503",
+    "one draw of dropout for all queries": "NVIDIA/TransformerEngine#227",
+    "query heads of an item exchanged with items": "gazelle93/Transformer-Various-Positional-Encoding#1",
+    "scale 1/sqrt(all columns)": "hyunwoongko/transformer ee92100, lucidrains/vit-pytorch#65",
+    "scale 1/sqrt(heads)": "tenstorrent/tt-metal#56789",
+    "scale inverted": "esceptico/perceiver-io#9",
+    "softmax over the heads": "hyunwoongko/transformer 391c9cd, allenai/document-qa#48",
+    "survivors multiplied by 1 - p": "NVIDIA/apex#816",
+    "the other pairs of columns": "karpathy/nanochat#264",
+    "upstream gradient read in another layout": "Dao-AILab/flash-attention#355",
+    "window ignored": "unslothai/unsloth#8253",
+}
+"""Where faults were met that no wrong implementation names, or which of these name no source."""
+
+EFFECTS = {
+    "a hidden score is zero": "A hidden key has a score like others.",
+    "all columns rotated": "Columns that should stay are turned with the others.",
+    "another base": "Slow pairs of columns turn too slowly.",
+    "bias added twice": "What is favoured is favoured doubly.",
+    "bias of the first head for all": "One head's bias serves all heads.",
+    "bias of the first item for all": "One item's bias serves all items.",
+    "bias of the first query for all": "One query's bias serves all queries.",
+    "causal from the bottom right": "The first query sees the keys before it, which are not its past.",
+    "cap after the mask": "Minus infinity is capped, too: what is hidden has a weight of exp(-c).",
+    "dropout applied twice": "What is left is multiplied twice.",
+    "first group for all heads": "All but the first head of keys and values are never read.",
+    "fill of -1e2 leaks": "A hidden key has a score of -100 and not of minus infinity.",
+    "fill of -1e3 leaks": "A hidden key has a score of -1e3 and not of minus infinity.",
+    "fill of -1e5 leaks": "A hidden key has a score of -1e5 and not of minus infinity.",
+    "fill of -1e6 leaks": "A hidden key has a score of -1e6 and not of minus infinity.",
+    "fill of -1e9 leaks": "A row that sees nothing is spread over keys, as with any finite number.",
+    "keys and values of the first item for all": "The other items' are never read.",
+    "left side of the window ignored": "All of the past is seen.",
+    "left side of the window used for both": "As many keys are seen after as before.",
+    "mask of the first head for all": "One head's mask serves all heads.",
+    "mask replaces the window": "Beside a mask the window is forgotten.",
+    "one draw of dropout for all heads": "Heads lose the same weights.",
+    "one draw of dropout for all items": "Items lose the same weights.",
+    "one draw of dropout for all queries": "Queries lose the same keys.",
+    "past forgotten": "Each call sees what it was given and nothing before.",
+    "queries not rotated": "Scores depend on where a key stands, and not on the distance.",
+    "scale 1/D": "The scale is applied twice, or without its root: weights are blunt.",
+    "scale 1/sqrt(all columns)": "The root of the width of all heads: weights are blunt.",
+    "scale 1/sqrt(heads)": "The root of another axis.",
+    "scale absent": "Nothing is divided: weights are sharp, the more the wider a head is.",
+    "scale by the padded head_dim": "Columns that fill a tile are counted.",
+    "scale divides": "A given scale is taken for a divisor.",
+    "scale inverted": "Multiplied by the root for divided: one key takes all.",
+    "scale multiplies the mask, too": "A bias joins the scores before they are scaled.",
+    "survivors divided by p": "What is left is too large or too small, unless p is a half.",
+    "survivors multiplied by 1 - p": "The mean is too small.",
+    "survivors not scaled": "The mean is too small, and evaluation differs from training.",
+    "the other pairs of columns": "Halves for neighbours, or neighbours for halves.",
+    "tiles not rescaled": "Each tile of keys has a maximum of its own, and sums are joined as they are.",
+    "weights of the first head for all": "Every head returns the first one's weights.",
+    "window from the bottom right": "The window lies at the end of the keys.",
+    "window replaces the mask": "Beside a window the mask is forgotten.",
+    "scale missing in the backward pass": "Queries and keys learn too fast by the root of head_dim.",
+    "cap missing in the backward pass": "The slope of tanh is taken for one.",
+    "softmax without its mean in the backward pass": "The weights are taken for independent of each other.",
+    "backward pass assumes causal": "The gradient of a call that sees the future hides it.",
+    "backward pass shows the future": "The gradient of a causal call is that of one that sees everything.",
+    "backward pass without the mask": "The gradient is that of a call without a mask.",
+    "upstream gradient read in another layout": "(B, T, H, E) is read where (B, H, T, E) is stored.",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """Of one flag."""
+
+    name: str
+    kind: str
+    effect: str
+    sources: tuple[str, ...]
+
+
+def flag_of(name: str) -> str:
+    """A name as one word."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+
+
+def kind_of(name: str) -> str:
+    """The first kind whose pattern fits."""
+    return next(kind for kind, pattern in KINDS.items() if re.match(pattern, name))
+
+
+@cache
+def note(name: str) -> Note:
+    """What is known of a fault of this name."""
+    same = [h for h in held_ones().values() if KNOWN_AS.get(h.named, h.named) == name]
+    told = [h.symptom for h in same if h.named == name]
+    effect = EFFECTS.get(name) or (told[0] if told else effects()[name])
+    sources = [s.strip() for h in same for s in h.source.split(",") if h.source != "constructed"]
+    sources += [s.strip() for s in PUBLIC.get(name, "").split(",") if s]
+    return Note(name, kind_of(name), sentence(effect), tuple(map(address, dict.fromkeys(sources))))
+
+
+@cache
+def effects() -> dict[str, str]:
+    """What each wrong step says of itself, by its name; the first one that says anything."""
+    found: dict[str, str] = {}
+    entries = [(f.called, f.asks.__doc__ if f.asks.__doc__ else "") for f in catalogue()]
+    given = [(f.called, f.gives.__doc__ or "") for f in catalogue()]
+    own = [(step.called, step.gives.__doc__ or "") for step in steps()]
+    for name, words in (*own, *entries, *given):
+        if words and words not in ("What was asked is answered.", "What is right is returned."):
+            found.setdefault(name, " ".join(words.split()))
+    return found
+
+
+def sentence(words: str) -> str:
+    """With a capital letter and a full stop."""
+    return words[:1].upper() + words[1:].rstrip(".") + "."
+
+
+def address(source: str) -> str:
+    """A link where the source is an issue or a commit on GitHub."""
+    if issue := re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", source):
+        return f"https://github.com/{issue[1]}/issues/{issue[2]}"
+    if commit := re.fullmatch(r"([\w.-]+/[\w.-]+) ([0-9a-f]{7,40})", source):
+        return f"https://github.com/{commit[1]}/commit/{commit[2]}"
+    return source
