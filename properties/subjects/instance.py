@@ -25,7 +25,7 @@ class Instance:
     def __init__(self, module: torch.nn.Module, dtype: str, *, batched: bool) -> None:
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.batched = batched
-        self.module = module.to(self.dtype)
+        self.module = in_format(module, self.dtype)
 
     def run(self, x: Array, *, training: bool = False, seed: int = 0) -> Array:
         """The output for x (B, T, d_in), in float64; one sequence after the other if unbatched."""
@@ -105,6 +105,23 @@ class Instance:
         if not result.is_floating_point():
             raise SubjectError(f"forward returned {result.dtype}; expected {self.dtype}")
         return result
+
+
+def in_format(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """The module with its numbers in this format: `to`, which is left out where it would do nothing."""
+    for part in module.modules():
+        own = type(part)
+        if own.to is not torch.nn.Module.to or own._apply is not torch.nn.Module._apply:
+            return module.to(dtype)  # it may move tensors that are not registered
+        for tensor in (*part._parameters.values(), *part._buffers.values()):
+            if tensor is not None and tensor.dtype != dtype and not is_counted(tensor):
+                return module.to(dtype)
+    return module
+
+
+def is_counted(tensor: torch.Tensor) -> bool:
+    """Whether it holds integers or truth values, which no format of ours concerns."""
+    return not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def seed_generators(seed: int) -> None:

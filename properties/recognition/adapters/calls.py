@@ -6,7 +6,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import Parameter
+from types import MethodType
 from typing import Any
 
 from torch import nn
@@ -57,10 +59,26 @@ class Call:
         return tuple(name for name in self.further if MASK.search(name))
 
 
+def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """Those that it is called with; TypeError or ValueError where it does not say.
+
+    Every module that is built is asked, and the method is that of its class, which is read once.
+    """
+    if isinstance(function, MethodType):
+        return parameters_of_method(function.__func__)
+    return tuple(inspect.signature(function).parameters.values())
+
+
+@lru_cache(maxsize=256)
+def parameters_of_method(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The same of a function that is bound to an object of whatever kind."""
+    return tuple(inspect.signature(MethodType(function, object())).parameters.values())
+
+
 def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
     """How `function` is called, but for so many of its first arguments; None where it does not say."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())[skipped:]
+        parameters = parameters_of(function)[skipped:]
     except (TypeError, ValueError):
         return None
     open_ended = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -74,7 +92,7 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
 def optional_masks(forward: Callable[..., Any]) -> tuple[str, ...]:
     """The required arguments that are masks and may be None, as their annotation says."""
     try:
-        parameters = list(inspect.signature(forward).parameters.values())
+        parameters = parameters_of(forward)
     except (TypeError, ValueError):
         return ()
     return tuple(

@@ -109,13 +109,18 @@ def write(
     cells = structure.cells[role]
     turned = is_turned(structure, role, sizes, scheme)
     bias = np.zeros(sizes.width_of(role)) if bias is None else bias
-    blocks = zip(np.split(matrix.T, len(cells)), np.split(bias, len(cells)), strict=True)
+    blocks = zip(parts(matrix.T, len(cells)), parts(bias, len(cells)), strict=True)
     for cell, (block, vector) in zip(cells, blocks, strict=True):
         target = cell.weight if turned else cell.weight.T  # (out, in)
         index = own_rows(cell, role, structure, sizes, scheme)
         target[index] = torch.tensor(block, dtype=target.dtype)
         if cell.bias is not None:
             cell.bias[index] = torch.tensor(vector, dtype=cell.bias.dtype)
+
+
+def parts(array: Array, count: int) -> list[Array]:
+    """The array cut along its first axis into as many parts of one length."""
+    return [array] if count == 1 else np.split(array, count)
 
 
 def collect(
@@ -165,12 +170,12 @@ def unequal(order: str, letter: str, sizes: Sizes, layout: str) -> Rows:
 
 def own_rows(
     cell: Cell, role: str, structure: Structure, sizes: Sizes, scheme: Scheme
-) -> torch.Tensor:
-    """The numbers of the rows of a cell that belong to `role`: all of them unless it is shared."""
+) -> torch.Tensor | slice:
+    """The rows of a cell that belong to `role`: all of them unless it is shared, else their numbers."""
     count = len(structure.cells[role])
     width = sizes.width_of(role) // count
     if not cell.order:
-        return torch.arange(width)
+        return slice(width)
     order = scheme.order or cell.order
     if "q" in order and sizes.shared > 1:
         return torch.from_numpy(unequal(order, LETTER[role], sizes, scheme.layout))

@@ -42,6 +42,7 @@ from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
+from properties.subjects.instance import in_format
 from properties.subjects.limits import Limits
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
@@ -81,7 +82,7 @@ class ModuleSubject(Subject):
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
         module = self.blueprint.construct(config, self.family)
-        module.to(getattr(torch, config.dtype))  # weights are rounded once
+        module = in_format(module, getattr(torch, config.dtype))  # weights are rounded once
         for path in self.residual:
             module.get_submodule(path).p = 0.0  # type: ignore[assignment]
         self.fill(module, config, weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 OTHERS = (
     r"(context|ctx|cond|memory|mem|encoder|enc|cross|cross_attn|cross_attention|source|key_value)"
@@ -36,6 +37,7 @@ def certain(name: str) -> bool:
     return bool(re.fullmatch(CONTEXT, name.lower()))
 
 
+@cache
 def role(name: str) -> str | None:
     """A key of `ROLES`, or None for what has no role of these."""
     plain = name.lower()
