@@ -18,6 +18,7 @@ from properties.basics.dtypes import Array
 from properties.cases.case import Case
 
 Fails = Callable[[Case], bool]
+Step = tuple[str | int | float, ...]  # the way in which a case is made simpler
 AXES = {
     "tokens": "tokens",
     "heads": "key_heads",
@@ -40,6 +41,7 @@ def reduce_case(case: Case, fails: Fails, evaluations: int) -> Case:
 class _Search:
     def __init__(self, case: Case, fails: Fails, evaluations: int) -> None:
         self.case, self.fails, self.left = case, fails, evaluations
+        self.refused: set[Step] = set()  # the steps from the present case that do not fail
 
     def round_improves(self) -> bool:
         """One pass over all ways to simplify; whether any of them was taken."""
@@ -51,14 +53,20 @@ class _Search:
         self.simplify_numbers()
         return self.case is not before
 
-    def attempt(self, candidate: Case) -> bool:
-        """Keep the candidate if it still fails."""
+    def attempt(self, step: Step, candidate: Case) -> bool:
+        """Keep the candidate if it still fails. It is what this step makes of the present case: where the
+        step did not do before, it is not asked again, and counts all the same.
+        """
         if self.left <= 0:
             return False
         self.left -= 1
+        if step in self.refused:
+            return False
         if not self.fails(candidate):
+            self.refused.add(step)
             return False
         self.case = candidate
+        self.refused.clear()
         return True
 
     def shorten(self, axis: str) -> None:
@@ -68,7 +76,7 @@ class _Search:
             start = self.length(axis) - chunk  # from the end: early tokens are easier to read
             while start >= 0 and self.length(axis) > chunk:
                 kept = [i for i in range(self.length(axis)) if not start <= i < start + chunk]
-                self.attempt(self.case.take(**{axis: kept}))
+                self.attempt((axis, start, chunk), self.case.take(**{axis: kept}))
                 start -= chunk
             chunk //= 2
 
@@ -82,7 +90,10 @@ class _Search:
         """Try the candidates of the present case, starting over whenever one is taken."""
         taken = True
         while taken:
-            taken = any(self.attempt(candidate) for candidate in candidates(self.case))
+            taken = any(
+                self.attempt((candidates.__name__, number), candidate)
+                for number, candidate in enumerate(candidates(self.case))
+            )
 
     def simplify_numbers(self) -> None:
         """Every single number to 0, else to the nearest integer, array by array."""
@@ -90,7 +101,8 @@ class _Search:
             for index in np.ndindex(*array.shape):
                 value = arrays(self.case)[name][index]
                 for simpler in simpler_numbers(float(value)):
-                    if self.attempt(with_number(self.case, name, index, simpler)):
+                    step = (name, *index, simpler)
+                    if self.attempt(step, with_number(self.case, name, index, simpler)):
                         break
 
 
