@@ -256,6 +256,9 @@ OTHERS: dict[str, type[Any]] = {
         drop=lambda self, weights: weights / self.head_dim**0.5
     ),
     "mask hides a token's own place alone": mask(lambda t: torch.eye(t, dtype=torch.bool)),
+    "mask inverted, its diagonal off by one: only what lies beyond the next token is seen": mask(
+        lambda t: torch.ones(t, t).tril(1).bool()
+    ),
     "one added to hidden scores: the mask is used as a bias": with_steps(
         hide=lambda self, scores: scores + self.hidden(scores.shape[-1]).to(scores.dtype)
     ),
@@ -567,6 +570,13 @@ PAIRS: dict[str, type[Any]] = {
     "mask shows the next token: the diagonal is off by one, and scale 1/sqrt(d_out)": with_steps(
         scale=lambda self, scores: scores / self.d_out**0.5,
         hidden=lambda self, tokens: torch.ones(tokens, tokens).triu(2).bool(),
+    ),
+    "softmax over the heads, and scale absent": with_steps(
+        scale=lambda self, scores: scores,
+        normalise=lambda self, scores: torch.softmax(scores, dim=1),
+    ),
+    "softmax missing: scores are used as weights, and scale absent": with_steps(
+        scale=lambda self, scores: scores, normalise=lambda self, scores: scores
     ),
     "output projection missing, and scale absent": with_steps(
         scale=lambda self, scores: scores, finish=lambda self, context: context

@@ -16,6 +16,7 @@ from properties.findings.names.examples import Example, predicted
 from properties.findings.names.formula import Formula
 
 Entry = type[Formula]
+SCORES = frozenset({"project", "split", "score", "scale", "hide"})
 
 
 def composable(a: Entry, b: Entry) -> bool:
@@ -42,7 +43,9 @@ def fitting(forms: Iterable[Entry], examples: Sequence[Example]) -> list[Entry]:
 
 def passing(forms: list[Entry], example: Example) -> Iterator[Entry]:
     """The pairs that agree with one example: two forms that change nothing there if it is right,
-    else one that changes it so, with any that changes nothing, or two that do so together.
+    else one that changes it so, with any that changes nothing, or two that do so together. Where
+    the weights of a single key depend on its score, what comes before them changes nothing by
+    itself and something beside a form of them.
     """
     inert = [form for form in forms if form.fits(example.case) and same(form, example.case)]
     active = [form for form in forms if form.fits(example.case) and form not in inert]
@@ -51,7 +54,11 @@ def passing(forms: list[Entry], example: Example) -> Iterator[Entry]:
         return
     telling = [form for form in active if example.agrees(form)]
     yield from composed(product(telling, inert))
-    yield from composed(combinations([form for form in active if form not in telling], 2))
+    others = [form for form in active if form not in telling]
+    yield from composed(combinations(others, 2))
+    weighing = [form for form in others if "normalise" in form.steps]
+    scoring = [form for form in inert if form.steps & SCORES]
+    yield from composed(product(weighing, scoring))
 
 
 def same(form: Entry, case: Case) -> bool:

@@ -105,6 +105,10 @@ mask(
 mask("mask shows the next token: the diagonal is off by one", triangle(1))
 mask("mask inverted: the future alone is seen", lambda s: ~triangle(0)(s))
 mask("mask transposed: a token sees itself and the future", lambda s: triangle(0)(s).T)
+mask(
+    "mask inverted, its diagonal off by one: only what lies beyond the next token is seen",
+    lambda s: ~triangle(1)(s),
+)
 mask("mask aligned to the bottom right", lambda s: triangle(s.context_length - s.tokens)(s))
 mask("future not hidden", lambda s: np.ones((s.tokens, s.tokens), bool), APPLIED)
 mask("mask hides a token's own place alone", others)
