@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,7 @@ from properties.recognition.adapters import messages, notebook, script
 FORMS = "package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name"
 FILES = (".py", ".ipynb")
 ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")  # what lies in the root of a project
+IMPORTED = re.compile(r'^[\s"]*(?:from|import)\s+([A-Za-z_]\w*)', re.MULTILINE)
 REFERENCE = "attention"  # what this suite installs under a name that a user's package may have
 
 
@@ -43,6 +45,7 @@ def load_file(path: Path) -> ModuleType:
     folders = import_path(path)
     for folder in reversed(folders):
         put_first(folder)
+    sys.path += far(path)
     try:
         with own_packages(folders):
             return load_notebook(path, name) if path.suffix == ".ipynb" else load_script(path, name)
@@ -61,7 +64,7 @@ def import_path(path: Path) -> list[Path]:
     """Where a file looks for modules first, in order.
 
     Its folder, as of a script that is run; the folder that holds its package; the working directory,
-    as for `python -m`; the root of its project, and src in it.
+    as for `python -m`; the root of its project, and src in it. See `far` for what comes last.
     """
     folder = path.resolve().parent
     package = folder
@@ -74,6 +77,18 @@ def import_path(path: Path) -> list[Path]:
     if root is not None:
         found += [root, *([root / "src"] if (root / "src").is_dir() else [])]
     return list(dict.fromkeys(found))
+
+
+def far(path: Path) -> list[str]:
+    """The first folder above a file that holds a module it imports and that is found nowhere else."""
+    named = set(IMPORTED.findall(path.read_text("utf-8", "replace"))) - set(sys.modules)
+    lost = [name for name in named if importlib.util.find_spec(name) is None]
+    holding = (
+        str(folder)
+        for folder in path.resolve().parents
+        if any((folder / n).is_dir() or (folder / f"{n}.py").is_file() for n in lost)
+    )
+    return list(islice(holding, 1))
 
 
 def make_importable(folder: Path) -> None:

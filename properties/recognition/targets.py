@@ -463,6 +463,8 @@ def nothing_found(module: ModuleType, source: str, skipped: list[str]) -> Questi
     hint = "name the class or a factory function after a colon"
     if inner:
         hint += f", or one of the modules inside: {messages.listed(inner)}"
+    if failures(module):
+        hint = "mend what failed, or run this where what is missing can be imported"
     return messages.refusal(
         f"{source} defines no attention class. Classes seen: {seen}.{failures(module)}",
         "a torch.nn.Module that is called attention or keeps W_query, W_key, W_value",
