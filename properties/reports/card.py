@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.text import Text
 
+from properties.basics import advice
 from properties.reports.lines import INDENT, hanging, printable
 from properties.subjects.call import ANSWERS, ROLES
 from properties.subjects.card import Card
@@ -151,7 +152,7 @@ def told(card: Card) -> Iterator[tuple[str, str]]:
     for argument, why in card.unasked.items():
         yield "not asked", f"{argument}, {why}"
     for capability, reason in card.lacking.items():
-        yield "lacking", f"{capability}: {reason.partition(chr(10))[0]}"
+        yield "lacking", f"{capability}: {advice.reason(reason)}"
     for note in card.notes:
         if not note.startswith("taken as "):  # said as the reason of the family
             yield "note", note

@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from properties.basics import advice
 from properties.reports import card, tables, telling, terminal, verdict
 from properties.reports.characters import marked
 from properties.reports.found import called, errors, lead, main, single
@@ -228,6 +229,15 @@ class View:
     def not_asked(self) -> list[str]:
         """What could not be asked, a line for each reason."""
         return terminal.unsupported_lines(self.report) if self.report.results else self.report.notes
+
+    @property
+    def ways_out(self) -> list[tuple[str, str]]:
+        """What to do about it, in words and as code."""
+        return terminal.ways_out(self.report)
+
+    def why(self, lacking: str) -> str:
+        """Why something is lacking."""
+        return advice.reason(lacking)
 
     @property
     def findings(self) -> Iterator[Told]:

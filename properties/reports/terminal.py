@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from properties.basics import advice
 from properties.reports import card, characters
 from properties.reports.found import called, errors, lead, listed, main
 from properties.reports.lesser import lesser
@@ -58,6 +59,10 @@ def report_lines(report: Report, width: int, *, verbose: bool) -> Iterator[Text]
     if lesser := list(lesser_lines(report, width)):
         yield Text("")
         yield from lesser
+    for words, code in ways_out(report):
+        yield Text("")
+        yield Text(f"to have the rest asked, {words}")
+        yield from (Text((" " * INDENT + printable(line)).rstrip()) for line in code.splitlines())
     yield Text("")
     yield from table(report, width, verbose=verbose)
     yield Text("")
@@ -130,6 +135,13 @@ def unsupported_lines(report: Report, most: int | None = None) -> list[str]:
     return lines + [f"not asked: {listed(ids, most)}; {why}" for why, ids in reasons.items()]
 
 
+def ways_out(report: Report) -> list[tuple[str, str]]:
+    """What to do about what the subject lacks and was not asked for that reason, and the code."""
+    if not report.unsupported:
+        return []
+    return [found for text in report.lacking.values() if (found := advice.way_out(text))[1]]
+
+
 def table(report: Report, width: int, *, verbose: bool) -> Iterator[Text]:
     """What the columns mean, then a line for each area, or for each clause."""
     yield from prose(CLAUSES_MEAN if verbose else AREAS_MEAN, width, indent=0)
@@ -164,7 +176,7 @@ def understood(report: Report) -> Iterator[str]:
     renamed = [f"{ours} is {theirs}" for ours, theirs in report.matched.items() if ours != theirs]
     if renamed:
         yield f"matched: {', '.join(renamed)}"
-    absent = [f"{name} ({r.partition(chr(10))[0]})" for name, r in report.lacking.items()]
+    absent = [f"{name} ({advice.reason(r)})" for name, r in report.lacking.items()]
     if absent:
         yield f"lacking: {', '.join(absent)}"
 

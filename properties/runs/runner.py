@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
-from properties.basics import interrupts
+from properties.basics import advice, interrupts
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.cases.drawing import from_the_seed_alone
@@ -375,8 +375,9 @@ def false_alarm(tallies: Mapping[str, Tally]) -> float:
 
 
 def unsupported_message(subject: Subject, missing: Iterable[str]) -> str:
-    """Why a clause cannot be asked, and the way out where the adapter knows one."""
-    reasons = [subject.lacking.get(m, f"{subject.name} does not offer it") for m in missing]
+    """Why a clause cannot be asked."""
+    named = (subject.lacking.get(m, f"{subject.name} does not offer it") for m in missing)
+    reasons = map(advice.reason, named)
     return "; ".join(f"needs {m}: {reason}" for m, reason in zip(missing, reasons, strict=True))
 
 

@@ -89,6 +89,22 @@ def test_siblings_are_found_from_the_root_of_a_project(tmp_path: Path) -> None:
     assert agrees(only(path))
 
 
+def test_siblings_are_found_from_a_folder_above_that_holds_them(tmp_path: Path) -> None:
+    """Where nothing says that it is a project, and this process works elsewhere."""
+    written(tmp_path / "lessons_of_mine/third/base.py", HEAD + MIXER)
+    text = "from lessons_of_mine.third.base import SelfAttention\nclass Mine(SelfAttention):\n    pass\n"
+    assert agrees(only(written(tmp_path / "lessons_of_mine/fourth/mine.py", text)))
+    assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_file_whose_classes_are_lost_for_an_import_is_told_so(tmp_path: Path) -> None:
+    """Not that it has none."""
+    path = written(tmp_path / "lost.py", "from nothing_of_mine import A\nclass B(A):\n    pass\n")
+    with pytest.raises(QuestionError, match="No module named 'nothing_of_mine'") as refused:
+        only(path)
+    assert "What to do: mend what failed, or run this where" in str(refused.value)
+
+
 def test_a_file_of_a_package_finds_its_own_by_relative_imports(tmp_path: Path) -> None:
     """It is imported as a module of the package."""
     written(tmp_path / "package_of_mine/__init__.py", "")
@@ -173,6 +189,52 @@ def test_a_constructor_that_forgets_that_of_modules_is_told_so(tmp_path: Path) -
     ) as refused:
         only(written(tmp_path / "forgets.py", text))
     assert "write super().__init__() as the first line" in str(refused.value)
+
+
+CAUSAL = """
+class CausalAttention(nn.Module):
+    def __init__(self, d_in, d_out, context_length):
+        super().__init__()
+        self.W_query = nn.Linear(d_in, d_out)
+        self.W_key = nn.Linear(d_in, d_out)
+        self.W_value = nn.Linear(d_in, d_out)
+        self.register_buffer("mask", torch.ones(context_length, context_length).triu(1).bool())
+
+    def forward(self, x):
+        q, k, v = self.W_query(x), self.W_key(x), self.W_value(x)
+        scores = (q @ k.T / k.shape[-1] ** 0.5).masked_fill(self.mask[: len(x), : len(x)], -torch.inf)
+        return torch.softmax(scores, -1) @ v
+"""
+WIDE = """
+class SelfAttention(nn.Module):
+    def __init__(self, emb, heads):
+        super().__init__()
+        self.heads = heads
+        self.to_q, self.to_k, self.to_v = (nn.Linear(emb, emb * heads) for _ in range(3))
+        self.unify_heads = nn.Linear(emb * heads, emb)
+
+    def forward(self, x):
+        shape = (*x.shape[:2], self.heads, x.shape[-1])
+        q, k, v = (f(x).view(shape).transpose(1, 2) for f in (self.to_q, self.to_k, self.to_v))
+        mixed = torch.softmax(q @ k.mT / x.shape[-1] ** 0.5, -1) @ v
+        return self.unify_heads(mixed.transpose(1, 2).flatten(2))
+"""
+
+
+def test_a_causal_class_of_one_sequence_is_not_asked_for_batches(tmp_path: Path) -> None:
+    """That it takes none is no failure, and all else is asked."""
+    subject = only(written(tmp_path / "alone.py", HEAD + CAUSAL))
+    assert subject.lacking["batched"] == "a batch (B, T, d_in) is refused"
+    assert agrees(subject)
+    report = run(subject, profile="quick", only=["shape", "causality"])
+    assert report.failed == []
+
+
+def test_heads_as_wide_as_the_input_are_called_so(tmp_path: Path) -> None:
+    """No adapter is shown where none would help."""
+    lacking = only(written(tmp_path / "wide.py", HEAD + WIDE)).lacking["projections"]
+    assert lacking.startswith("each head is as wide as the input (to_q.weight has the shape (")
+    assert "What to do" not in lacking
 
 
 def test_a_wrong_class_is_told_from_such_files_as_well(tmp_path: Path) -> None:

@@ -244,6 +244,21 @@ def test_what_could_not_be_asked_is_said_at_once(passing: Report) -> None:
     assert lines[1] == f"  not asked: {first.clause}; needs projections: there are none"
 
 
+def test_a_way_out_is_printed_as_code(passing: Report) -> None:
+    """Once, as it can be run, and apart from the reason."""
+    first, *others = passing.results
+    missing = replace(first, status=Status.UNSUPPORTED, message="needs projections: there are none")
+    lacking = {
+        "projections": "there are none. What to do: name an adapter:\nimport this\n\nx = 1\n"
+    }
+    report = replace(passing, results=[missing, *others], lacking=lacking)
+    assert "\nto have the rest asked, name an adapter:\n  import this\n\n  x = 1\n\nLaws" in text(
+        report
+    )
+    assert "lacking: projections (there are none.)" in text(report, verbose=True)
+    assert "import this" not in text(replace(passing, lacking=lacking))
+
+
 def test_an_argument_that_was_not_asked_is_named_first(passing: Report) -> None:
     """Every clause holds, and still something was left out: the verdict is in part."""
     kept = {"key_padding_mask": "which keys are padding: it keeps its default, None"}

@@ -27,7 +27,7 @@ ADAPTER = """{imports}
 import properties, torch
 
 class Mine(properties.Subject):
-    family = "multihead"  # or plain, self, causal, wrapper, encoder
+    family = "{family}"  # one of plain, self, causal, wrapper, multihead, encoder
     capabilities = frozenset({{"projections", "out-projection", "out-bias", "batched", "module"}})
 
     def build(self, config, weights):
@@ -127,9 +127,11 @@ def factory(name: str, target: Any = None, settings: Settings = NO_SETTINGS) -> 
     return FACTORY.format(**handed(target, settings), **calling(name, target, 0, settings))
 
 
-def adapter(name: str, target: Any = None, settings: Settings = NO_SETTINGS) -> str:
-    """An adapter that does, and that loads the weights."""
-    return ADAPTER.format(**calling(name, target, 1, settings))
+def adapter(
+    name: str, target: Any = None, settings: Settings = NO_SETTINGS, family: str = "multihead"
+) -> str:
+    """An adapter that does, and that loads the weights; family: one with an output projection."""
+    return ADAPTER.format(**calling(name, target, 1, settings), family=family)
 
 
 def shell(name: str, target: Any, given: str, settings: Settings = NO_SETTINGS) -> str:

@@ -18,6 +18,8 @@ from properties.recognition.adapters import messages
 from properties.recognition.adapters.derived import Derived, all_derived, derived
 from properties.recognition.adapters.spellings import LETTER, bias_role, fused_order, parameter_role
 
+MOST = 9  # parameters that a message shows
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
@@ -292,8 +294,10 @@ def place(tensor: Tensor) -> int:
 
 
 def parameter_shapes(module: nn.Module) -> str:
-    """Every parameter with its shape, as it is printed."""
-    return messages.listed(f"{n} {shape_of(p)}" for n, p in module.named_parameters())
+    """The parameters with their shapes, as they are printed; of many the first."""
+    seen = [f"{n} {shape_of(p)}" for n, p in module.named_parameters()]
+    more = [f"{len(seen) - MOST} more"] if len(seen) > MOST else []
+    return messages.listed([*seen[:MOST], *more])
 
 
 def shape_of(tensor: Tensor) -> str:

@@ -475,12 +475,17 @@ def groups_told(blueprint: Blueprint, family: str, sizes: Sizes) -> Blueprint | 
 
 
 def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
-    """Claim "batched" and "unbatched": heads and masks come with batches, the rest is tried."""
-    if draft.family in CAUSAL_FAMILIES | HEADED_FAMILIES:
-        draft.capabilities.add("batched")
-        return
+    """Claim "batched" and "unbatched": heads and masks come with batches unless these are refused,
+    the rest is tried.
+    """
     sizes = trial_config(blueprint, draft.family).sizes
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    if (
+        draft.family in CAUSAL_FAMILIES | HEADED_FAMILIES
+        and trials.run(module, x).output is not None
+    ):
+        draft.capabilities.add("batched")
+        return
     batched, unbatched, remark = trials.batches(module, x)
     draft.settle("batched", batched, remark or "a batch (B, T, d_in) is refused")
     draft.settle("unbatched", unbatched, "one sequence (T, d_in) is refused")
@@ -533,13 +538,33 @@ def lack_projections(
 ) -> Blueprint:
     """Say why no weights can be set, what was seen, and what to write instead."""
     draft.capabilities.discard("out-projection")
-    settings = blueprint.arguments.settings
+    draft.lacking["out-projection"] = "the projections cannot be set"
+    if draft.family in HEADED_FAMILIES and wide_heads(blueprint, draft.family, module):
+        draft.lacking["projections"] = (
+            f"each head is as wide as the input ({reason}), and heads that split d_out among them "
+            "are what is asked about"
+        )
+        return blueprint
+    family = draft.family if draft.family in JOINED_FAMILIES else "multihead"
+    written = messages.adapter(
+        blueprint.owner, blueprint.target, blueprint.arguments.settings, family
+    )
     draft.lacking["projections"] = (
         f"{reason}. Parameters seen: {projections.parameter_shapes(module)}. "
-        f"What to do: name an adapter:{messages.adapter(blueprint.owner, blueprint.target, settings)}"
+        f"What to do: name an adapter:{written}"
     )
-    draft.lacking["out-projection"] = "the projections cannot be set"
     return blueprint
+
+
+def wide_heads(blueprint: Blueprint, family: str, module: nn.Module) -> bool:
+    """Whether every head has queries of the width of the input."""
+    structure, sizes = (
+        projections.find(module, blueprint.owner),
+        trial_config(blueprint, family).sizes,
+    )
+    queries = structure.cells["query"] if structure is not None else ()
+    known = sum(cell.weight.numel() for cell in queries if not cell.order)
+    return blueprint.square and known == sizes.heads * sizes.d_in**2 != 0
 
 
 def offer_out(draft: Draft, structure: Structure, sizes: Sizes) -> None:
