@@ -152,8 +152,10 @@ def with_visible_weights(case: Case) -> Case:
 
 def pad(part: Array, dims: int) -> Array:
     """(..., D) -> (..., max(D, dims)), filled up with zeros."""
-    missing = max(0, dims - part.shape[-1])
-    return np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, missing)])
+    *others, own = part.shape
+    padded = np.zeros((*others, max(own, dims)), part.dtype)
+    padded[..., :own] = part
+    return padded
 
 
 def read_weights(probe: Case, output: Array) -> Array:
