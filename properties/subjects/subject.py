@@ -292,4 +292,4 @@ class Subject(ABC):
 
     def has(self, capability: str) -> bool:
         """Whether this implementation offers `capability`."""
-        return capability in self.offers
+        return capability in self.capabilities or capability in self.offers

@@ -43,12 +43,11 @@ class Cell:
 class Structure:
     """The matrices of a module: a cell for all heads, or one for each head, in order.
 
-    listed: whether they lie in a list of heads; rest: the parameters that were left over.
+    listed: whether they lie in a list of heads.
     """
 
     cells: dict[str, tuple[Cell, ...]]  # query, key, value, and out where there is one
     listed: bool = False
-    rest: tuple[str, ...] = ()
 
     @property
     def out(self) -> Cell | None:
@@ -70,12 +69,15 @@ def find(module: nn.Module, owner: str) -> Structure | None:
     found = search(module, "", owner)
     if found is None:
         return None
-    found = found if found.out else by_elimination(module, found)
+    return found if found.out else by_elimination(module, found)
+
+
+def left_over(module: nn.Module, found: Structure) -> list[str]:
+    """The names of the parameters that none of these matrices is or is made of."""
     taken = {place(t) for c in found.all_cells() for t in (c.weight, c.bias) if t is not None}
     made = [cell.derived for cell in found.all_cells() if cell.derived is not None]
     taken |= {place(parameter) for one in made for parameter in one.originals}
-    left = [name for name, parameter in module.named_parameters() if place(parameter) not in taken]
-    return replace(found, rest=tuple(left))
+    return [name for name, parameter in module.named_parameters() if place(parameter) not in taken]
 
 
 def search(module: nn.Module, prefix: str, owner: str) -> Structure | None:

@@ -520,6 +520,8 @@ def offer_projections(draft: Draft, blueprint: Blueprint, module: nn.Module) -> 
         )
     draft.capabilities.add("projections")
     show_matrices(draft, structure)
+    if left := projections.left_over(module, structure):
+        draft.notes.append(f"left as constructed: {messages.listed(left)}")
     return offer_biases(draft, blueprint, structure)
 
 
@@ -580,7 +582,7 @@ def offer_out(draft: Draft, structure: Structure, sizes: Sizes) -> None:
 
 
 def show_matrices(draft: Draft, structure: Structure) -> None:
-    """Record which matrix carries which of our weights, and what no weight of ours reaches."""
+    """Record which matrix carries which of our weights."""
     for role, cells in structure.cells.items():
         if role == "out" and "out-projection" not in draft.capabilities:
             continue
@@ -591,8 +593,6 @@ def show_matrices(draft: Draft, structure: Structure) -> None:
         draft.matched[role] = each_head(first.path, len(cells)) + (part or turned)
         if first.bias is not None:
             draft.matched[f"{role}_bias"] = each_head(first.bias_path, len(cells)) + part
-    if structure.rest:
-        draft.notes.append(f"left as constructed: {messages.listed(structure.rest)}")
 
 
 def each_head(path: str, count: int) -> str:
