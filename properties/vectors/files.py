@@ -9,6 +9,8 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from properties.basics.dtypes import FORMATS
 from properties.vectors.groups import Group, groups
 from properties.vectors.notes import flag_of, note
@@ -93,8 +95,10 @@ def told_by(vector: Vector) -> Faults:
 
 @cache
 def flagged() -> dict[int, Faults]:
-    """The faults that each vector is flagged with: those that are clear in every format; and those of which
-    there are too few such vectors, where they are clear in float32.
+    """The faults that each vector is flagged with.
+
+    Those that are clear in every format; those that are clear in float32, where the widest format claims
+    nothing, or where there are too few vectors of the first kind.
     """
     number = Counter(
         fault.flag
@@ -105,9 +109,21 @@ def flagged() -> dict[int, Faults]:
         if fault.apart[WIDEST] >= CLEAR
     )
     return {
-        name: [f for f in faults if f.apart[WIDEST] >= CLEAR or number[f.flag] < FEW]
-        for name, faults in all_faults().items()
+        vector.number: [
+            fault
+            for fault in all_faults()[vector.number]
+            if fault.apart[WIDEST] >= CLEAR or number[fault.flag] < FEW or silent(vector)
+        ]
+        for group in groups()
+        for vector in group.vectors
     }
+
+
+def silent(vector: Vector) -> bool:
+    """Whether nothing is claimed of its output in the widest format."""
+    if vector.refused or vector.upstream is not None:
+        return False
+    return bool(np.isinf(vector.right.bounds[WIDEST]["output"]).any())
 
 
 @cache

@@ -42,7 +42,7 @@ def faults_of(vector: Vector, right: Right) -> list[Fault]:
         if parts.output.shape != right.parts.output.shape:
             continue
         parts = open_rows(vector, parts)
-        apart = {dtype: distance(vector, right, parts, dtype) for dtype in FORMATS}
+        apart = distances(vector, right, parts)
         if apart["float32"] >= CLEAR and not any(same(name, parts, other) for other in found):
             found.append(Fault(name, parts, apart))
     return found
@@ -55,28 +55,32 @@ def open_rows(vector: Vector, parts: Parts) -> Parts:
     return parts
 
 
-def distance(vector: Vector, right: Right, parts: Parts, dtype: str) -> float:
-    """The most bounds that any number is off, where a fault says what it gives."""
-    bounds, rows = right.bounds[dtype], parts.nothing
-    return max(
-        off(
-            getattr(parts, name),
-            getattr(right.parts, name),
-            bounds[name],
-            rows if name == "lse" else rows[..., None],
-        )
-        for name in vector.returned
-    )
+def distances(vector: Vector, right: Right, parts: Parts) -> dict[str, float]:
+    """The most bounds that any number is off, where a fault says what it gives, by format."""
+    found = dict.fromkeys(FORMATS, 0.0)
+    for name in vector.returned:
+        nothing = parts.nothing if name == "lse" else parts.nothing[..., None]
+        apart = far(getattr(parts, name), getattr(right.parts, name), nothing)
+        for dtype in FORMATS:
+            found[dtype] = max(found[dtype], off(apart, right.bounds[dtype][name]))
+    return found
 
 
-def off(found: Array, right: Array, bound: Array, nothing: Seen) -> float:
-    """How many bounds; infinite for NaN in place of a number, or the other way."""
+def far(found: Array, right: Array, nothing: Seen | bool = False) -> Array:
+    """How far apart numbers are; infinitely, where one of them alone is NaN; 0 where nothing is said."""
     with np.errstate(all="ignore"):
-        apart = np.abs(found - right) / np.maximum(bound, NOTHING)
-        apart = np.where((found == right) | (np.isnan(found) & np.isnan(right)), 0.0, apart)
-        apart = np.where(np.isnan(apart), np.inf, apart)
-        apart = np.where(np.isinf(bound), 0.0, apart)
-    return float(np.where(np.broadcast_to(nothing, apart.shape), 0.0, apart).max(initial=0.0))
+        apart = np.abs(found - right)
+    same = (found == right) | (np.isnan(found) & np.isnan(right)) | nothing
+    apart[np.isnan(apart)] = np.inf
+    apart[same] = 0.0
+    return apart
+
+
+def off(apart: Array, bound: Array) -> float:
+    """The most bounds; none where nothing is claimed."""
+    with np.errstate(all="ignore"):
+        shares = apart / np.maximum(bound, NOTHING)
+    return float(np.where(np.isnan(shares), 0.0, shares).max(initial=0.0))
 
 
 def same(name: str, parts: Parts, other: Fault) -> bool:

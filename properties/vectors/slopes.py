@@ -21,7 +21,7 @@ from properties.truth.bounds.attend_gradients import AttendingBack
 from properties.truth.digits import PRECISE, Matrix, Vector, decimals, dot, rounded
 from properties.vectors.call import Call
 from properties.vectors.right import answers, attending
-from properties.vectors.selection import CLEAR, off
+from properties.vectors.selection import CLEAR, far, off
 from properties.vectors.vector import Vector as Asked
 
 NAMES = ("queries", "keys", "values")
@@ -166,10 +166,7 @@ def wrong_slopes(vector: Asked) -> list[WrongSlopes]:
         if slopes is None:
             continue
         apart = {
-            dtype: max(
-                off(slopes[n], right[n], bounds[dtype][n], np.zeros(right[n].shape, dtype=np.bool_))
-                for n in NAMES
-            )
+            dtype: max(off(far(slopes[n], right[n]), bounds[dtype][n]) for n in NAMES)
             for dtype in FORMATS
         }
         if apart["float32"] >= CLEAR:

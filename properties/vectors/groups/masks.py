@@ -181,6 +181,16 @@ def empty_rows(start: int) -> Iterator[Vector]:
     )
     bias = Exact(np.zeros((1, 1, 3, 5), dtype=np.int64), 1.0, ~mask[:1])
     yield vector(start + 2, "a bias of minus infinities for one query", bias=bias)
+    twice = np.array([[0, 1, 0], [1, 1, 0], [1, 0, 1]], dtype=bool)[None, None]
+    yield vector(
+        start + 4,
+        "mask and flag leave the first query nothing, and hide one key twice",
+        T=3,
+        S=3,
+        E=3,
+        mask=twice,
+        causal=True,
+    )
     yield vector(start + 3, "an item that is padding alone", T=2, padding=padding(5, 0, 4))
 
 
