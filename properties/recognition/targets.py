@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch import nn
+
 from properties.basics import interrupts
 from properties.basics.doing import doing
 from properties.basics.errors import QuestionError, SubjectError
@@ -320,11 +322,12 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
     if isinstance(target, Subject):
         return
     if not (inspect.isclass(target) or callable(target)) or is_instance(target):
+        kind = type(target) if isinstance(target, nn.Module) else None
         raise messages.refusal(
             f"{name} is {described(target)}.",
             "a class, a function that makes one (a factory), or a Subject",
             "name the class of it, or a factory function:",
-            messages.factory("MyAttention"),
+            messages.factory(kind.__name__, kind) if kind else messages.factory("MyAttention"),
         )
     if not inspect.isclass(target) or issubclass(target, Subject) or family is not None:
         return

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from properties.basics.errors import QuestionError
+from properties.recognition.files import load_file
 from properties.recognition.targets import find
 from properties.runs.runner import run
 from properties.zoo.faults.plain import PlainMultiHead
 from properties.zoo.rights.common import SplitHeads, attend, require
 
+MADE = ("make", "Mine", "MyAttention", "f")
 ASKED = ["shape/output-shape", "oracle/output-within-bound", "heads/split-equals-per-head-matmul"]
 
 
@@ -139,7 +142,7 @@ def outcome(code: str, target: Callable[..., Any], filled: dict[str, str]) -> Ca
     assert "..." not in code
     names: dict[str, Any] = {"Settings": Settings, target.__name__: target}
     exec(compile(code, "<advice>", "exec"), names)
-    made = [value for name, value in names.items() if name in ("make", "Mine", "MyAttention", "f")]
+    made = [value for name, value in names.items() if name in MADE]
     assert len(made) == 1
     return made[0]  # type: ignore[no-any-return]
 
@@ -189,7 +192,57 @@ def test_a_blank_is_named_where_it_stands(target: Callable[..., Any]) -> None:
             assert all(blank in line.partition("# fill in")[2] for blank in blanks)
 
 
+REFUSED = load_file(Path(__file__).parent / "data" / "refused.py")
+THREE = {"QUERY": "W_query", "KEY": "W_key", "VALUE": "W_value", ', "out": module.OUT': ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "filled"),
+    [
+        ("AmbiguousAttention", THREE),
+        ("ThreeWidthsAttention", THREE | {"d_model=...": "d_model=4"}),
+        ("ConfigAttention", THREE | {"expansion=...": "expansion=1"}),
+        ("CrossAttention", {"x, x, ...": "x, x, 0"}),
+        ("CausalByMaskAttention", {}),
+        ("TwoQueriesAttention", THREE),
+        ("kernel_with_lengths", {"lengths=...": "lengths=None"}),
+        ("an_attention", {}),
+    ],
+)
+def test_what_a_refusal_prints_is_not_refused_again(name: str, filled: dict[str, str]) -> None:
+    """Each piece, with its blanks filled in."""
+    with pytest.raises(QuestionError) as refused:
+        find(getattr(REFUSED, name))
+    code = textwrap.dedent(str(refused.value).partition("What to do: ")[2].partition("\n")[2])
+    pieces = [piece for piece in code.split("# or an adapter:") if piece.strip()]
+    assert pieces
+    for piece in pieces:
+        for blank, text in filled.items():
+            piece = piece.replace(blank, text)
+        names = dict(vars(REFUSED))
+        before = set(names)
+        exec(compile(piece, "<advice>", "exec"), names)
+        [made] = [names[n] for n in names.keys() - before if n in MADE]
+        assert len(find(made)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("GlobalWidthAttention", "GlobalWidthAttention(head_size, d_in)"),
+        ("FixedMaskAttention", "FixedMaskAttention(d_in, d_out, context_length)"),
+        ("FixedHeadsAttention", "FixedHeadsAttention(d_in, d_out, num_heads)"),
+        ("WideHeadsAttention", "WideHeadsAttention(d_model, num_heads, head_dim)"),
+    ],
+)
+def test_an_argument_that_has_no_place_is_asked_of_the_constructor(name: str, taken: str) -> None:
+    """A factory cannot hand it over, so none is printed."""
+    with pytest.raises(QuestionError) as refused:
+        find(getattr(REFUSED, name))
+    assert str(refused.value).endswith(f"What to do: let its constructor take it: {taken}")
+
+
 def test_what_is_no_module_is_told_so_with_a_factory() -> None:
-    """An instance and a number have no signature to read."""
+    """A number has no signature to read."""
     with pytest.raises(QuestionError, match="fill in its arguments"):
-        find(nn.Identity())
+        find(12)

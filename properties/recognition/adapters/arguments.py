@@ -179,7 +179,7 @@ def read(
         around=around,
         lent=lent,
     )
-    return understand_widths(arguments)
+    return understand_widths(arguments, target)
 
 
 def trial_values() -> dict[str, object]:
@@ -393,7 +393,7 @@ def ambiguous(owner: str, role: str, names: list[str], target: Any = None) -> Qu
     )
 
 
-def understand_widths(arguments: Arguments) -> Arguments:
+def understand_widths(arguments: Arguments, target: Any) -> Arguments:
     """Say which width is meant by a size that may be d_in, d_out or both.
 
     embed_dim beside d_in is d_out, beside d_out it is d_in; a d_in alone is the width of both.
@@ -409,7 +409,8 @@ def understand_widths(arguments: Arguments) -> Arguments:
                 break
     if has("embed") and has("d_in") and has("d_out"):
         names = [arguments.roles[role] for role in ("d_in", "d_out", "embed")]
-        raise ambiguous(arguments.owner, "the width of the input or of the output", names)
+        meant = "the width of the input or of the output"
+        raise ambiguous(arguments.owner, meant, names, target)
     if has("embed") and has("d_in"):
         return arguments.rename("embed", "d_out")
     if has("embed") and has("d_out"):

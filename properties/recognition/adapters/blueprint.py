@@ -106,7 +106,7 @@ class Blueprint:
         return messages.refusal(
             wrong + dropped_name(self.target, wrong),
             "a torch.nn.Module, built from valid sizes alone",
-            "name a factory function that builds it, or an adapter:",
+            "correct it, or change what it is handed here, in a factory function or an adapter:",
             self.way_out(),
         )
 

@@ -204,12 +204,11 @@ def needs_more(owner: str, call: Call, target: Any, settings: Settings) -> Quest
     """The refusal of a forward that wants more than x."""
     given = ["x", *(made_of_x(name) for name in call.required[1:])]
     blank = [name for name, value in zip(call.required, given, strict=True) if value == "..."]
-    remark = f"  # fill in {messages.listed(blank)}" if blank else ""
     return messages.refusal(
         f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).",
         "forward(x) with x (B, T, d_in); everything else made inside",
         "name a module or an adapter that makes the others from x:",
-        messages.shell(owner, target, ", ".join(given), settings) + remark,
+        messages.shell(owner, target, ", ".join(given), settings, blank),
     )
 
 

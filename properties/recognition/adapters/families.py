@@ -63,11 +63,11 @@ def has_parameters(module: nn.Module) -> bool:
 
 def no_place(blueprint: Blueprint, argument: str, meaning: str) -> QuestionError:
     """The refusal of a constructor that lacks an argument which the family needs."""
+    there = messages.listed([*messages.roles(blueprint.target), argument])
     return messages.refusal(
         f"{blueprint.owner} has no argument for {meaning}.",
         f"an argument such as {argument}; examples of several sizes are built",
-        "name a factory function that takes it, or an adapter:",
-        blueprint.way_out(),
+        f"let its constructor take it: {blueprint.owner}({there})",
     )
 
 

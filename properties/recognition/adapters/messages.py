@@ -69,7 +69,12 @@ class MyAttention(torch.nn.Module):
         self.inner = {call}{blank}
 
     def forward(self, x):  # (B, T, d_in)
-        return self.inner({given})
+        return self.inner({given}){unmade}
+"""
+
+FUNCTION = """
+def f({parameters}):
+    return {name}({given}){blank}
 """
 
 # What a factory calls an argument for a role, and what an adapter has for it.
@@ -134,10 +139,32 @@ def adapter(
     return ADAPTER.format(**calling(name, target, 1, settings), family=family)
 
 
-def shell(name: str, target: Any, given: str, settings: Settings = NO_SETTINGS) -> str:
-    """A module that makes what forward wants besides x."""
-    made = handed(target, settings) | {"given": given}
+def shell(
+    name: str,
+    target: Any,
+    given: str,
+    settings: Settings = NO_SETTINGS,
+    unknown: Iterable[str] = (),
+) -> str:
+    """A module that makes what forward wants besides x; unknown: the inputs that nobody can make."""
+    unmade = f"  # fill in {listed(unknown)}" if unknown else ""
+    made = handed(target, settings) | {"given": given, "unmade": unmade}
     return SHELL.format(**made, **calling(name, target, 0, settings))
+
+
+def function(name: str, required: Iterable[str], causal: str, dropout: str) -> str:
+    """A function of queries, keys and values that hands over what another one requires besides."""
+    known = {causal: "is_causal", dropout: "dropout_p"}
+    given = {argument: known.get(argument, "...") for argument in required}
+    unknown = [argument for argument, value in given.items() if value == "..."]
+    handed = ("query", "key", "value", *(f"{n}={value}" for n, value in given.items()))
+    taken = ["query", "key", "value", *(v for v in given.values() if v != "...")]
+    return FUNCTION.format(
+        parameters=", ".join(taken),
+        name=name.rpartition(":")[2].rpartition(".")[2],
+        given=", ".join(handed),
+        blank=f"  # fill in {listed(unknown)}",
+    )
 
 
 def roles(target: Any) -> dict[str, str]:
@@ -148,7 +175,9 @@ def roles(target: Any) -> dict[str, str]:
         return {}
     closed = [p for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     found = {p.name: argument_role(p.name) or "" for p in closed}
-    found = {name: role if role in NAMES else "" for name, role in found.items()}
+    open_ = {"embed"} if {"d_in", "d_out", "embed"} <= set(found.values()) else set()
+    told = NAMES.keys() - open_  # beside d_in and d_out, nobody knows what a third width is
+    found = {name: role if role in told else "" for name, role in found.items()}
     return {p.name: found[p.name] for p in closed if found[p.name] or p.default is p.empty}
 
 

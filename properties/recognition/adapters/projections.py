@@ -140,7 +140,7 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
         named |= {role: {c.path: (c,)} for role, c in dealt(module, prefix).items()}
     complete = all(any(letter_in(letter, role) for role in named) for letter in LETTER)
     groups = {
-        role: only(found, role, owner)
+        role: only(found, role, owner, module)
         for role, found in named.items()
         if len(found) == 1 or (complete and not (role == "projection" and "out" in named))
     }
@@ -223,15 +223,18 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
     return (Cell(path, value),) if value.ndim == 2 else ()
 
 
-def only(found: dict[str, tuple[Cell, ...]], role: str, owner: str) -> tuple[Cell, ...]:
+def only(
+    found: dict[str, tuple[Cell, ...]], role: str, owner: str, module: nn.Module
+) -> tuple[Cell, ...]:
     """The cells of the single member for a role; QuestionError if there are two."""
     if len(found) == 1:
         return next(iter(found.values()))
+    kind = type(module)
     raise messages.refusal(
         f"{owner}: {' and '.join(found)} could each be the {role} projection.",
         "one layer or matrix for each of query, key, value and output",
         "rename one of them, or name an adapter:",
-        messages.adapter(owner),
+        messages.adapter(owner, kind if kind.__name__ == owner else None),
     )
 
 

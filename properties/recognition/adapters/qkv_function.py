@@ -425,7 +425,7 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             f"{name} requires {messages.listed(unknown)} besides query, key and value.",
             "f(query, key, value), and if need be is_causal and dropout_p",
             "name a function that fills it in:",
-            f"def f(query, key, value, is_causal, dropout_p=0.0):\n    return {name}(...)",
+            messages.function(name, call.required[3:], causal, dropout),
         )
     unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told))
     others = tuple(argument for argument in rest if argument not in (dropout, *told[1:]))
