@@ -33,9 +33,14 @@ def split(rows: Matrix, heads: int) -> list[Matrix]:
 
 def decimals(array: Any) -> Any:
     """Every float64 as the decimal that it is exactly, in nested lists."""
-    if np.ndim(array) == 0:
-        return Decimal(float(array))
-    return [decimals(part) for part in array]
+    return exactly(np.asarray(array, dtype=np.float64).tolist())
+
+
+def exactly(numbers: Any) -> Any:
+    """Every float of nested lists as the decimal that it is."""
+    if isinstance(numbers, float):
+        return Decimal(numbers)
+    return [exactly(part) for part in numbers]
 
 
 def rounded(nested: Any) -> Array:

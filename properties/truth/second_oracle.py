@@ -1,7 +1,7 @@
 """The truth once more, in another form: sixty decimal digits, scalar by scalar, no NumPy arithmetic.
 
-    o_i = sum_j v_j / (sum_k exp(z_k - z_j) + exp(sink - z_j))     over visible j, k
-    lse_i = z_j + log(the denominator of j)                        whichever j
+    o_i = sum_j v_j / (sum_k e_k / e_j + e_sink / e_j)     over visible j, k, e the exponential of z
+    lse_i = z_j + log(the denominator of j)                whichever j
 
 The ratio form needs no maximum and no normalising, tanh is a quotient of exponentials. Decimals share
 neither format nor summation order with the first oracle, and nothing is imported from it but the
@@ -53,11 +53,17 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What one query gets."""
+    """What one query gets: `denominator` is that of the key whose logit is `level`."""
 
     context: Vector
     weights: Vector
-    lse: Decimal
+    level: Decimal
+    denominator: Decimal = Decimal(1)
+
+    @property
+    def lse(self) -> Decimal:
+        """The logarithm of the sum of all exponentials."""
+        return self.level + self.denominator.ln()
 
 
 def output(
@@ -254,12 +260,14 @@ def answer(query: Vector, keys: Matrix, values: Matrix, asked: Asked, i: int) ->
     if not sees and asked.sink == NONE:
         return of_nothing(values, asked.empty)
     logits = {j: logit(query, keys[j], asked) + asked.bias[i][j] for j in sees}
-    lse = asked.sink
-    for j, own in logits.items():
-        total = sum(((other - own).exp() for other in logits.values()), (asked.sink - own).exp())
-        weights[j], lse = 1 / total, own + total.ln()
+    base = next(iter(logits.values()), asked.sink)  # any number does: only quotients are formed
+    powers, sunk = {j: (own - base).exp() for j, own in logits.items()}, (asked.sink - base).exp()
+    total = Decimal(1)
+    for j, power in powers.items():
+        total = sum((other / power for other in powers.values()), sunk / power)
+        weights[j] = 1 / total
         context = [c + v / total for c, v in zip(context, values[j], strict=True)]
-    return Answer(context, weights, lse)
+    return Answer(context, weights, logits[sees[-1]] if sees else asked.sink, total)
 
 
 def of_nothing(values: Matrix, empty: str) -> Answer:
