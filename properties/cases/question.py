@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from properties.basics.assertions import Violation, near
 from properties.basics.doing import doing
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import OutsideError, SubjectError
+from properties.basics.once import once
 from properties.cases import documents, probing
 from properties.cases.case import Case
 from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
@@ -110,7 +111,7 @@ class Question:
         keys = self.inputs["context"].shape[1] if self.crossed else tokens
         return batch, self.case.sizes.heads, tokens, keys
 
-    @cached_property
+    @once
     def asked_of(self) -> Case:
         """The case whose module is asked: one of the context's width, where that is another than x's."""
         case, call = self.case, self.case.call
@@ -197,7 +198,7 @@ class Question:
         given += self.arguments.given()
         return f"a call with {' and '.join(given)}" if given else "a call without arguments"
 
-    @cached_property
+    @once
     def request(self) -> Request:
         """What the arguments mean, by the subject's conventions."""
         a, bias = self.arguments, self.arguments.bias
@@ -246,7 +247,7 @@ class Question:
             return bool(self.arguments.causal)
         return self.case.causal
 
-    @cached_property
+    @once
     def truth(self) -> Truth:
         """What the definition says, and how far a right implementation may be from it."""
         return of_function(self) if self.function else of_module(self)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from properties.basics.dtypes import Array, Format
+from properties.basics.once import once
 
 SPARE = 4  # roundings beyond the terms of a sum: storing, casting and scaling either factor
 DUST = (
@@ -36,52 +37,74 @@ def gammas(roundings: Counts | Array, fmt: Format) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """A quantity's true value and a bound on the error of the computed one."""
+    """A quantity's true value and a bound on the error of the computed one.
+
+    given: that it is not computed at all, and every error is zero.
+    """
 
     value: Array
     error: Array
+    given: bool = False
 
-    @property
+    @once
     def size(self) -> Array:
         """The magnitude of the true value."""
         return np.abs(self.value)
 
-    @property
+    @once
     def grown(self) -> Array:
         """The largest magnitude that the computed one may have."""
-        return self.size + self.error
+        return self.size if self.given else self.size + self.error
 
-    @property
+    @once
     def turned(self) -> Near:
         """The last two axes exchanged."""
-        return Near(self.value.swapaxes(-1, -2), self.error.swapaxes(-1, -2))
+        return Near(self.value.swapaxes(-1, -2), self.error.swapaxes(-1, -2), self.given)
 
-    @property
+    @once
     def raised(self) -> Near:
         """The same with no error below `DUST`, but for what is exact."""
-        return Near(self.value, self.error + DUST * (self.error > 0.0))
+        return self if self.given else Near(self.value, self.error + DUST * (self.error > 0.0))
 
     def placed(self, change: Callable[..., Array], *arguments: Any) -> Near:
         """The same numbers at other places."""
-        return Near(change(self.value, *arguments), change(self.error, *arguments))
+        return Near(change(self.value, *arguments), change(self.error, *arguments), self.given)
 
 
 def exactly(value: Array) -> Near:
     """What is given, not computed."""
-    return Near(value, np.zeros_like(value))
+    return Near(value, np.zeros_like(value), given=True)
 
 
 def product_error(
-    a: Near, b: Near, fmt: Format, spare: int = SPARE, terms: Counts | None = None
+    a: Near,
+    b: Near,
+    fmt: Format,
+    spare: int = SPARE,
+    terms: Counts | None = None,
+    magnitude: Array | None = None,
 ) -> Array:
     """Equation (*) of the derivation: the error of a @ b.
 
     terms: how many products of each row are not zero, (..., rows, 1), all of them unless given:
-    adding a zero rounds nothing.
+    adding a zero rounds nothing. magnitude: the product of both `grown`, where it is known.
     """
     a, b = a.raised, b.raised
-    carried: Array = a.size @ b.error + a.error @ b.grown
-    return carried + rounded(a.grown @ b.grown, a.value.shape[-1], fmt, spare, terms)
+    if magnitude is None:
+        magnitude = a.grown @ b.grown
+    rounding = rounded(magnitude, a.value.shape[-1], fmt, spare, terms)
+    if a.given and b.given:
+        return rounding
+    return carried(a, b) + rounding
+
+
+def carried(a: Near, b: Near) -> Array:
+    """What a @ b has of the errors of a and b; what is given has none, and half of the work is saved."""
+    if a.given or b.given:
+        one: Array = a.size @ b.error if a.given else a.error @ b.size
+        return one
+    both: Array = a.size @ b.error + a.error @ b.grown
+    return both
 
 
 def rounded(
@@ -95,15 +118,15 @@ def rounded(
 
 def dot_error(a: Near, b: Near, fmt: Format, terms: Counts | None = None) -> Array:
     """The error of sum(a * b) over the last axis, which stays with length 1."""
-    carried: Array = (a.size * b.error + a.error * b.grown).sum(axis=-1, keepdims=True)
+    moved: Array = (a.size * b.error + a.error * b.grown).sum(axis=-1, keepdims=True)
     magnitude = (a.grown * b.grown).sum(axis=-1, keepdims=True)
-    return carried + rounded(magnitude, a.value.shape[-1], fmt, SPARE, terms)
+    return moved + rounded(magnitude, a.value.shape[-1], fmt, SPARE, terms)
 
 
 def times_error(a: Near, b: Near, fmt: Format) -> Array:
     """The error of a * b, entry by entry, either stored before."""
-    carried: Array = a.size * b.error + a.error * b.grown
-    return carried + gamma(SPARE, fmt) * a.grown * b.grown + fmt.spacing_at_zero
+    moved: Array = a.size * b.error + a.error * b.grown
+    return moved + gamma(SPARE, fmt) * a.grown * b.grown + fmt.spacing_at_zero
 
 
 def sum_error(parts: Near, fmt: Format) -> Array:

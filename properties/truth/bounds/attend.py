@@ -7,11 +7,11 @@ of keys that a query sees.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array, Format
+from properties.basics.once import once
 from properties.truth.attend import (
     Attended,
     repeated,
@@ -88,15 +88,17 @@ class Attending:
         heads = weights.value.shape[1]
         mean = weights.error.mean(axis=1) + gamma(heads + 4, self.fmt) * weights.grown.mean(axis=1)
         mean = np.where(weights.grown.any(axis=1), mean + self.fmt.spacing_at_zero, 0.0)
-        allowed = (self.context.error, weights.error, mean, self.lse.error)
-        return AttendBudget(*(e if self.in_range() else np.full_like(e, np.inf) for e in allowed))
+        allowed: tuple[Array, ...] = (self.context.error, weights.error, mean, self.lse.error)
+        if not self.in_range():
+            allowed = tuple(np.full_like(error, np.inf) for error in allowed)
+        return AttendBudget(*allowed)
 
-    @cached_property
+    @once
     def key(self) -> Near:
         """(B, H, S, D)."""
         return self.grouped_key.placed(repeated, self.query.value.shape[1])
 
-    @cached_property
+    @once
     def value(self) -> Near:
         """(B, H, S, Dv)."""
         return self.grouped_value.placed(repeated, self.query.value.shape[1])
@@ -106,17 +108,17 @@ class Attending:
         """(B, H, T, S)."""
         return self.attended.seen
 
-    @cached_property
+    @once
     def empty(self) -> Seen:
         """(B, H, T, 1): the rows in which nothing has any weight."""
         return self.attended.empty[..., None]
 
-    @cached_property
+    @once
     def enters(self) -> Seen:
         """(B, H, T, S): what has a weight; all keys, where a row without any gives their mean."""
         return self.seen | self.empty if self.request.empty == "uniform" else self.seen
 
-    @cached_property
+    @once
     def number(self) -> Counts:
         """The n of each row, (B, H, T, 1)."""
         return self.enters.sum(axis=-1, keepdims=True)
@@ -126,13 +128,22 @@ class Attending:
         """What multiplies the scores."""
         return self.request.factor(self.query.value.shape[-1])
 
-    @cached_property
+    @once
+    def products(self) -> Array:
+        """The largest magnitude that a score is the sum of, (B, H, T, S)."""
+        grown: Array = self.query.raised.grown @ self.key.turned.raised.grown
+        return grown
+
+    @once
     def scaled(self) -> Near:
         """Step 2; zero where nothing is seen."""
-        error = product_error(self.query, self.key.turned, self.fmt, spare=8) * abs(self.scale)
+        error = product_error(
+            self.query, self.key.turned, self.fmt, spare=8, magnitude=self.products
+        )
+        error = error * abs(self.scale)
         return self.where_seen(self.attended.scores * self.scale, error)
 
-    @cached_property
+    @once
     def capped(self) -> Near:
         """Step 2a: what the cap makes of it; a tanh is monotonous, so its ends bound it."""
         z, cap = self.scaled, self.request.cap
@@ -145,7 +156,7 @@ class Attending:
         error = np.maximum(high - value, value - low) + gamma(12, self.fmt) * np.abs(value)
         return self.where_seen(value, error + 10.0 * own * cap)
 
-    @cached_property
+    @once
     def logits(self) -> Near:
         """Step 2b: and a bias."""
         y = self.capped
@@ -158,7 +169,7 @@ class Attending:
         """Zero, and exact, where a key is hidden."""
         return Near(np.where(self.seen, value, 0.0), np.where(self.seen, error, 0.0))
 
-    @cached_property
+    @once
     def top(self) -> Array:
         """The magnitude of what is subtracted from the exponents, (B, H, T, 1)."""
         largest = np.max(
@@ -176,14 +187,14 @@ class Attending:
         """Step 3: what subtracting the top rounds in an exponent of this magnitude."""
         return 6.0 * self.fmt.unit_roundoff * (size + np.maximum(size, self.top) + 1.0)
 
-    @cached_property
+    @once
     def growth(self) -> tuple[Array, Array]:
         """Step 3: by what factor each exponential may be off, and that of the sink, (B, H, T, 1)."""
         errors = self.logits.error + np.where(self.seen, self.moved(self.logits.size), 0.0)
         sunk = np.zeros_like(self.top) if self.sink is None else self.moved(np.abs(self.sink))
         return np.exp(np.minimum(errors, 700.0)), np.exp(np.minimum(sunk, 700.0))
 
-    @cached_property
+    @once
     def sums(self) -> tuple[Array, Array]:
         """The sums of the weights over these factors, and times them, (B, H, T, 1); 1 without any."""
         w, (growth, sunk) = self.shares, self.growth
@@ -194,12 +205,12 @@ class Attending:
             smallest, largest = smallest + taken / sunk, largest + taken * sunk
         return np.where(self.empty, 1.0, smallest), np.where(self.empty, 1.0, largest)
 
-    @cached_property
+    @once
     def shares(self) -> Array:
         """The weights of what is seen, (B, H, T, S)."""
         return np.where(self.seen, self.attended.weights, 0.0)
 
-    @cached_property
+    @once
     def rounding(self) -> Array:
         """What sums, rescalings and the division of step 4 round, (B, H, T, 1)."""
         terms = self.number + (0 if self.sink is None else 1)
@@ -213,7 +224,7 @@ class Attending:
         error: Array = np.minimum(np.nan_to_num(w * relative, nan=np.inf), 1.0)
         return error + self.fmt.smallest_normal
 
-    @cached_property
+    @once
     def weights(self) -> Near:
         """Step 4; of a row of NaN zeros, which claim nothing of it."""
         near = self.where_seen(self.shares, self.share_error(self.shares, self.growth[0]))
@@ -222,13 +233,13 @@ class Attending:
         even = np.where(self.empty, 1.0 / self.seen.shape[-1], 0.0)
         return Near(near.value + even, near.error + even * self.rounding)
 
-    @cached_property
+    @once
     def sink_share(self) -> Near:
         """Step 4 of the sink's weight, (B, H, T, 1)."""
         taken = sink_weights(self.request, self.attended)[..., None]
         return Near(taken, self.share_error(taken, self.growth[1]))
 
-    @cached_property
+    @once
     def lse(self) -> Near:
         """Step 4a, (B, H, T)."""
         smallest, largest = self.sums
@@ -239,7 +250,7 @@ class Attending:
         error = off + gamma(12, self.fmt) * (self.top + np.log(terms + 1.0))
         return Near(self.attended.lse, np.where(self.empty, 0.0, error)[..., 0])
 
-    @cached_property
+    @once
     def context(self) -> Near:
         """Step 5, (B, H, T, Dv)."""
         value = self.attended.context
@@ -253,8 +264,7 @@ class Attending:
 
         A plain implementation computes the scores of all keys before it hides any.
         """
-        scores = self.query.grown @ self.key.turned.grown
-        magnitudes = [scores * max(1.0, abs(self.scale)), self.value.grown]
+        magnitudes = [self.products * max(1.0, abs(self.scale)), self.value.grown]
         if self.request.bias is not None:
             magnitudes.append(
                 np.where(np.isneginf(self.request.bias), 0.0, np.abs(self.request.bias))

@@ -5,28 +5,32 @@ Legend: B batch, T queries, S keys, H heads, G groups, D head_dim, Dv columns of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array, Format
+from properties.basics.once import once
 from properties.truth.bounds.arithmetic import (
     SPARE,
     Near,
     exactly,
     gamma,
     product_error,
+    rounded,
     sum_error,
 )
 from properties.truth.bounds.attend import AttendBudget, Attending, both
 from properties.truth.bounds.attend_gradients import AttendingBack
+from properties.truth.bounds.magnitudes import Magnitudes, affine_magnitude
 from properties.truth.bounds.positions import turned
 from properties.truth.oracle import Gradients, Trace, merge, split
 from properties.truth.parameters import Weights
 from properties.truth.positions import Rotary
 
+Found = TypeVar("Found")
 ANGLES = "float32"  # the shortest format that angles of rotary positions are computed in
 
 
@@ -56,9 +60,7 @@ def budget(
 ) -> Budget:
     """The budget of one example's forward pass, the oracle's own share included."""
     with np.errstate(all="ignore"):  # infinities are meant: they say that nothing is claimed
-        subject, oracle = (
-            forward.budget() for forward in forwards(x, weights, trace, dtype, angles)
-        )
+        subject, oracle = passes(Forward.budget, forwards(x, weights, trace, dtype, angles))
     return Budget(subject.output + oracle.output)
 
 
@@ -67,8 +69,8 @@ def budget_inside(
 ) -> AttendBudget:
     """That of weights, context and log-sum-exp inside a module, the oracle's own share included."""
     with np.errstate(all="ignore"):
-        subject, oracle = (
-            forward.attending.budget() for forward in forwards(x, weights, trace, dtype, angles)
+        subject, oracle = passes(
+            lambda forward: forward.attending.budget(), forwards(x, weights, trace, dtype, angles)
         )
     return AttendBudget(**{f.name: both(subject, oracle, f.name) for f in fields(AttendBudget)})
 
@@ -85,9 +87,9 @@ def gradient_budget(
 ) -> GradientBudget:
     """The budget of one example's backward pass, the oracle's own share included."""
     with np.errstate(all="ignore"):
-        subject, oracle = (
-            Backward(forward, gradients, upstream).budget()
-            for forward in forwards(x, weights, trace, dtype, angles)
+        subject, oracle = passes(
+            lambda forward: Backward(forward, gradients, upstream).budget(),
+            forwards(x, weights, trace, dtype, angles),
         )
     tokens = None
     if subject.tokens is not None and oracle.tokens is not None:
@@ -105,10 +107,21 @@ def gradient_budget(
 
 def forwards(
     x: Array, weights: Weights | None, trace: Trace, dtype: str, angles: str
-) -> Iterator[Forward]:
-    """The subject's forward pass and the oracle's."""
-    for name, own in ((dtype, angles), ("float64", "float64")):
-        yield Forward(FORMATS[name], FORMATS[own], x, weights, trace)
+) -> tuple[Forward, Forward]:
+    """The subject's forward pass and the oracle's; one and the same, where they round alike."""
+    sizes = Magnitudes(x, weights, trace)
+    exact = FORMATS["float64"]
+    oracle = Forward(exact, exact, x, weights, trace, sizes)
+    if FORMATS[dtype] is exact and (trace.positions is None or FORMATS[angles] is exact):
+        return oracle, oracle
+    return Forward(FORMATS[dtype], FORMATS[angles], x, weights, trace, sizes), oracle
+
+
+def passes(work: Callable[[Forward], Found], pair: tuple[Forward, Forward]) -> tuple[Found, Found]:
+    """What work finds of the subject's pass and of the oracle's; asked once, where they are one."""
+    subject, oracle = pair
+    found = work(subject)
+    return found, (found if subject is oracle else work(oracle))
 
 
 def merge_heads(parts: Near) -> Near:
@@ -130,13 +143,14 @@ class Forward:
     x: Array
     parameters: Weights | None
     trace: Trace
+    sizes: Magnitudes
 
     def budget(self) -> Budget:
         """The allowed error; infinite where a magnitude leaves the format's range."""
         error = self.output(self.context).error
         return Budget(error if self.in_range() else np.full_like(error, np.inf))
 
-    @cached_property
+    @once
     def projected(self) -> tuple[Near, Near, Near]:
         """Step 1: queries, keys and values, heads first, before they are turned."""
         p, t = self.parameters, self.trace
@@ -147,27 +161,27 @@ class Forward:
         if p is None:
             return exactly(queries), exactly(keys), exactly(t.values)
         query, key, value = (
-            Near(result, split(self.affine_error(exactly(x), matrix, bias), result.shape[1]))
-            for result, x, matrix, bias in (
-                (queries, self.x, p.query, p.query_bias),
-                (keys, t.tokens, p.key, p.key_bias),
-                (t.values, t.tokens, p.value, p.value_bias),
-            )
+            Near(result, split(self.projection_error(name), result.shape[1]))
+            for name, result in (("query", queries), ("key", keys), ("value", t.values))
         )
         return query, key, value
 
-    def affine_error(self, x: Near, matrix: Array, bias: Array | None) -> Array:
-        """The error of x @ matrix + bias."""
-        error = product_error(x, exactly(matrix), self.fmt)
-        if bias is not None:
-            error += gamma(len(matrix) + SPARE, self.fmt) * np.abs(bias)
+    def projection_error(self, name: str) -> Array:
+        """The error of a product of what is given exactly, plus a bias."""
+        matrix, bias = (getattr(self.parameters, part) for part in (name, f"{name}_bias"))
+        error = rounded(self.sizes.inputs[name], len(matrix), self.fmt, SPARE)
+        return error if bias is None else error + self.bias_error(matrix, bias)
+
+    def bias_error(self, matrix: Array, bias: Array) -> Array:
+        """Of one more term of each sum."""
+        error: Array = gamma(len(matrix) + SPARE, self.fmt) * np.abs(bias)
         return error
 
     def turned(self, part: Near, positions: Array, rotary: Rotary) -> Near:
         """Step 1a."""
         return turned(part, positions, rotary, self.fmt, self.angles)
 
-    @cached_property
+    @once
     def attending(self) -> Attending:
         """Steps 2 to 5."""
         (query, key, value), t = self.projected, self.trace
@@ -176,7 +190,7 @@ class Forward:
             key = Near(t.keys, self.turned(key, t.positions.keys, t.positions).error)
         return Attending(self.fmt, t.request, t.attended, query, key, value)
 
-    @cached_property
+    @once
     def context(self) -> Near:
         """The heads side by side, (B, T, W)."""
         return merge_heads(self.attending.context)
@@ -186,24 +200,19 @@ class Forward:
         p = self.parameters
         if p is None or p.out is None:
             return context
-        return Near(self.trace.output, self.affine_error(context, p.out, p.out_bias))
+        error = product_error(context, exactly(p.out), self.fmt)
+        if p.out_bias is not None:
+            error += self.bias_error(p.out, p.out_bias)
+        return Near(self.trace.output, error)
 
     def in_range(self) -> bool:
         """Whether every intermediate magnitude stays below the largest number of the format."""
-        p, t = self.parameters, self.trace
-        magnitudes = []
-        if p is not None:
-            magnitudes += [
-                affine_magnitude(self.x, p.query, p.query_bias),
-                affine_magnitude(t.tokens, p.key, p.key_bias),
-                affine_magnitude(t.tokens, p.value, p.value_bias),
-            ]
-            if p.out is not None:
-                context = self.context.value
-                magnitudes.append(affine_magnitude(context, p.out, p.out_bias))
-        return self.attending.in_range() and all(
-            bool((m < self.fmt.largest / 2).all()) for m in magnitudes
-        )
+        p, limit = self.parameters, self.fmt.largest / 2
+        if p is not None and p.out is not None:
+            size = affine_magnitude(self.context.value, p.out, p.out_bias)
+            if not (size < limit).all():
+                return False
+        return self.sizes.largest < limit and self.attending.in_range()
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +247,7 @@ class Backward:
             magnitudes.append(np.abs(g.tokens) + to_tokens)
         return self.forward.in_range() and all(bool((m < limit).all()) for m in magnitudes)
 
-    @cached_property
+    @once
     def to_context(self) -> Near:
         """The gradient of the context, (B, H, T, Dv)."""
         out = None if self.forward.parameters is None else self.forward.parameters.out
@@ -290,12 +299,6 @@ class Backward:
         if self.gradients.tokens is None:
             return errors[0] + errors[1] + errors[2], None
         return errors[0], errors[1] + errors[2]
-
-
-def affine_magnitude(x: Array, matrix: Array, bias: Array | None) -> Array:
-    """|x| |matrix| + |bias|."""
-    product: Array = np.abs(x) @ np.abs(matrix)
-    return product if bias is None else product + np.abs(bias)
 
 
 def row_sum(tokens: int, dtype: str) -> float:
