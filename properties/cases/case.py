@@ -56,8 +56,8 @@ class Case:
 
     @property
     def scaled(self) -> bool:
-        """Whether the scores are divided by sqrt(head_dim) in the subject's family."""
-        return self.subject.family != "plain"
+        """Whether the scores are divided by sqrt(head_dim), in the subject's family and by itself."""
+        return self.subject.family != "plain" and self.subject.scaled
 
     @property
     def known(self) -> bool:
@@ -87,7 +87,7 @@ class Case:
         """A new instance of the subject carrying the weights."""
         probing.note(self.sizes, self.dtype)
         config, batched = self.config(dropout=dropout), self.subject.has("batched")
-        self.subject.limits.require_head_dim(self.sizes.head_dim)
+        self.subject.limits.require_heads(self.sizes.heads, self.sizes.head_dim)
         try:
             with doing("in construction"):
                 module = self.subject.build(config, self.weights)

@@ -215,7 +215,8 @@ class Question:
             slope = self.of_each(alibi, 0.0)
             bias = slope if bias is None else bias + slope
         empty = self.case.subject.conventions.empty or "zeros"
-        return Request(seen, scale=a.scale, cap=a.cap, bias=bias, empty=empty)
+        scale = 1.0 if a.scale is None and not self.case.subject.scaled else a.scale
+        return Request(seen, scale=scale, cap=a.cap, bias=bias, empty=empty)
 
     def within_reach(self, tokens: int, keys: int) -> Seen:
         """What the flag and the window leave of so many queries and keys, (1, T, S)."""

@@ -90,6 +90,7 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
         base = replace(base, **{field: value})
     if subject.family not in HEADED_FAMILIES:
         base = replace(base, heads=1)
+    base = replace(base, heads=max(base.heads, subject.limits.least_heads))
     if base.groups >= base.heads or (base.groups and base.heads % base.groups):
         base = replace(base, groups=0)  # the coincidence left another number of heads
     if subject.has("one group"):

@@ -111,7 +111,7 @@ def explore(subject: Subject) -> tuple[Subject, list[Limitation]]:
         inside = copy.copy(inside)
         inside.dtypes = tuple(dtype for dtype in inside.dtypes if dtype != "float64")
         words = "computes the weights in float32, whatever the format of the input"
-        limitations.append(Limitation(words, "numerics/no-quiet-downcast", narrow))
+        limitations.append(Limitation(words, "numerics/float64-weights-are-no-float32", narrow))
     return inside, limitations
 
 

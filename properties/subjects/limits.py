@@ -17,7 +17,7 @@ from properties.basics.errors import OutsideError
 @dataclass(frozen=True)
 class Limits:
     """full_context: T must be context_length; one_item: B must be 1; least_tokens, most_tokens: of T;
-    head_dims: D must be a multiple of it.
+    head_dims: D must be a multiple of it; least_heads: of H.
     """
 
     full_context: bool = False
@@ -25,6 +25,7 @@ class Limits:
     least_tokens: int = 1
     most_tokens: int | None = None
     head_dims: int = 1
+    least_heads: int = 1
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -47,10 +48,12 @@ class Limits:
         """The smallest head_dim that is taken, at least the one that is wanted."""
         return -(-wanted // self.head_dims) * self.head_dims
 
-    def require_head_dim(self, head_dim: int) -> None:
-        """OutsideError for one that is not taken."""
+    def require_heads(self, heads: int, head_dim: int) -> None:
+        """OutsideError for so many of such a width, if they are not taken."""
         if head_dim != self.head_dim(head_dim):
             raise OutsideError(f"head_dim {head_dim}")
+        if heads < self.least_heads:
+            raise OutsideError(f"{heads} heads")
 
     def attach(self, module: nn.Module, context_length: int, batched: bool) -> nn.Module:
         """The module, so that it refuses what is outside."""

@@ -172,6 +172,7 @@ class Subject(ABC):
     conventions: Conventions = Conventions()
     origins: Mapping[str, str] = {}  # how each convention is known: see `call.ORIGINS`
     layout: str = ""  # the order of the axes of queries, keys and values, where a call has them
+    scaled: bool = True  # whether scores are divided by sqrt(head_dim) where no scale is told
     positions: Positions | None = None  # by which queries and keys are turned; None: they are not
     cache: str = ""  # how a past is kept, in words, where that was found
     cached_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which it runs

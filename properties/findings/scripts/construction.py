@@ -236,6 +236,18 @@ def preparation(subject: Subject, config: Config) -> list[str]:
     return [f"vars(sys.modules[{ALIAS}.__module__]).update({given})"] if named else []
 
 
+def without_norms(subject: Subject, name: str) -> list[str]:
+    """What puts an identity in the place of the norms of a module of this name."""
+    if not isinstance(subject, ModuleSubject):
+        return []
+    inner = f"{name}.inner" if subject.tokens else name
+    places = (path.rpartition(".") for path in subject.blueprint.taken_out)
+    return [
+        f"setattr({inner}.get_submodule({parent!r}), {last!r}, torch.nn.Identity())"
+        for parent, _, last in places
+    ]
+
+
 def undisturbed(subject: Subject) -> AbstractContextManager[None]:
     """Names of the class's own module that a script sets are afterwards what they were."""
     around = subject.blueprint.arguments.around if isinstance(subject, ModuleSubject) else None

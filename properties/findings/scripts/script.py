@@ -69,6 +69,7 @@ class Script:
         made = construct(build.subject, build.config, name, build.weights)
         off = getattr(build.subject, "residual", ())
         quiet = [f"{name}.get_submodule({path!r}).p = 0.0" for path in off]
+        quiet += construction.without_norms(build.subject, name)
         self.add(*made, *quiet, *self.fill(build, name))
         return name
 

@@ -150,7 +150,7 @@ def read(
     meant = {name: str(named(name)) for name in around.names}
     with around.lent({n: trial_values()[role] for n, role in meant.items()}):
         found = settings(target, owner, parameters, roles, told)
-    roles |= {n: role_named(p[-1], target) for n, p in found.paths.items() if p[1:]}
+    roles |= {n: role_in_settings(p[-1], target) for n, p in found.paths.items() if p[1:]}
     for holder in found.holders:
         del roles[holder.argument]
     carried = {role: name for name, role in roles.items() if role}
@@ -201,21 +201,28 @@ def settings(
     told: Mapping[str, Any],
 ) -> Understood:
     """What is read of the arguments that have no meaning of their own and are needed."""
-    standing = {n: p for n, p in parameters.items() if n not in told and stands(p, roles[n])}
+    standing = {
+        n: p for n, p in parameters.items() if n not in told and stands(p, roles[n], target)
+    }
     if not standing:
         return Understood()
     values = trial_values()
     given = {name: values[role] for name, role in roles.items() if role in values}
     given |= {n: told[n] for n in parameters if n in told and not roles[n]}
     return configs.understand(
-        target, standing, given, values, told, partial(role_named, target=target)
+        target, standing, given, values, told, partial(role_in_settings, target=target)
     )
 
 
-def stands(parameter: Parameter, role: str | None) -> bool:
-    """Whether an argument may hold settings: it is required, or its default is an object of them."""
+def stands(parameter: Parameter, role: str | None, target: Any) -> bool:
+    """Whether an argument may hold settings: it is required, its default is an object of them, or it is
+    called so, with the class of such an object for its type.
+    """
     required = parameter.default is Parameter.empty
-    return not role and (required or standin.is_config(parameter.default))
+    if role or required or standin.is_config(parameter.default):
+        return not role
+    called = parameter.default is None and bool(configs.CONFIG.search(parameter.name))
+    return called and configs.class_of(parameter, target) is not None
 
 
 def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
@@ -231,6 +238,10 @@ def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
     own = [name for name in both if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
     if len(both) == 2 and len(own) == 1 and "output_dropout" not in found:
         found["dropout"], found["output_dropout"] = own, [n for n in both if n not in own]
+    biases = found.get("qkv_bias", [])
+    own = [name for name in biases if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
+    if len(biases) == 2 and len(own) == 1:  # the other is that of all layers
+        found["qkv_bias"] = own
     return found
 
 
@@ -325,6 +336,11 @@ def role_named(name: str, target: Any) -> str | None:
     """What a name stands for in a constructor of this class."""
     crossed = is_context_width(name) and calls.takes_context(target)
     return "d_context" if crossed else argument_role(name)
+
+
+def role_in_settings(name: str, target: Any) -> str | None:
+    """What a name stands for in an object of settings: d_kv is there as wide as a head, as in T5."""
+    return "head_dim" if name == "d_kv" else role_named(name, target)
 
 
 def role_of(parameter: Parameter, target: Any) -> str | None:

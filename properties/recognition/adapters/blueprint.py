@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ class Blueprint:
     returns more than its output, which is passed on alone unless one of these arguments is given; None:
     it returns its output; one_group: all heads read one head of keys and values; handed: what forward
     asks its caller for besides x; sequence_first: whether a forward of queries, keys and values takes
-    them as (T, B, d).
+    them as (T, B, d); taken_out: the layers in whose place there is an identity.
     """
 
     target: Callable[..., Any]
@@ -45,6 +45,7 @@ class Blueprint:
     one_group: bool = False
     handed: Handed | None = None
     sequence_first: bool = False
+    taken_out: tuple[str, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -64,6 +65,7 @@ class Blueprint:
             with doing(f"while constructing {self.owner}"), around.lent(lent):
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
+                    take_out(module, self.taken_out)
                     if self.several is not None:
                         alone = OutputAlone(self.several)
                         module.register_forward_hook(alone, with_kwargs=True)
@@ -114,6 +116,13 @@ class Blueprint:
         """Sizes for a trial."""
         sizes = replace(TRIAL, heads=heads, groups=1 if self.one_group and heads > 1 else 0)
         return replace(sizes, d_in=sizes.width) if self.square else sizes
+
+
+def take_out(module: nn.Module, paths: Iterable[str]) -> None:
+    """Put an identity in the place of layers."""
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        setattr(module.get_submodule(parent), name, nn.Identity())
 
 
 def with_sizes(module: nn.Module, sizes: Sizes) -> nn.Module:

@@ -152,8 +152,11 @@ def put(place: Any, name: str, value: Any) -> None:
     """Set what an object or dict has under a name."""
     if isinstance(place, dict):
         place[name] = value
-    else:
-        object.__setattr__(place, name, value)  # a frozen dataclass as well
+        return
+    try:
+        setattr(place, name, value)  # which may keep it under another name
+    except (AttributeError, TypeError, ValueError):  # frozen, or of another type
+        object.__setattr__(place, name, value)
 
 
 def fresh(base: type, values: Mapping[str, Any]) -> Any:
@@ -249,7 +252,8 @@ def concluded(reader: Reader, record: Record, bases: Mapping[str, Any]) -> Under
     bare += [(name,) for name in reader.standing if name not in held]
     wholes = set(record.nested) | set(record.bases)
     asked = [p for p in record.read | record.missed if p[0] in held and p not in wholes]
-    asked += [p for name in held for p in implied(name, bases.get(name), asked)]
+    beside = {reader.role_of(name) for name in reader.given}
+    asked += [p for name in held for p in implied(name, bases.get(name), asked, beside)]
     for path in [*bare, *asked]:
         result.paths[result.shown(path)] = path
         if reader.role_of(path[-1]) not in reader.values:
@@ -264,14 +268,15 @@ def concluded(reader: Reader, record: Record, bases: Mapping[str, Any]) -> Under
     return result
 
 
-def implied(argument: str, base: Any, asked: list[Path]) -> list[Path]:
+def implied(argument: str, base: Any, asked: list[Path], beside: set[str | None]) -> list[Path]:
     """The settings with a meaning of a class that nobody reads, and that it needs or works with.
 
-    Such as the width, where only what the class computes of it is read.
+    Such as the width, where only what the class computes of it is read. beside: what other arguments
+    carry.
     """
     if not isinstance(base, type):
         return []
-    told = {argument_role(path[-1]) for path in asked}
+    told = beside | {argument_role(path[-1]) for path in asked}
     needed = placeholders(base, {})
     fields = [
         n for n in inspect.signature(base).parameters if argument_role(n) not in told | {None}

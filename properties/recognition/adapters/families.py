@@ -124,8 +124,13 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> tuple[st
     meant = meant_causal(blueprint, module)
     if not meant and blueprint.arguments.has("causal"):
         meant = f"it is told {blueprint.arguments.roles['causal']}"
-    if future == "all" and calls.forward_of(module, blueprint.owner).context:
+    call = calls.forward_of(module, blueprint.owner)
+    if future == "all" and call.context:
         return "cross", ""  # whatever its name says: masks of a context are handed in
+    named = says_causal(blueprint.owner) or says_causal(type(calls.inside(module)).__name__)
+    if future == "all" and call.masks and not named and mask_size(module) is None:
+        told = f"hidden only by {messages.listed(call.masks)}, though {meant}"
+        return "encoder", f"taken as encoder: the future is {told}" if meant else ""
     return reading(meant, future, hiding="multihead", open="encoder")
 
 

@@ -7,6 +7,7 @@ clause: where a trial fails, what the constructor says counts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,13 @@ from properties.recognition.adapters import (
     layouts,
     messages,
     projections,
+    qkv_function,
     trials,
 )
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
-from properties.recognition.adapters.first_build import first_build
+from properties.recognition.adapters.first_build import first_build, with_output_alone
 from properties.recognition.adapters.loading import Scheme, collect, load, shapes
+from properties.recognition.adapters.norms import without_norms
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking import cache_finding, module_finding
@@ -41,6 +44,7 @@ from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
+from properties.subjects import results
 from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import in_format
 from properties.subjects.limits import Limits
@@ -51,8 +55,10 @@ from properties.subjects.subject import (
     Config,
     Subject,
 )
+from properties.truth import oracle
 from properties.truth.parameters import Sizes, Weights
 
+SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
 LONG = 32  # tokens that fit into what a cache is tried with
 SMALL_MASK = 64  # a mask of a fixed size may be shorter than the examples; one this long is not
 
@@ -190,9 +196,15 @@ def subject(
     constructor that raises, a forward that needs more than x, a family that it cannot be.
     """
     families.validate(family)
-    blueprint, module = turning.with_angles(*first_build(target, given))
+    blueprint, module = first_build(target, given)
+    blueprint, module = without_norms(blueprint, module)
+    blueprint, module = turning.with_angles(blueprint, module)
+    if blueprint.handed is not None and blueprint.several is None:
+        blueprint, module = with_output_alone(blueprint, module, 2)
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
+    if structure is None and call.tokens and takes_heads(module, blueprint):
+        return qkv_function.subject(of_heads(module, blueprint.owner), family)
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
     notes = [*told.notes, remark] if remark else list(told.notes)
@@ -212,6 +224,8 @@ def subject(
     if call.tokens:
         finished.tokens, finished.blanks = call.tokens, call.required[3:]
     offer_dtypes(finished)
+    offer_heads(finished)
+    offer_scale(finished, module)
     offer_positions(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
@@ -221,6 +235,67 @@ def subject(
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
         )
     return finished
+
+
+def takes_heads(module: nn.Module, blueprint: Blueprint) -> bool:
+    """Whether a module of queries, keys and values that has no matrices wants these with an axis of heads:
+    then it is asked as a function is.
+    """
+    if families.has_parameters(module):
+        return False
+    x = trials.random_input(blueprint.sizes(2).batch, blueprint.sizes(2).tokens, 4)
+    heads = x[:, None].expand(-1, 2, -1, -1)
+    inner = calls.inside(module).eval()
+    return trials.run(module, x).output is None and bool(
+        (
+            found := trials.call(
+                lambda *parts: results.output_in(inner(*parts), heads), heads, heads, heads
+            )
+        )
+        and found.output is not None
+    )
+
+
+def of_heads(module: nn.Module, name: str) -> qkv_function.Function:
+    """Such a module as a function, in eval mode."""
+    return qkv_function.understand(calls.inside(module).eval().forward, name)
+
+
+def offer_heads(finished: ModuleSubject) -> None:
+    """Say that one head as wide as the input is left out, where it has no output projection."""
+    if not (finished.has("own-head-dim") and finished.has("out-projection")):
+        return
+    sizes = replace(trial_config(finished.blueprint, finished.family).sizes, heads=1, groups=0)
+    config = Config(replace(sizes, head_dim=sizes.d_in))
+    with suppress(SubjectError, QuestionError):
+        module = finished.blueprint.attempt(config, finished.family)
+        structure = projections.find(module, finished.blueprint.owner)
+        if structure is None or structure.out is None:
+            finished.limits |= Limits(least_heads=2)
+            note = "two heads or more are asked: one as wide as the input has no output projection"
+            finished.notes += (note,)
+
+
+def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
+    """Say that scores are not scaled, where the module keeps a scale of one and a call agrees."""
+    kept = {n: v for n, v in vars(calls.inside(module)).items() if SCALE.fullmatch(n.lower())}
+    name = next(
+        (n for n, value in kept.items() if isinstance(value, int | float) and value == 1), ""
+    )
+    if not name or not finished.has("projections") or finished.family not in JOINED_FAMILIES:
+        return
+    sizes = trial_config(finished.blueprint, finished.family).sizes
+    weights = random_weights(sizes)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    output = trials.run(finished.build(Config(sizes), weights), x).output
+    causal = finished.family in CAUSAL_FAMILIES
+    expected = oracle.attention(
+        x.double().numpy(), weights, heads=sizes.heads, causal=causal, scaled=False
+    ).output
+    if output is not None and output.shape == expected.shape:
+        finished.scaled = not np.allclose(output.double().numpy(), expected, atol=1e-3)
+    if not finished.scaled:
+        finished.notes += (f"scores are not scaled: {name} is 1, and a call agrees",)
 
 
 def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
@@ -331,7 +406,7 @@ def settle_family(
         found, remark = family, ""
     if found == "wrapper" and not understood.arguments.has("d_out", "head_dim"):
         raise families.no_place(understood, "head_dim", "the width of one head")
-    if ends_at_input_width(understood, found):
+    if ends_at_input_width(understood, found) or inside_input_width(understood, found):
         understood = replace(understood, square=True)
     return understood, found, remark
 
@@ -344,6 +419,22 @@ def ends_at_input_width(blueprint: Blueprint, family: str) -> bool:
     found = projections.find(blueprint.attempt(config, family), blueprint.owner)
     back = {config.sizes.width, config.sizes.d_in}
     return found is not None and found.out is not None and set(found.out.weight.shape) == back
+
+
+def inside_input_width(blueprint: Blueprint, family: str) -> bool:
+    """Whether queries, keys and values are as wide as the input, and the output projection alone leads
+    to d_out: all widths are one then, so that the examples fit.
+    """
+    if blueprint.square or not blueprint.arguments.has("d_out"):
+        return False
+    sizes = trial_config(blueprint, family).sizes
+    found = projections.find(blueprint.attempt(Config(sizes), family), blueprint.owner)
+    if found is None or found.out is None or sizes.d_in % sizes.heads:
+        return False
+    if set(found.out.weight.shape) != {sizes.d_in, sizes.width}:
+        return False
+    narrow = replace(sizes, head_dim=sizes.d_in // sizes.heads)
+    return not fits(blueprint, family, sizes) and fits(blueprint, family, narrow)
 
 
 def trial_config(blueprint: Blueprint, family: str) -> Config:
@@ -386,6 +477,7 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     if others := [name for name in call.further if name not in draft.unasked]:
         draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
     if draft.family not in CAUSAL_FAMILIES:
+        told_nothing(blueprint, draft, call)
         return
     size = families.mask_size(module)
     future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
@@ -401,6 +493,16 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     headed = draft.family in HEADED_FAMILIES and not blueprint.arguments.has("context_length")
     if size is None and future == "all" and headed:
         draft.notes.append(f"nothing hides the future, which the family {draft.family} asks for")
+
+
+def told_nothing(blueprint: Blueprint, draft: Draft, call: calls.Call) -> None:
+    """Say of an argument of the constructor for causality that it hides nothing of a call with x alone."""
+    name = blueprint.arguments.roles.get("causal")
+    if name is None or not call.masks:
+        return
+    config = trial_config(blueprint, draft.family)
+    if families.trial_future(blueprint.attempt(config, None), config.sizes) == "all":
+        draft.unasked[name] = "whether the future is hidden: with x alone, none of it is"
 
 
 def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
@@ -432,6 +534,10 @@ def offer_groups(draft: Draft, blueprint: Blueprint) -> Blueprint:
     told = groups_told(blueprint, draft.family, sizes)
     if told is None:
         draft.unasked[name] = "fewer heads of keys than of queries: there are always as many"
+        return blueprint
+    optional = name not in blueprint.arguments.required
+    if optional and "." not in name and raises(told, draft.family, sizes):
+        draft.unasked[name] = "fewer heads of keys than of queries: a call raises then"
         return blueprint
     draft.capabilities.add("groups")
     del draft.matched["kv_heads"]
@@ -472,6 +578,17 @@ def groups_told(blueprint: Blueprint, family: str, sizes: Sizes) -> Blueprint | 
         if fits(told, family, sizes):
             return told
     return None
+
+
+def raises(blueprint: Blueprint, family: str, sizes: Sizes) -> bool:
+    """Whether a call of a module raises with two key-value heads for six, and with six does not."""
+    sizes = replace(sizes, heads=6, d_in=6 * sizes.head_dim if blueprint.square else sizes.d_in)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    few, many = (
+        trials.run(blueprint.attempt(Config(replace(sizes, groups=groups)), family), x)
+        for groups in (2, 0)
+    )
+    return many.output is not None and few.output is None
 
 
 def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:

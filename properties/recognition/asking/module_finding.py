@@ -282,7 +282,8 @@ def with_masks_of_context(
         return with_masks(trial, found, own)
     others = {n: named[n] for n in ("mask", "padding") if n in named}
     both = with_masks(trial, found, others)
-    mute = [trial.roles[n] for n in others if not getattr(both.conventions, trial.roles[n])]
+    own_roles = [trial.roles[n] for n in ("mask", "padding")]
+    mute = [role for role in own_roles if not getattr(both.conventions, role)]
     return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
 
 

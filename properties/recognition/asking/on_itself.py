@@ -5,6 +5,7 @@ Legend: B batch, T queries, S keys, E width.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class OnItself(nn.Module):
         self.inner = inner
         self.tokens, self.blank, self.heads = tokens, blank, heads
         self.sequence_first = sequence_first
+        self.by_name = all(name in named_alone(inner) for name in tokens)
 
     def forward(self, x: Tensor) -> Any:
         """Map (B, T, E) to (B, T, E): the first of what is returned."""
@@ -50,7 +52,10 @@ class OnItself(nn.Module):
         turned = {id(part): self.turned(part) for part in (x, key, value)}
         parts = [turned[id(part)] for part in (x, key, value)]
         given = dict.fromkeys(self.blank) | options
-        returned = self.inner(*parts, **given)
+        if self.by_name:
+            returned = self.inner(**dict(zip(self.tokens, parts, strict=True)), **given)
+        else:
+            returned = self.inner(*parts, **given)
         if isinstance(returned, tuple | list):
             return [self.turned(returned[0]), *returned[1:]]
         return self.turned(returned)
@@ -59,6 +64,15 @@ class OnItself(nn.Module):
         """(B, T, E) as the module wants it, and back; what is no such tensor as it is."""
         swaps = self.sequence_first and isinstance(part, Tensor) and part.ndim == 3
         return part.transpose(0, 1) if swaps else part
+
+
+def named_alone(module: nn.Module) -> set[str]:
+    """The arguments of forward that can be given by name alone."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def is_sequence_first(module: OnItself, x: Tensor) -> bool:

@@ -10,7 +10,7 @@ OTHERS = (
     r"(context|ctx|cond|memory|mem|encoder|enc|cross|cross_attn|cross_attention|source|key_value)"
 )
 TOKENS = r"_?(hidden_)?(states?|outputs?|out|inputs?|tokens?|x|embeddings?|embeds?|features|seq)"
-CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|cross)"
+CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|cross)|xa"
 SPELLINGS = {
     "context": rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|keys_?(and_?)?values|y|z",
     "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask)",

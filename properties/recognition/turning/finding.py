@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from properties.cases.strategies import make_case
 from properties.recognition.adapters import trials
@@ -50,9 +50,18 @@ def with_angles(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.
     for form in forms():
         told = replace(blueprint, handed=Handed(roles, sizes.head_dim, form))
         made = told.attempt(Config(sizes), None)
-        if not trials.run(made, x).failure:
+        if runs(trials.run(made, x)):
             return told, made
     return blueprint, module
+
+
+def runs(trial: trials.Trial) -> bool:
+    """Whether there are numbers in what was returned, and nothing else: cosines taken for something
+    that they are not may end as NaN.
+    """
+    tensors = [trial.output, *trial.returned]
+    found = [tensor for tensor in tensors if isinstance(tensor, Tensor)]
+    return bool(found) and all(bool(tensor.isfinite().all()) for tensor in found)
 
 
 def defaults(target: Callable[..., Any]) -> dict[str, Any]:

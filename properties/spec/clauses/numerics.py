@@ -11,7 +11,7 @@ from properties.basics.assertions import near, require
 from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
 from properties.cases.devices import pad, read_weights, with_queries_keys_values
-from properties.spec.clause import Condition, Level, clause
+from properties.spec.clause import Condition, Half, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
 from properties.subjects.subject import PROJECTED_FAMILIES
 
@@ -157,6 +157,35 @@ def no_quiet_downcast(case: Case) -> float:
         double.budget.output,
         "batch token column",
     )
+
+
+@clause(
+    "numerics/float64-weights-are-no-float32",
+    Level.MUST,
+    "The weights of a float64 input are numbers of float64.",
+    needs={"projections", "float64"},
+    counts=SEVERAL_TOKENS,
+    half=Half.EDGE,
+    brief="the weights of float64 are computed in float32",
+    examples=1,
+)
+def float64_weights_are_no_float32(case: Case) -> float:
+    """A softmax that is always taken in float32 is a habit of libraries whose models run in half
+    precision: it is better there, and worse in float64 alone. It is told and decides nothing. By chance
+    each of a row's weights is a float32 with a probability of 2**-29.
+    """
+    probe = visible(replace(case, dtype="float64"))
+    weights = read_weights(probe, probe.output)
+    expected = probe.trace.weights
+    allowed = read_weights(probe, probe.budget.output)
+    off = bool((np.abs(weights - expected) > allowed).any())
+    rounded = weights.astype(np.float32).astype(np.float64)
+    require(
+        not off or bool((rounded != weights).any()),
+        "weights of float64",
+        "numbers of float32 throughout",
+    )
+    return 0.0
 
 
 @clause(

@@ -62,7 +62,7 @@ class SoftmaxInBfloat16(PlainMultiHead):
 
 @fault(
     "float64-through-float32",
-    DOWNCAST,
+    "numerics/float64-weights-are-no-float32",
     symptom="gradient checks fail by 1e-4 for no visible reason",
     source="huggingface/transformers (softmax with dtype=float32, whatever the input)",
 )
