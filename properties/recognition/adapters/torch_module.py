@@ -287,7 +287,7 @@ def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     sizes = trial_config(finished.blueprint, finished.family).sizes
     weights = random_weights(sizes)
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    output = trials.run(finished.build(Config(sizes), weights), x).output
+    output = trials.run(finished.build(Config(sizes, dtype="float32"), weights), x).output
     causal = finished.family in CAUSAL_FAMILIES
     expected = oracle.attention(
         x.double().numpy(), weights, heads=sizes.heads, causal=causal, scaled=False
@@ -375,6 +375,7 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
         found = module_finding.manner(
             names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
         )
+        found = without_flag(finished, found)
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
     if not found.takes:
@@ -394,6 +395,22 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     }
     asked = set(found.takes.values())
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
+
+
+def without_flag(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
+    """Without a mask that hides the future whatever is in it, where nothing does without it: a flag."""
+    mask = found.takes.get("mask")
+    if mask is None or found.conventions.mask or finished.family in CAUSAL_FAMILIES:
+        return found
+    trial = module_finding.Trial(
+        finished.build, trial_config(finished.blueprint, finished.family).sizes
+    )
+    if not trial.is_flag(found):
+        return found
+    text = "which keys a query sees: with any mask the future is hidden, and nothing else"
+    finished.unasked = {**finished.unasked, mask: text}
+    kept = {n: a for n, a in found.takes.items() if a != mask}
+    return replace(found, takes=kept, conventions=replace(found.conventions, empty=""))
 
 
 def settle_family(
@@ -755,6 +772,11 @@ def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Bl
     """Claim the biases there are and what rules them; return the blueprint to build by."""
     present = [c.bias is not None for role in LETTER for c in structure.cells[role]]
     projected = "out-projection" in draft.capabilities
+    if blueprint.arguments.has("qkv_bias") and keys_lack_bias(blueprint, draft):
+        draft.capabilities -= {"qkv-bias"}
+        name = blueprint.arguments.roles["qkv_bias"]
+        draft.unasked[name] = "biases: keys have none, which no weight depends on"
+        return blueprint
     if blueprint.arguments.has("qkv_bias"):
         if projected and out_bias(blueprint, draft, True) != out_bias(blueprint, draft, False):
             draft.capabilities -= {"qkv-bias"}
@@ -772,6 +794,14 @@ def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Bl
         reason = "the output projection has no bias"
         draft.settle("out-bias", out_bias(blueprint, draft, False), reason)
     return blueprint
+
+
+def keys_lack_bias(blueprint: Blueprint, draft: Draft) -> bool:
+    """Whether with biases queries and values have some and keys have none."""
+    config = replace(trial_config(blueprint, draft.family), bias=True)
+    structure = projections.find(blueprint.attempt(config, draft.family), blueprint.owner)
+    has = {role: structure.cells[role][0].bias is not None for role in LETTER} if structure else {}
+    return has == {"query": True, "key": False, "value": True}
 
 
 def out_bias(blueprint: Blueprint, draft: Draft, bias: bool) -> bool:

@@ -26,7 +26,7 @@ LAST = np.array([True, True, False, True])  # the keys that are told to be seen
 Build = Callable[[Config, Weights], nn.Module]
 
 
-SINGLE = ("B T T", "B 1 T T")
+SINGLE = ("B T T", "B 1 T T", "T T")
 ALSO_OF_HEADS = ("B*H T T", "B 1 T T", "B T T")  # as torch's own module wants it, if it is taken so
 
 
@@ -99,6 +99,17 @@ class Trial:
         """Whether numbers are added to the scores: log 3 for key 1 counts it three times."""
         bias = self.pairs(np.log([1.0, 3.0, 1.0, 1.0]), 1)
         return abs(self.number(manner, Arguments(bias=bias)) - 19.0 / 6.0) < 1e-3
+
+    def is_flag(self, manner: ModuleManner) -> bool:
+        """Whether any mask hides the future and shows all else, and without one all is seen."""
+        plain, masked = (
+            self.ask(manner, told, items=1) for told in (Arguments(), self.telling("mask", 1))
+        )
+        if plain is None or masked is None:
+            return False
+        whole = (2.0**KEYS - 1.0) / KEYS
+        seen = plain.output[0, 0, 0], masked.output[0, 0, 0], masked.output[0, -1, 0]
+        return bool(np.allclose(seen, (whole, 1.0, whole), atol=1e-3))
 
     def empty(self, manner: ModuleManner) -> str:
         """What a row gives that sees nothing; "" if nothing known."""

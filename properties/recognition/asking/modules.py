@@ -25,10 +25,11 @@ from properties.truth import visibility
 SHAPES: Mapping[str, Callable[[Any, int], Any]] = {
     "B T T": lambda mask, heads: mask[:, 0],
     "B 1 T T": lambda mask, heads: mask,
+    "T T": lambda mask, heads: mask[:, 0],
     "B*H T T": lambda mask, heads: mask.repeat(heads, axis=1).reshape(-1, *mask.shape[2:]),
 }
 """A mask of pairs (B, 1, T, T), or (B, 1, T, S) of a context, as a forward may want it; heads: how many
-there are."""
+there are. "T T" is for one item after the other, each with a mask of its own."""
 KEYS: Mapping[str, Callable[[Any], Any]] = {
     "B T": lambda mask: mask,
     "B 1 T": lambda mask: mask[:, None],
@@ -108,8 +109,15 @@ class ModuleManner:
         is handed over with each, see `starting`.
         """
         start = start or {}
-        if self.batched:
+        alone = {self.takes[role] for role, shape in self.pairs.items() if shape == "T T"}
+        if self.batched and not alone & given.keys():
             return called(module, {**given, **start})
+        if self.batched:
+            items = [
+                called(module, one_of(given, item, alone) | dict(start))
+                for item in range(len(given["x"]))
+            ]
+            return torch.cat([parts(item)[0] for item in items])
         items = [
             called(module, {n: g[item] for n, g in given.items()} | dict(start))
             for item in range(len(given["x"]))
@@ -208,6 +216,16 @@ class ModuleManner:
             expected = f"a tensor ({batch}, {tokens}, W)"
             raise SubjectError(f"the call returned {kind(output)}; expected {expected}")
         return to_array(output)
+
+
+def one_of(given: Mapping[str, Any], item: int, whole: set[str]) -> dict[str, Any]:
+    """What one item is told, with an axis of items, but for what has none."""
+    return {
+        name: (part[item] if name in whole else part[item : item + 1])
+        if isinstance(part, Tensor)
+        else part
+        for name, part in given.items()
+    }
 
 
 def called(module: nn.Module, given: Mapping[str, Any]) -> Any:
