@@ -45,7 +45,9 @@ GOLDEN = (5.0**0.5 - 1.0) / 2.0  # multiples of it, modulo 1, are spread evenly
 
 @dataclass(frozen=True)
 class Question:
-    """All that is asked but for the subject. scaled: not the plain family; square: d_in is head_dim."""
+    """All that is asked but for the subject. scaled: not the plain family; square: d_in is head_dim;
+    unscaled: another family whose scores are not scaled.
+    """
 
     tokens: int
     items: int
@@ -53,6 +55,7 @@ class Question:
     causal: bool
     scaled: bool
     square: bool
+    unscaled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,7 @@ def long_rows(subject: Subject, tokens: int, items: int, dtype: str) -> tuple[Ca
     """The example for a subject, and what is right for it."""
     causal, scaled = subject.family in CAUSAL_FAMILIES, subject.family != "plain"
     square = not subject.has("rectangular")
-    truth = answer(Question(tokens, items, STEP[dtype], causal, scaled, square))
+    truth = answer(Question(tokens, items, STEP[dtype], causal, scaled, square, not subject.scaled))
     batch, _, d_in = truth.x.shape
     sizes = Sizes(batch, tokens, d_in, 1, truth.rows.output.shape[-1], tokens)
     biased = scaled and subject.has("always-biased")
@@ -117,8 +120,9 @@ def answer(q: Question) -> Truth:
     """The input and the truth; they are the same for all subjects, and for formats of one step."""
     x, matrices = any_keys(q) if q.scaled else own_keys(q)
     weights = None if matrices is None else Weights(*matrices)
-    trace = oracle.attention(x, weights, causal=q.causal, scaled=q.scaled)
-    return Truth(x, matrices, rows_of(trace, causal=q.causal, scaled=q.scaled))
+    trace = oracle.attention(x, weights, causal=q.causal, scaled=q.scaled and not q.unscaled)
+    rows = rows_of(trace, causal=q.causal, scaled=q.scaled and not q.unscaled)
+    return Truth(x, matrices, rows)
 
 
 def any_keys(q: Question) -> tuple[Array, tuple[Array, Array, Array]]:

@@ -131,7 +131,8 @@ def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:
     """The rest is asked in the formats that remain."""
     report = quick(CausalSoftmaxInFloat32)
     told = [r.clause for r in report.results if r.status == "fail"]
-    assert told == ["numerics/float64-weights-are-no-float32"]
+    assert "numerics/float64-weights-are-no-float32" in told
+    assert report.failed == []
     assert report.right
     assert "float64" not in report.dtypes
     assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
