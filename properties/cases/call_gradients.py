@@ -91,24 +91,40 @@ def agree(question: Question, *names: str) -> float:
 
 def agree_by_x(question: Question) -> float:
     """A module's gradient by x is that of the formula; returns the share of the budget used."""
-    case, x, weights = question.case, question.inputs["x"], question.weights
     factors = of_rows_that_see(question)
-    request = question.request
-    if not case.subject.conventions.empty:
-        request = replace(request, empty="nan")
-    trace = oracle.attention(
-        x, weights, heads=case.sizes.heads, request=request, positions=question.rotary
-    )
-    right = oracle.gradients(x, weights, trace, factors)
-    allowed = bounds.gradient_budget(
-        x, weights, trace, right, factors, case.dtype, angles=case.angles
-    )
+    truth = slopes_of_module(question, factors)
     return near(
         f"{question.words} to have a gradient of x of",
         question.gradient_by_x(factors),
-        right.x,
-        allowed.x,
+        truth.right["x"],
+        truth.allowed["x"],
         "batch token column",
+    )
+
+
+def slopes_of_module(question: Question, upstream: Array) -> Slopes:
+    """What the chain rule says of sum(upstream * output) by "x" and, where there is one, by "context"."""
+    case, x, weights = question.case, question.inputs["x"], question.weights
+    request, context = question.request, question.inputs.get("context")
+    if not case.subject.conventions.empty:  # it may be NaN, of which nothing is claimed
+        request = replace(request, empty="nan")
+    trace = oracle.attention(
+        x,
+        weights,
+        heads=case.sizes.heads,
+        request=request,
+        context=context,
+        positions=None if question.crossed else question.rotary,
+    )
+    right = oracle.gradients(x, weights, trace, upstream)
+    allowed = bounds.gradient_budget(
+        x, weights, trace, right, upstream, case.dtype, angles=case.angles
+    )
+    if context is None:
+        return Slopes({"x": right.x}, {"x": allowed.x})
+    return Slopes(
+        {"x": right.x, "context": np.asarray(right.tokens)},
+        {"x": allowed.x, "context": np.asarray(allowed.tokens)},
     )
 
 

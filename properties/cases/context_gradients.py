@@ -9,8 +9,8 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.basics.dtypes import Array
+from properties.cases.call_gradients import slopes_of_module
 from properties.cases.question import Question
-from properties.truth import bounds, oracle
 
 
 def upstream(asked: Question) -> Array:
@@ -22,30 +22,21 @@ def upstream(asked: Question) -> Array:
 
 def agree(asked: Question) -> float:
     """The subject's gradients are those of the formula; returns the share of the budget used."""
-    case, x, weights, factors = asked.case, asked.inputs["x"], asked.weights, upstream(asked)
-    trace = oracle.attention(
-        x,
-        weights,
-        heads=case.sizes.heads,
-        request=asked.request,
-        context=asked.inputs["context"],
-    )
-    right = oracle.gradients(x, weights, trace, factors)
-    allowed = bounds.gradient_budget(x, weights, trace, right, factors, case.dtype)
+    case, factors = asked.case, upstream(asked)
+    truth = slopes_of_module(asked, factors)
     module = asked.asked_of.build().module
     given = asked.asked(
         lambda: case.subject.context_gradients(
             module, asked.inputs, asked.arguments, factors, case.dtype
         )
     )
-    pairs = {"x": (right.x, allowed.x), "context": (right.tokens, allowed.tokens)}
     return max(
         near(
             f"{asked.words} to have a gradient of {name} of",
             given[name],
-            np.asarray(slope),
-            np.asarray(error),
+            slope,
+            truth.allowed[name],
             "batch token column",
         )
-        for name, (slope, error) in pairs.items()
+        for name, slope in truth.right.items()
     )

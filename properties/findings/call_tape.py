@@ -18,7 +18,7 @@ from properties.findings.recording import Build, Recorded, Tape
 from properties.spec.clause import Clause
 from properties.subjects.call import PLAINLY, Answer, Arguments, Handing, Inputs
 from properties.subjects.subject import Config, Subject
-from properties.truth.parameters import Weights
+from properties.truth.parameters import Sizes, Weights
 
 KEPT = (
     "name",
@@ -31,6 +31,7 @@ KEPT = (
     "conventions",
     "positions",
     "bare",
+    "modes",
 )
 Given = TypeVar("Given")
 
@@ -51,8 +52,8 @@ class Kept(Subject):
 @dataclass(eq=False)
 class Asked:
     """One call. module: the one that was asked, None for a function; upstream: what the gradients were
-    asked for of, (B, H, T, E), None where they were not; one of answer, gradients and error is there
-    once the call has returned.
+    asked for of, (B, H, T, E) or (B, T, W) of a module, None where they were not; one of answer,
+    gradients and error is there once the call has returned.
     """
 
     question: Question
@@ -70,6 +71,13 @@ class Listening(Kept):
     def __init__(self, case: Case) -> None:
         super().__init__(case.subject)
         self.case, self.calls = case, list[Asked]()
+        self.sizes: dict[int, tuple[Any, Sizes]] = {}  # of each module, which is kept with them
+
+    def build(self, config: Config, weights: Weights | None) -> Any:
+        """What the original builds."""
+        module = super().build(config, weights)
+        self.sizes[id(module)] = module, config.sizes
+        return module
 
     def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The original's answer."""
@@ -98,11 +106,47 @@ class Listening(Kept):
         call.gradients = found
         return found
 
+    def ask_in(
+        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The original's answer."""
+        call = self.noted(inputs, arguments, dtype, module=module, handing=handing)
+        call.answer = tried(
+            call, lambda: self.original.ask_in(module, inputs, arguments, dtype, handing)
+        )
+        return call.answer
+
+    def module_gradient(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> Array:
+        """The original's gradient."""
+        given = (module, inputs, arguments, upstream, dtype)
+        call = self.noted(inputs, arguments, dtype, module=module, upstream=upstream)
+        found = tried(call, lambda: self.original.module_gradient(*given))
+        call.gradients = {"x": found}
+        return found
+
+    def context_gradients(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """The original's gradients."""
+        given = (module, inputs, arguments, upstream, dtype)
+        call = self.noted(inputs, arguments, dtype, module=module, upstream=upstream)
+        call.gradients = found = tried(call, lambda: self.original.context_gradients(*given))
+        return found
+
     def noted(self, inputs: Inputs, arguments: Arguments, dtype: str, **how: Any) -> Asked:
         """A call that is about to be made."""
-        question = Question(replace(self.case, dtype=dtype), inputs, arguments)
+        _, sizes = self.sizes.get(id(how.get("module")), (None, self.case.sizes))
+        case = with_heads(self.case, sizes.key_heads)
+        question = Question(replace(case, dtype=dtype), inputs, arguments)
         self.calls.append(Asked(question, **how))
         return self.calls[-1]
+
+
+def with_heads(case: Case, heads: int) -> Case:
+    """The case with so many heads of keys and values: a clause may ask a module of fewer."""
+    return case if heads == case.sizes.key_heads else case.take(heads=range(heads))
 
 
 def tried(call: Asked, ask: Callable[[], Given]) -> Given:
@@ -124,6 +168,7 @@ class Building(Listening):
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
         """What the original builds."""
         module: nn.Module = self.recorded.build(config, weights)
+        self.sizes[id(module)] = module, config.sizes
         return module
 
     def built(self, module: nn.Module) -> Build:

@@ -154,6 +154,7 @@ def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
         "hides by calls": bool({"mask", "causal", "window"} & set(takes)),
         "padding of x": "context" in takes
         and "padding" in takes
+        and "context_values" not in takes  # whose mask of keys is of what keys are made of
         and takes["padding"] not in {takes.get("context_mask"), takes.get("context_padding")},
     }
     return {f"takes {role}" for role in takes} | {name for name, there in further.items() if there}

@@ -60,6 +60,10 @@ SAMPLE = {
     "encoder-padding-acts-on-queries": "mask/padding-shows-what-is-real",
     "masked-mask-replaces-causal": "mask/all-shown-is-no-mask",
     "masked-buffer-written-to": "memory/earlier-call-is-forgotten",
+    "multihead-bias-read-as-boolean-in-eval": "paths/modes-of-a-module",
+    "multihead-float-padding-ignored": "mask/padding-as-numbers",
+    "multihead-gradient-of-an-empty-row": "mask/gradient-of-a-module-follows-its-masks",
+    "multihead-weights-averaged-unasked": "result/returned-weights-are-those-used",
 }
 """A fault of every area of calls, and a clause that it breaks."""
 

@@ -17,7 +17,11 @@ from properties.basics.errors import QuestionError, SubjectError
 from properties.cases.case import Case
 from properties.cases.question import crossed, question
 from properties.cases.strategies import make_case, pinned_cases
+from properties.findings.names import behaves_like
+from properties.findings.names.calls.battery import battery, slopes_alone
+from properties.findings.names.calls.match import fitting
 from properties.recognition.targets import find
+from properties.runs.runner import quiet_and_repeatable
 from properties.spec.clause import clauses
 from properties.subjects.subject import Subject
 from properties.tests.test_calls import broken_by, subject
@@ -97,6 +101,36 @@ def test_a_fault_breaks_the_laws_that_it_is_there_for(name: str) -> None:
     asked = find(faults()[name].module, "encoder")[0]
     laws = faults()[name].breaks
     assert set(laws) <= broken(asked, *laws)
+
+
+NAMED = {
+    "multihead-float-padding-ignored": "padding given as numbers ignored",
+    "multihead-bias-read-as-boolean-in-eval": "bias read as boolean in eval",
+    "multihead-mask-lost-without-weights": "mask ignored when no weights are asked for",
+    "multihead-gradient-of-an-empty-row": "NaN gradient of a row that sees nothing",
+    "multihead-weights-averaged-unasked": "weights of heads averaged",
+    "multihead-values-from-keys": "values from the keys",
+}
+"""What modes, weights, gradients and other values tell, by the name of the wrong module."""
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_wrong_module_gets_its_name_and_no_other(name: str) -> None:
+    asked, law = subject(WRONG[name]), faults()[name].breaks[0] if name in faults() else BY[name]
+    case = next(case for case in pinned_cases(asked) if breaks(law, case))
+    with quiet_and_repeatable():
+        names = behaves_like(law, case)
+    assert [each.partition("; look for ")[0] for each in names] == [NAMED[name]]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_wrong_form_agrees_with_a_right_module(name: str) -> None:
+    """In every mode; nor are its gradients wrong."""
+    with quiet_and_repeatable():
+        asked = subject(RIGHT[name])
+        assert battery(asked)
+        assert slopes_alone(asked)
+        assert fitting(asked) == ()
 
 
 def broken(asked: Subject, *laws: str) -> set[str]:

@@ -6,21 +6,22 @@ Legend: B batch, H query heads, T queries, S keys, E columns of a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
-from properties.cases.call_gradients import slopes
+from properties.cases.call_gradients import slopes, slopes_of_module
 from properties.cases.question import Compared
 from properties.findings.call_tape import Asked, CallTape
 from properties.findings.scripts import text
+from properties.findings.scripts.call_leftovers import Assertion, leftovers
+from properties.findings.scripts.call_places import place
 from properties.findings.scripts.call_rows import Pair, apart, off
-from properties.findings.scripts.call_source import OWN, TURNED, CallScript, Told
+from properties.findings.scripts.call_source import OWN, CallScript, Told
 from properties.findings.scripts.call_terms import definition
-from properties.recognition.asking.functions import Manner
 from properties.spec.clause import Clause
 from properties.truth.bounds import survivors
 from properties.truth.oracle import split
@@ -47,8 +48,6 @@ TWO_CALLS = frozenset(
 )
 """Laws that compare two calls, and so are shown by both."""
 
-Assertion = Callable[[CallScript, list[Told]], None]
-
 
 @dataclass(frozen=True, eq=False)
 class CallFinding:
@@ -73,7 +72,8 @@ def findings(clause: Clause, tape: CallTape) -> Iterator[CallFinding]:
     else:
         yield from by_numbers
         yield from by_relation
-    yield from leftovers(clause, tape.calls)
+    for call, says in leftovers(clause, tape.calls):
+        yield CallFinding([call], says)
 
 
 def right_shape(script: CallScript, told: list[Told]) -> None:
@@ -222,32 +222,36 @@ def wrong_gradients(call: Asked) -> Iterator[CallFinding]:
     """Gradients that are not those of the definition."""
     assert call.gradients is not None
     assert call.upstream is not None
-    truth = slopes(call.question, call.upstream)
+    truth = (slopes if call.question.function else slopes_of_module)(call.question, call.upstream)
     for name, found in call.gradients.items():
         if found.shape != truth.right[name].shape:  # of a bias for several heads or items at once
             continue
         if off(found, truth.right[name], truth.allowed[name]):
-            yield CallFinding([call], by_chain_rule(name, truth.allowed[name]))
+            yield CallFinding([call], by_chain_rule(name, truth.right[name], truth.allowed[name]))
 
 
-def by_chain_rule(name: str, allowed: Array) -> Assertion:
+def by_chain_rule(name: str, right: Array, allowed: Array) -> Assertion:
     """A gradient is what the chain rule gives."""
 
     def says(script: CallScript, told: list[Told]) -> None:
         call = told[-1].call
         assert call.upstream is not None
-        own, biased = OWN.get(name, name), script.subject.takes.get("bias", "")
-        leaf = told[-1].options[biased] if name == "bias" else told[-1].parts[name]
+        own, argument = OWN.get(name, name), script.subject.takes.get(name, "")
+        leaf = told[-1].parts.get(name) or told[-1].options[argument]
         output = told[-1].output + place(script, told[-1], "output")
         script.add(
             *backward(call, output),
             f"found = torch.zeros_like({leaf}) if {leaf}.grad is None else {leaf}.grad",
         )
-        given = definition(script, told[-1], "upstream.numpy()")
+        if call.question.function:
+            given = definition(script, told[-1], "upstream.numpy()")
+            expected = f"torch.from_numpy(derived({given})[{own!r}])"
+        else:
+            expected = text.tensor(right)
         script.lines += [
-            f"expected = derived({given})[{own!r}]",
+            f"expected = {expected}",
             f"allowed = {text.slack(allowed)}",
-            "near(found, torch.from_numpy(expected), allowed)",
+            "near(found, expected, allowed)",
         ]
 
     return says
@@ -260,59 +264,3 @@ def backward(call: Asked, output: str) -> list[str]:
         f"upstream = {text.tensor(call.upstream)}",
         f"({output} * upstream).sum().backward()",
     ]
-
-
-def leftovers(clause: Clause, calls: list[Asked]) -> Iterator[CallFinding]:
-    """What calls have written to, and outputs that lie in the memory of an input."""
-    for call in reversed(calls):
-        if call.answer is None or clause.area != "memory":
-            continue
-        for name in call.answer.touched:
-            yield CallFinding([call], untouched(name))
-        for name in call.answer.shared:
-            yield CallFinding([call], own_memory(name))
-
-
-def untouched(name: str) -> Assertion:
-    """A tensor holds the numbers that it was written with."""
-
-    def says(script: CallScript, told: list[Told]) -> None:
-        variable = told[-1].parts.get(name) or told[-1].options[name]
-        source = next(s for (_, s), own in script.names.items() if own == variable)
-        script.add(
-            f"before = {source}",
-            f"assert torch.equal({variable}, before), "
-            f"f'expected {{before}} untouched, got {{{variable}}}'",
-        )
-
-    return says
-
-
-def own_memory(name: str) -> Assertion:
-    """The output has memory of its own."""
-
-    def says(script: CallScript, told: list[Told]) -> None:
-        variable = told[-1].parts.get(name) or told[-1].options[name]
-        output = told[-1].output + place(script, told[-1], "output").removesuffix(TURNED)
-        script.add(
-            f"memory = [part.untyped_storage().data_ptr() for part in ({output}, {variable})]",
-            f"assert memory[0] != memory[1], 'expected an output with memory of its own, "
-            f"it shares that of {variable}'",
-        )
-
-    return says
-
-
-def place(script: CallScript, told: Told, name: str) -> str:
-    """What follows the name of what a call returned, to read a part of it in our layout."""
-    asked, manner = told.call.question, script.manner
-    if not isinstance(manner, Manner):
-        return ""
-    parts, options = manner.handed(asked.inputs, asked.arguments, asked.case.dtype)
-    returned = manner.call(*parts.values(), **options)
-    where = manner.places(returned, asked.inputs, asked.arguments)[name]
-    index = f"[{where}]" if isinstance(returned, tuple | list) else ""
-    turned = script.turned if name == "output" and where == 0 else ""
-    if name == "lse" and manner.conventions.lse_axes == "B T H":
-        turned = TURNED
-    return index + turned

@@ -70,6 +70,7 @@ def of_module(asked: Question) -> dict[Place, bytes]:
     """
     x = asked.inputs["x"]
     tokens = asked.inputs.get("context", x)
+    values = asked.inputs.get("context_values", tokens)
     seen, bias = asked.request.seen(asked.shape), added(asked)
     placed = asked.case.subject.positions is not None and not asked.crossed
     found: dict[Place, bytes] = {}
@@ -78,6 +79,7 @@ def of_module(asked: Question) -> dict[Place, bytes]:
             b"|".join(
                 sorted(
                     plain(tokens[b, j])
+                    + plain(values[b, j])
                     + plain(bias[b, h, i, j])
                     + (str(j - i).encode() if placed else b"")
                     for j in np.flatnonzero(seen[b, h, i])

@@ -17,9 +17,11 @@ from properties.findings.recording import Build
 from properties.findings.scripts import text
 from properties.findings.scripts.construction import called, packing
 from properties.findings.scripts.script import Script, equal
+from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.on_itself import OnItself
 from properties.subjects.subject import Subject
 
 OWN = {"queries": "query", "keys": "key", "values": "value"}
@@ -32,7 +34,9 @@ OTHER_NUMBERS = "part.copy_(part.flip(-1, 0) if part.ndim > 1 else part.flip(0))
 def manner_of(subject: Subject) -> Manner | ModuleManner | None:
     """How the subject is called; None where that cannot be written down."""
     manner = getattr(subject, "manner", None)
-    if not isinstance(manner, Manner | ModuleManner) or "context_values" in manner.takes:
+    if not isinstance(manner, Manner | ModuleManner):
+        return None
+    if "context_values" in manner.takes and not isinstance(subject, ModuleSubject):
         return None
     return replace(manner, conventions=subject.conventions)
 
@@ -95,21 +99,29 @@ class CallScript(Script):
         if isinstance(manner, Manner):
             options: dict[str, Any] = manner.handed(*given, call.handing.dropout)[1]
         else:
-            options = dict(manner.handed(*given)[1])
+            options = manner.given(call.module, *given, call.handing.numbers)
+            del options["x"]
         leaf = ".requires_grad_()" if grad else ""
         parts = {
             name: self.named(OWN.get(name, name), text.typed(array, asked.case.dtype) + leaf)
             for name, array in asked.inputs.items()
             if name in OWN or name == "x"
         }
-        biased = self.subject.takes.get("bias") if asked.arguments.bias is not None else None
+        leaves = self.leaves(call)
         tensors = {n: value for n, value in options.items() if isinstance(value, Tensor)}
         told = {name: repr(value) for name, value in options.items()}
         for name, tensor in tensors.items():
-            source = text.given(tensor) + leaf * (name == biased)
+            source = text.given(tensor) + leaf * (name in leaves)
             told[name] = self.named(name, source, self.meaning(name, tensor))
         self.told += 1
         return Told(call, f"output_{self.told}", parts, told, tensors)
+
+    def leaves(self, call: Asked) -> list[str]:
+        """The arguments of which gradients may be asked: a bias of functions, a context of modules."""
+        asked, takes = call.question, self.subject.takes
+        if asked.function:
+            return [takes.get("bias", "")] if asked.arguments.bias is not None else []
+        return [takes["context"]] if "context" in asked.inputs else []
 
     def meaning(self, name: str, tensor: Tensor) -> str:
         """What True means in a mask, as a remark."""
@@ -132,6 +144,8 @@ class CallScript(Script):
         """The call. parts: the sources of its inputs."""
         given = [*parts, *(f"{name}={value}" for name, value in told.options.items())]
         callee = called(self.subject) if self.subject.bare else self.module_of(told.call)
+        if isinstance(told.call.module, OnItself):
+            callee = f"{callee}.told"
         if len(line := f"{callee}({', '.join(given)})") <= text.WIDTH:
             return line
         return f"{callee}(\n{''.join(f'        {one},{chr(10)}' for one in given)}    )"
@@ -150,8 +164,7 @@ class CallScript(Script):
 
     def ask(self, call: Asked, *, attempt: bool = False) -> Told:
         """A call as it was made. attempt: what it raises does not matter."""
-        if not self.subject.bare:
-            self.module_of(call)
+        module = "" if self.subject.bare else self.module_of(call)
         self.lines.append("")
         told, handing = self.tell(call, grad=call.upstream is not None), call.handing
         parts = [name + self.turned for name in told.parts.values()]
@@ -161,10 +174,13 @@ class CallScript(Script):
             parts = stored(told, parts)
         if handing.again:
             parts = self.filled_before(told, parts)
-        if handing.gradients:
+        if handing.gradients and not module:
             parts = [f"{part}.detach().requires_grad_()" for part in parts]
+        if handing.training:
+            self.lines.append(f"{module}.train()")
         if handing.gradients or call.upstream is not None:
             self.lines.append(f"{told.output} = {self.expression(told, parts)}")
+            self.lines += [f"{module}.eval()"] * handing.training
             return told
         context = "torch.no_grad(), suppress(Exception)" if attempt else "torch.no_grad()"
         self.lines += [f"with {context}:", f"    {told.output} = {self.expression(told, parts)}"]

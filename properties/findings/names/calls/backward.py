@@ -15,11 +15,11 @@ import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError
-from properties.cases.call_gradients import Slopes, slopes
+from properties.cases.call_gradients import Slopes, slopes, slopes_of_module
 from properties.cases.question import Question
 from properties.findings.call_tape import Asked
-from properties.findings.names.calls.battery import Item
 from properties.findings.names.calls.form import Form, RefusedError, nothing_else, within
+from properties.findings.names.calls.items import Item
 from properties.subjects.call import Inputs
 from properties.truth.bounds import survivors
 
@@ -28,7 +28,7 @@ class Backward(Item):
     """A question, what was differentiated, and the subject's gradients (None where it raised)."""
 
     def __init__(self, call: Asked) -> None:
-        super().__init__(call.question, None)
+        super().__init__(call.question, None, call.handing)
         self.upstream, self.gradients = call.upstream, call.gradients
 
     def judged(self, form: Form) -> bool:
@@ -49,10 +49,6 @@ class Backward(Item):
 class Dropped(Item):
     """A question whose values are zeros and ones, and an answer under dropout: the weights themselves."""
 
-    def __init__(self, call: Asked) -> None:
-        super().__init__(call.question, call.answer)
-        self.dropout = call.handing.dropout
-
     def judged(self, form: Form) -> bool:
         """Whether each weight is the form's, scaled, or dropped."""
         try:
@@ -61,9 +57,9 @@ class Dropped(Item):
             return self.answer is None
         if self.answer is None or self.answer.output.shape != truth.output.shape:
             return False
-        found, dtype = self.answer.output, self.asked.case.dtype
-        kept = np.where(found == 0.0, 0.0, truth.output / (1.0 - self.dropout))
-        allowed = survivors(truth.output, truth.allowed, self.dropout, dtype)
+        found, dtype, dropout = self.answer.output, self.asked.case.dtype, self.handing.dropout
+        kept = np.where(found == 0.0, 0.0, truth.output / (1.0 - dropout))
+        allowed = survivors(truth.output, truth.allowed, dropout, dtype)
         hidden = (truth.output == 0.0) & np.isfinite(allowed)
         return within(found, kept, np.where(hidden, 0.0, allowed))
 
@@ -72,7 +68,8 @@ def item(call: Asked) -> Item:
     """What a clause has asked and was given."""
     if call.upstream is not None:
         return Backward(call)
-    return Dropped(call) if call.handing.dropout else Item(call.question, call.answer)
+    kind = Dropped if call.handing.dropout else Item
+    return kind(call.question, call.answer, call.handing)
 
 
 def gradients_of(form: Form, asked: Question, upstream: Array) -> Slopes:
@@ -83,17 +80,19 @@ def gradients_of(form: Form, asked: Question, upstream: Array) -> Slopes:
     other = form.asks(asked)
     if form.gives is not nothing_else or other.shape[:3] != asked.shape[:3]:
         raise OutsideError(f"the gradients of {form.called}")
-    truth, came = slopes(other, upstream), origins(form, asked, other)
+    truth = (slopes if asked.function else slopes_of_module)(other, upstream)
+    came = origins(form, asked, other)
     right, allowed = (back(part, came, asked.inputs) for part in (truth.right, truth.allowed))
     bias = other.arguments.bias
-    if asked.arguments.bias is not None:
+    if asked.function and asked.arguments.bias is not None:
         if bias is None:
             right["bias"] = allowed["bias"] = np.zeros(asked.shape)
         elif bias is asked.arguments.bias:
             right["bias"], allowed["bias"] = truth.right["bias"], truth.allowed["bias"]
         else:
             raise OutsideError(f"the gradient of the bias of {form.called}")
-    return Slopes(right, allowed)
+    found = Slopes(right, allowed)
+    return form.slopes(asked, found) if form.slopes else found
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,26 @@
-"""The questions on which wrong forms are told apart: small calls with general numbers, crossed.
-
-Each holds its subject's answer, and which forms agree with it, once they are asked.
-"""
+"""The questions on which wrong forms are told apart: small calls with general numbers, crossed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from properties.basics.errors import OutsideError, SubjectError
+from properties.cases.call_gradients import of_rows_that_see
 from properties.cases.case import Case
-from properties.cases.question import Question, crossed, question
+from properties.cases.question import Question, crossed, question, taken
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
-from properties.findings.names.calls.form import RIGHT, SEEING, Form, agrees
+from properties.findings.call_tape import Asked
+from properties.findings.names.calls.backward import Backward
+from properties.findings.names.calls.items import Item
 from properties.recognition.asking.finding import ASKED
-from properties.subjects.call import Answer, Lengths
+from properties.subjects.call import Answer, Handing, Lengths
 from properties.subjects.subject import Subject
 
 SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
@@ -26,48 +28,45 @@ SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
 DOUBLE = (2, 2, 10)
 """The same, with a context that is twice as long."""
 LOUD = (3e2, 3e3, 3e4, 3e5, 3e6)
+HIDING = ("mask", "bias", "padding", "causal")
 WINDOWS = ((0, 0), (1, 0), (0, 1), (2, 1), (1, 2), (1, -1), (-1, 1))
-
-
-class Item:
-    """A question, the subject's answer (None where it raised), and what agrees with it."""
-
-    def __init__(self, asked: Question, answer: Answer | None) -> None:
-        self.asked, self.answer = asked, answer
-        self.told: dict[int, bool] = {}
-
-    def agrees(self, form: Form) -> bool:
-        """Whether the answer is what the form gives."""
-        if id(form) not in self.told:
-            with np.errstate(all="ignore"):
-                self.told[id(form)] = self.judged(form)
-        return self.told[id(form)]
-
-    def judged(self, form: Form) -> bool:
-        """The same, asked once for each form."""
-        return agrees(form, self.asked, self.answer)
-
-    @cached_property
-    def right(self) -> bool:
-        """Whether the answer is the definition's."""
-        return self.agrees(RIGHT)
-
-    @property
-    def off(self) -> bool:
-        """Whether it is wrong in a row that sees something."""
-        return not self.agrees(SEEING)
 
 
 @lru_cache(maxsize=2)
 def battery(subject: Subject) -> tuple[Item, ...]:
     """Every question that the subject answers."""
-    items = []
-    for asked in questions(subject):
-        try:
-            items.append(Item(asked, asked.answer()))
-        except (SubjectError, OutsideError):
-            continue
-    return tuple(items)
+    items = [Item(asked, answered(asked)) for asked in questions(subject)]
+    items += [Item(asked, answered(asked, how), how) for asked, how in in_other_ways(subject)]
+    return tuple(item for item in items if item.answer is not None)
+
+
+def answered(asked: Question, handing: Handing | None = None) -> Answer | None:
+    """The subject's answer; None where it raises."""
+    try:
+        if handing is not None and asked.function:
+            return asked.answer_handing(handing)
+        return asked.answer(handing=handing)
+    except (SubjectError, OutsideError):
+        return None
+
+
+@lru_cache(maxsize=2)
+def slopes_alone(subject: Subject) -> tuple[Item, ...]:
+    """Gradients, which may be wrong where every answer is right: of rows that see something, and beside
+    some that see nothing.
+    """
+    if not subject.has("gradients of modules"):
+        return ()
+    calls = []
+    for tokens, batch, seed in SIZES[:2]:
+        case = sized(subject, tokens, batch, seed)
+        asked = [question(case), *(question(case, role) for role in taken(case, *HIDING))]
+        asked += list(empty(case)) if "mask" in subject.takes else []
+        calls += [Asked(one, upstream=of_rows_that_see(one)) for one in asked]
+    for call in calls:
+        with suppress(SubjectError, OutsideError):
+            call.gradients = {"x": call.question.gradient_by_x(np.asarray(call.upstream))}
+    return tuple(Backward(call) for call in calls if call.gradients is not None)
 
 
 def questions(subject: Subject) -> Iterator[Question]:
@@ -117,6 +116,26 @@ def of_context(case: Case) -> Iterator[Question]:
             yield crossed(case, role)
     if case.subject.has("padding of x"):
         yield crossed(case, padding_of_x=question(case, "padding").arguments.padding)
+    if "weights" in takes:
+        yield crossed(case, "weights")
+    if "context_values" in takes:
+        asked = crossed(case)
+        turned = np.flip(asked.inputs["context"], axis=1)
+        yield asked.with_inputs({**asked.inputs, "context_values": turned})
+
+
+def in_other_ways(subject: Subject) -> Iterator[tuple[Question, Handing]]:
+    """In training and in eval, with gradients recorded, and with padding as numbers."""
+    case = sized(subject, *SIZES[0])
+    ways = [Handing(gradients=True)]
+    if subject.has("modes of calls"):
+        ways += [Handing()] + [Handing(gradients=True, training=True)] * subject.has("dropout")
+    elif not subject.bare:
+        return
+    asked = [question(case), *(question(case, role) for role in taken(case, *HIDING))]
+    yield from product(asked, ways)
+    if "padding_numbers" in subject.takes:
+        yield question(case, "padding"), Handing(numbers=True)
 
 
 def beside(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -136,6 +155,8 @@ def values(case: Case, role: str) -> list[dict[str, Any]]:
         return [{role: np.ascontiguousarray(part)} for part in (*cut, first)]
     if role == "scale":
         return [{role: drawn}, {role: 0.0}]
+    if role == "weights" and "averaged" in case.subject.takes:
+        return [{role: drawn}, {role: drawn, "averaged": True}]
     if role == "window":
         sides = WINDOWS if "two" in case.subject.conventions.sides else ((2, 0), (0, 0), (1, 0))
         causal = "causal" in case.subject.takes

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from properties.cases.question import Question
-from properties.findings.names.calls.battery import Item
 from properties.findings.names.calls.form import RIGHT, agrees
+from properties.findings.names.calls.items import Item
 
 Mixed = Callable[[Question, Question], Question]
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from properties.basics.dtypes import Array
+from properties.cases.call_gradients import Slopes
 from properties.cases.question import Question, Truth
-from properties.subjects.call import ANSWERS, Answer
+from properties.subjects.call import ANSWERS, PLAINLY, Answer, Handing
 
 Asks = Callable[[Question], Question]
+Derives = Callable[[Question, Slopes], Slopes]
 Gives = Callable[[Question, Truth], Truth]
 
 
@@ -38,8 +40,9 @@ def the_same(asked: Question) -> Question:
 class Form:
     """called: what is wrong; look: where to look for it; roles: arguments, of which one must be given,
     or a function without any of them must take them; asks: the question that is answered; gives:
-    what is then returned; writes: the role of an argument, or the input, that is written to; of_empty:
-    whether it says what rows give that see nothing, by the subject's convention.
+    what is then returned; writes: the roles of arguments, or the input, that are written to; of_empty:
+    whether it says what rows give that see nothing, by the subject's convention; slopes: what becomes of
+    its gradients, where these are wrong by themselves.
     """
 
     called: str
@@ -47,8 +50,9 @@ class Form:
     roles: tuple[str, ...] = ()
     asks: Asks = the_same
     gives: Gives = nothing_else
-    writes: str = ""
+    writes: tuple[str, ...] = ()
     of_empty: bool = False
+    slopes: Derives | None = None
 
     def truth(self, asked: Question) -> Truth:
         """What is returned for a question; RefusedError where the form raises."""
@@ -57,14 +61,17 @@ class Form:
 
     def touched(self, asked: Question) -> tuple[str, ...]:
         """The names of the arguments that the call writes to."""
-        if self.writes in asked.inputs:
-            return (self.writes,)
-        name = asked.case.subject.takes.get(self.writes, "")
-        return (name,) if self.writes in asked.arguments.given() else ()
+        if asked.inputs.keys() & set(self.writes):
+            return self.writes
+        of = "context_" if "context" in asked.inputs else ""
+        takes, given = asked.case.subject.takes, asked.arguments.given()
+        return tuple(takes.get(f"{of}{role}", "") for role in self.writes if role in given)
 
-    def concerns(self, asked: Question) -> bool:
+    def concerns(self, asked: Question, handing: Handing = PLAINLY) -> bool:
         """Whether an argument that the form is about is given."""
-        given = told_once(asked).arguments.given()
+        given = set(told_once(asked).arguments.given())
+        if handing.numbers:
+            given = {"padding_numbers" if role == "padding" else role for role in given}
         return not self.roles or any(role in given for role in self.roles)
 
 
@@ -84,10 +91,10 @@ SEEING = Form("attention as specified, in rows that see something", "")
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """When a form holds: in words, and as a predicate of the question."""
+    """When a form holds: in words, and as a predicate of the question and of how it is put."""
 
     words: str
-    holds: Callable[[Question], bool]
+    holds: Callable[[Question, Handing], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +104,10 @@ class Supposed:
     form: Form
     when: Condition | None = None
 
-    def of(self, asked: Question) -> Form:
+    def of(self, asked: Question, handing: Handing = PLAINLY) -> Form:
         """The form that answers a question."""
-        holds = self.form.concerns(asked) and (self.when is None or self.when.holds(asked))
+        when = self.when
+        holds = self.form.concerns(asked, handing) and (when is None or when.holds(asked, handing))
         return self.form if holds else RIGHT
 
     def __str__(self) -> str:

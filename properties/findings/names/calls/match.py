@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from properties.cases.case import Case
-from properties.findings.names.calls.battery import Item, battery
+from properties.findings.names.calls.battery import battery, slopes_alone
 from properties.findings.names.calls.catalogue import catalogue
 from properties.findings.names.calls.earlier import KEPT, of_an_earlier_call
 from properties.findings.names.calls.form import Condition, Form, Supposed
+from properties.findings.names.calls.items import Item
 from properties.findings.names.calls.standin import breaks, heard
 from properties.subjects.subject import Subject
 
@@ -25,15 +26,20 @@ OF_BOTH = frozenset({"groups"})  # areas that ask modules by their weights, too
 FORGOTTEN = "memory/earlier-call-is-forgotten"
 FEW = 3  # names that nothing tells apart
 CONDITIONS = (
-    Condition("beside the causal flag", lambda q: bool(q.arguments.causal)),
-    Condition("without the causal flag", lambda q: not q.arguments.causal),
+    Condition("beside the causal flag", lambda q, how: bool(q.arguments.causal)),
+    Condition("without the causal flag", lambda q, how: not q.arguments.causal),
     Condition(
-        "beside a mask", lambda q: q.arguments.mask is not None or q.arguments.bias is not None
+        "beside a mask", lambda q, how: q.arguments.mask is not None or q.arguments.bias is not None
     ),
-    Condition("where keys and queries differ in number", lambda q: q.shape[2] != q.shape[3]),
-    Condition("with one query", lambda q: q.shape[2] == 1),
-    Condition("when the LSE is asked for", lambda q: q.arguments.lse),
-    Condition("when the weights are asked for", lambda q: q.arguments.weights),
+    Condition("where keys and queries differ in number", lambda q, how: q.shape[2] != q.shape[3]),
+    Condition("with one query", lambda q, how: q.shape[2] == 1),
+    Condition("where there is a context", lambda q, how: "context" in q.inputs),
+    Condition("when the LSE is asked for", lambda q, how: q.arguments.lse),
+    Condition("when the weights are asked for", lambda q, how: q.arguments.weights),
+    Condition("when no weights are asked for", lambda q, how: not q.arguments.weights),
+    Condition("in training", lambda q, how: how.training),
+    Condition("in eval", lambda q, how: not how.training),
+    Condition("where gradients are recorded", lambda q, how: how.gradients),
 )
 
 
@@ -82,26 +88,33 @@ def explained(supposed: Supposed, clause: str, case: Case) -> bool | None:
 
 def of_all(supposed: Supposed, items: Iterable[Item]) -> bool:
     """Whether what is supposed agrees with every answer."""
-    return all(item.agrees(supposed.of(item.asked)) for item in items)
+    return all(item.agrees(supposed.of(item.asked, item.handing)) for item in items)
 
 
 @lru_cache(maxsize=2)
 def fitting(subject: Subject) -> tuple[Supposed, ...]:
-    """The forms, and when they hold, that agree with the whole battery; one answer of it is wrong."""
+    """The forms, and when they hold, that agree with the whole battery; one answer of it is wrong. Where
+    none is, one of the gradients.
+    """
     items = battery(subject)
+    forms = [form for form in catalogue() if form.slopes is None]
+    if all(item.right for item in items):
+        items = slopes_alone(subject)
+        forms = [form for form in catalogue() if form.slopes is not None]
     if all(item.right for item in items):
         return ()
-    return tuple(s for form in catalogue() for s in held(form, items))
+    return tuple(s for form in forms for s in held(form, items))
 
 
 def held(form: Form, items: tuple[Item, ...]) -> Iterator[Supposed]:
     """A form if it holds always, else with each condition under which it holds."""
     always = Supposed(form)
-    if of_all(always, items):
+    wrong = [item for item in items if not item.right]
+    told = (*wrong, *items)  # the wrong ones first, since they tell most
+    if of_all(always, told):
         yield always
         return
-    wrong = [item for item in items if not item.right]
     for condition in CONDITIONS:
         supposed = Supposed(form, condition)
-        if of_all(supposed, (*wrong, *items)):  # the wrong ones first, since they tell most
+        if of_all(supposed, told):
             yield supposed

@@ -16,12 +16,12 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.cases.question import Question
-from properties.findings.call_tape import Kept, heard_until_it_fails
+from properties.findings.call_tape import Kept, heard_until_it_fails, with_heads
 from properties.findings.names.calls.backward import gradients_of, item
-from properties.findings.names.calls.battery import Item
 from properties.findings.names.calls.form import RIGHT, Supposed
+from properties.findings.names.calls.items import Item
 from properties.spec.clause import clauses
-from properties.subjects.call import Answer, Arguments, Handing, Inputs
+from properties.subjects.call import PLAINLY, Answer, Arguments, Handing, Inputs
 
 ALIVE = 64  # failing cases of which it is kept what they were asked: those of a run
 
@@ -35,11 +35,18 @@ class Supposing(Kept):
 
     def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The form's answer, by the conventions of the original."""
-        asked = Question(replace(self.case, dtype=dtype), inputs, arguments)
-        form, kept = self.supposed.of(asked), self.conventions
+        return self.ask_in(module, inputs, arguments, dtype, PLAINLY)
+
+    def ask_in(
+        self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
+    ) -> Answer:
+        """The same, in a mode of its own."""
+        asked = self.question(inputs, arguments, dtype)
+        form, kept = self.supposed.of(asked, handing), self.conventions
         with np.errstate(all="ignore"):
             truth = form.truth(asked)
-        weights = truth.weights.mean(axis=1) if kept.weights == "averaged" else truth.weights
+        averaged = arguments.averaged or kept.weights == "averaged"
+        weights = truth.weights.mean(axis=1) if averaged else truth.weights
         base = np.log(2.0) if kept.lse == "base 2" else 1.0
         return Answer(
             truth.output,
@@ -48,20 +55,40 @@ class Supposing(Kept):
             form.touched(asked),
         )
 
+    def question(self, inputs: Inputs, arguments: Arguments, dtype: str) -> Question:
+        """What is asked. Where x is as wide as all heads, fewer columns are those of fewer heads."""
+        sizes = self.case.sizes
+        width = inputs["x"].shape[2] if "x" in inputs else sizes.d_in
+        fewer = sizes.key_heads * width // sizes.d_in
+        case = self.case if width == sizes.d_in else with_heads(self.case, fewer)
+        return Question(replace(case, dtype=dtype), inputs, arguments)
+
     def ask_handing(
         self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
     ) -> Answer:
         """The same, however it is handed over; under dropout nothing is dropped."""
-        answer = self.ask(None, inputs, arguments, dtype)
+        answer = self.ask_in(None, inputs, arguments, dtype, handing)
         return replace(answer, output=answer.output / (1.0 - handing.dropout))
 
     def call_gradients(
         self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """Those of the form."""
-        asked = Question(replace(self.case, dtype=dtype), inputs, arguments)
+        asked = self.question(inputs, arguments, dtype)
         with np.errstate(all="ignore"):
             return dict(gradients_of(self.supposed.of(asked), asked, upstream).right)
+
+    def module_gradient(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> Array:
+        """That of the form, by x."""
+        return self.call_gradients(inputs, arguments, upstream, dtype)["x"]
+
+    def context_gradients(
+        self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
+    ) -> dict[str, Array]:
+        """Those of the form."""
+        return self.call_gradients(inputs, arguments, upstream, dtype)
 
 
 @lru_cache(maxsize=ALIVE)

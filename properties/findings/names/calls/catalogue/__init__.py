@@ -12,7 +12,14 @@ import pkgutil
 from collections.abc import Callable
 from functools import cache
 
-from properties.findings.names.calls.form import Asks, Form, Gives, nothing_else, the_same
+from properties.findings.names.calls.form import (
+    Asks,
+    Derives,
+    Form,
+    Gives,
+    nothing_else,
+    the_same,
+)
 
 _entries: list[Form] = []
 
@@ -42,11 +49,12 @@ def form(
     *roles: str,
     asks: Asks = the_same,
     gives: Gives = nothing_else,
-    writes: str = "",
+    writes: tuple[str, ...] = (),
     of_empty: bool = False,
+    slopes: Derives | None = None,
 ) -> Asks:
     """Enter a form."""
-    _entries.append(Form(called, look, roles, asks, gives, writes, of_empty))
+    _entries.append(Form(called, look, roles, asks, gives, writes, of_empty, slopes))
     return asks
 
 

@@ -99,6 +99,6 @@ def padded(tile: int) -> None:
 for _tile in TILES:
     padded(_tile)
 
-form("query written to", "an operation in place on the queries", writes="queries")
-form("key written to", "an operation in place on the keys", writes="keys")
-form("value written to", "an operation in place on the values", writes="values")
+form("query written to", "an operation in place on the queries", writes=("queries",))
+form("key written to", "an operation in place on the keys", writes=("keys",))
+form("value written to", "an operation in place on the values", writes=("values",))

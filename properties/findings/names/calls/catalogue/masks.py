@@ -33,8 +33,22 @@ def added(asked: Question, more: Array) -> Array:
 
 @asks("True hides", MEANING, "mask")
 def true_hides(asked: Question) -> Question:
-    """The mask upside down."""
-    return asked.changed(mask=~shown(asked))
+    """The mask upside down, where True shows."""
+    return asked.changed(mask=~shown(hiding(asked, "mask", False)))
+
+
+@asks("True attends", MEANING, "mask")
+def true_attends(asked: Question) -> Question:
+    """The same, where True hides."""
+    return asked.changed(mask=~shown(hiding(asked, "mask", True)))
+
+
+def hiding(asked: Question, role: str, hides: bool) -> Question:
+    """The question; RefusedError where True means something else in a mask."""
+    of = "context_" if "context" in asked.inputs else ""
+    if (getattr(asked.case.subject.conventions, f"{of}{role}") == "hide") is not hides:
+        raise RefusedError(f"True {'shows' if hides else 'hides'} in the {role}")
+    return asked
 
 
 @asks("mask added as a number", MEANING, "mask")
@@ -57,16 +71,31 @@ def both_ignored(asked: Question) -> Question:
     return asked.changed(mask=None, bias=None)
 
 
-@asks("padding ignored", "where the padding mask is used", "padding")
-def padding_ignored(asked: Question) -> Question:
-    """Padding takes part."""
-    return asked.changed(padding=None)
+def padding_ignored(called: str, *roles: str) -> None:
+    """Enter padding that takes part."""
+
+    @asks(called, "where the padding mask is used", *roles)
+    def takes_part(asked: Question) -> Question:
+        return asked.changed(padding=None)
+
+
+padding_ignored("padding ignored", "padding", "padding_numbers")
+padding_ignored("padding given as numbers ignored", "padding_numbers")
+padding_ignored("padding given as booleans ignored", "padding")
 
 
 @asks("True is padding", "what True in the padding mask means", "padding")
 def true_is_padding(asked: Question) -> Question:
-    """The padding mask upside down."""
-    return asked.changed(padding=~np.asarray(asked.arguments.padding))
+    """The padding mask upside down, where True is real."""
+    real = hiding(asked, "padding", False).arguments.padding
+    return asked.changed(padding=~np.asarray(real))
+
+
+@asks("True attends in the padding mask", "what True in the padding mask means", "padding")
+def true_is_real(asked: Question) -> Question:
+    """The same, where True is padding."""
+    real = hiding(asked, "padding", True).arguments.padding
+    return asked.changed(padding=~np.asarray(real))
 
 
 @asks("bias ignored", USE, "bias")
@@ -79,8 +108,9 @@ def bias_ignored(asked: Question) -> Question:
 
 @asks("bias read as boolean", MEANING, "bias")
 def read_as_boolean(asked: Question) -> Question:
-    """Zero hides, everything else shows."""
-    shows = np.broadcast_to(np.asarray(asked.arguments.bias) != 0.0, asked.shape)
+    """Zero is False, everything else True; which of them hides, the mask says."""
+    true = np.broadcast_to(np.asarray(asked.arguments.bias) != 0.0, asked.shape)
+    shows = true ^ (asked.case.subject.conventions.mask == "hide")
     return asked.changed(bias=None, mask=shows & shown(asked))
 
 
@@ -114,6 +144,18 @@ rounded("float16")
 def mask_replaces_causal(asked: Question) -> Question:
     """The flag is forgotten."""
     return asked.changed(causal=False)
+
+
+@asks("mask replaces the padding", "the branch that a mask leads into", "mask", "bias")
+def mask_replaces_the_padding(asked: Question) -> Question:
+    """Of two masks the second wins."""
+    return asked.changed(padding=None)
+
+
+@asks("padding replaces the mask", "the branch that padding leads into", "padding")
+def padding_replaces_the_mask(asked: Question) -> Question:
+    """Of two masks the first wins."""
+    return asked.changed(mask=None, bias=None)
 
 
 @asks("mask replaces the window", "the branch that a mask leads into", "mask", "bias")
@@ -245,5 +287,12 @@ def least_number_added_twice(asked: Question) -> Question:
     return with_logits(told, wanted)
 
 
-form("mask written to", "an operation in place on the mask", "mask", writes="mask")
-form("bias written to", "an operation in place on the bias", "bias", writes="bias")
+form("mask written to", "an operation in place on the mask", "mask", writes=("mask",))
+form(
+    "mask written to",
+    "an operation in place on the mask",
+    "mask",
+    "padding",
+    writes=("mask", "padding"),
+)
+form("bias written to", "an operation in place on the bias", "bias", writes=("bias",))

@@ -19,7 +19,7 @@ from properties.truth import oracle
 from properties.truth.attend import repeated
 from properties.truth.oracle import merge
 
-BOTH = ("mask", "padding")
+BOTH = ("mask", "padding", "padding_numbers")
 ZERO = "a product with the mask, or a fill that is nearly nothing"
 AFTER = "whether the mask comes before the softmax"
 
@@ -92,7 +92,7 @@ def hidden_afterwards(asked: Question, truth: Truth) -> Truth:
     return replace(truth, output=output, weights=shares)
 
 
-for _roles in (BOTH, ("padding",)):
+for _roles in (BOTH, ("padding", "padding_numbers")):
     form("mask after the softmax", AFTER, *_roles, asks=untold, gives=hidden_afterwards)
 
 
@@ -110,7 +110,7 @@ def transposed(asked: Question) -> Question:
     return asked.changed(mask=mask.swapaxes(-1, -2))
 
 
-@asks("padding acts on queries", SHAPE, "padding")
+@asks("padding acts on queries", SHAPE, "padding", "padding_numbers")
 def on_queries(asked: Question) -> Question:
     """A token that is padding sees nothing, and is seen."""
     padding = np.asarray(as_many(asked).arguments.padding)

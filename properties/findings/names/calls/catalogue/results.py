@@ -13,6 +13,7 @@ from properties.findings.names.calls.form import RefusedError
 from properties.truth.attend import attend
 
 SUM = "what the logarithm is taken of"
+AVERAGED = "what the returned weights are averaged over"
 
 
 @gives("LSE before the mask", SUM, "lse")
@@ -45,6 +46,37 @@ def weights_before_the_mask(asked: Question, truth: Truth) -> Truth:
         allowed_weights=everything.allowed_weights,
         allowed_averaged=everything.allowed_averaged,
     )
+
+
+@gives("weights before the mask", "where the returned weights are kept", "weights")
+def weights_before_the_bias(asked: Question, truth: Truth) -> Truth:
+    """Of all keys, with nothing added to their scores."""
+    return weights_before_the_mask(asked.changed(bias=None), truth)
+
+
+@gives("weights summed over heads", AVERAGED, "averaged")
+def weights_summed(asked: Question, truth: Truth) -> Truth:
+    """In place of their mean."""
+    heads = asked.shape[1]
+    return replace(
+        truth, weights=truth.weights * heads, allowed_averaged=truth.allowed_averaged * heads
+    )
+
+
+@gives("weights of the first head for the average", AVERAGED, "averaged")
+def first_for_the_average(asked: Question, truth: Truth) -> Truth:
+    """In place of their mean."""
+    return weights_of_the_first_head(asked, truth)
+
+
+@gives("weights of heads averaged", AVERAGED, "weights")
+def averaged_unasked(asked: Question, truth: Truth) -> Truth:
+    """In the place of each head, where all of them are asked for."""
+    if asked.arguments.averaged:
+        return truth
+    mean = np.broadcast_to(truth.weights.mean(axis=1, keepdims=True), truth.weights.shape)
+    allowed = np.broadcast_to(truth.allowed_averaged[:, None], mean.shape)
+    return replace(truth, weights=mean, allowed_weights=allowed)
 
 
 @gives(

@@ -1,0 +1,43 @@
+"""Where in what a call has returned its output and what else was asked for are."""
+
+from __future__ import annotations
+
+import torch
+
+from properties.findings.call_tape import Asked
+from properties.findings.scripts.call_source import TURNED, CallScript, Told
+from properties.recognition.asking.functions import Manner
+from properties.recognition.asking.modules import ModuleManner, weights_of
+
+
+def place(script: CallScript, told: Told, name: str) -> str:
+    """What follows the name of what a call returned, to read a part of it in our layout."""
+    asked, manner = told.call.question, script.manner
+    if not isinstance(manner, Manner):
+        return place_of_module(manner, told.call, name)
+    parts, options = manner.handed(asked.inputs, asked.arguments, asked.case.dtype)
+    returned = manner.call(*parts.values(), **options)
+    where = manner.places(returned, asked.inputs, asked.arguments)[name]
+    index = f"[{where}]" if isinstance(returned, tuple | list) else ""
+    turned = script.turned if name == "output" and where == 0 else ""
+    if name == "lse" and manner.conventions.lse_axes == "B T H":
+        turned = TURNED
+    return index + turned
+
+
+def place_of_module(manner: ModuleManner, call: Asked, name: str) -> str:
+    """The same of a module, which is called once more for it."""
+    if not manner.batched:
+        return ""
+    asked = call.question
+    given = manner.given(
+        call.module, asked.inputs, asked.arguments, asked.case.dtype, call.handing.numbers
+    )
+    with torch.no_grad():
+        returned = manner.run(call.module.train(call.handing.training), given)
+    if not isinstance(returned, tuple | list):
+        return ""
+    others = (
+        n for n in range(1, len(returned)) if weights_of([returned[n]], asked.inputs) is not None
+    )
+    return "[0]" if name == "output" else f"[{next(others)}]"
