@@ -44,6 +44,15 @@ GROUPS = (
     "as heads",
 )  # heads of keys and values, where there may be fewer
 PROBABILITIES = (0.5, 0.25, 0.1, 0.75, 0.9)
+FEW_SIZES = (
+    Sizes(batch=2, tokens=5, d_in=7, heads=3, head_dim=4, context_length=11),
+    Sizes(batch=1, tokens=4, d_in=6, heads=2, head_dim=3, context_length=4),
+    Sizes(batch=3, tokens=2, d_in=5, heads=1, head_dim=6, context_length=4),
+    Sizes(batch=2, tokens=1, d_in=4, heads=3, head_dim=1, context_length=3),
+)
+"""Those of a subject that is compiled for each shape: more would take minutes."""
+OF_A_SEED = 60
+"""Seeds that differ by this choose the same number of keys, of groups, the same window and scale."""
 
 
 def sizes(subject: Subject, *, largest: int = 9) -> SearchStrategy[Sizes]:
@@ -167,6 +176,17 @@ def weights(subject: Subject, s: Sizes, bias: bool, rng: np.random.Generator) ->
 
 def cases(subject: Subject, *, largest: int = 9) -> SearchStrategy[Case]:
     """Whole examples for a subject, in the formats it claims."""
+    if subject.compiled:
+        return st.builds(
+            lambda number, kind, bias, dropout, seed: few(
+                subject, number, kind, bias, dropout, seed
+            ),
+            st.integers(0, len(FEW_SIZES) - 1),
+            st.sampled_from(KINDS),
+            st.booleans(),
+            st.sampled_from(PROBABILITIES),
+            st.integers(0, 2**10 - 1),
+        )
     return st.builds(
         lambda s, dtype, kind, bias, dropout, position, seed: make_case(
             subject, s, dtype, kind, bias, dropout, position, seed
@@ -181,8 +201,21 @@ def cases(subject: Subject, *, largest: int = 9) -> SearchStrategy[Case]:
     )
 
 
+def few(subject: Subject, number: int, kind: str, bias: bool, dropout: float, seed: int) -> Case:
+    """An example of the number-th of `FEW_SIZES`; with this number all shapes are the same."""
+    s = coincide(FEW_SIZES[number], "all different", subject)
+    dtype = subject.dtypes[number % len(subject.dtypes)]
+    own = number + OF_A_SEED * seed
+    return make_case(subject, s, dtype, kind, bias, dropout, number + 1, own)
+
+
 def pinned_cases(subject: Subject) -> list[Case]:
     """Every coincidence of sizes, every kind of value, every format and both biases at least once."""
+    if subject.compiled:
+        return [
+            few(subject, number, KINDS[number], bool(number % 2), PROBABILITIES[number], 0)
+            for number in range(len(FEW_SIZES))
+        ]
     pinned = []
     for number, s in enumerate(pinned_sizes(subject)):
         dtype = subject.dtypes[number % len(subject.dtypes)]

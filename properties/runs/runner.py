@@ -52,6 +52,7 @@ from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
 from properties.truth import chance
 
+COMPILED = 40  # tries to make a failure smaller of what is compiled for each
 Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
 
 
@@ -283,6 +284,9 @@ class Run:
         """Give each failure a script that reproduces it, unless making one has ended a process."""
         from properties.findings.scripts import reproduction
 
+        if failed(tallies) and self.subject.has("other arrays"):
+            self.notes.append("no script is written for what takes another library's arrays")
+            return
         for tally in failed(tallies):
             phase = f"script {tally.clause.id}"
             if tally.case is not None and phase not in self.lost:
@@ -320,6 +324,8 @@ class Run:
 
     def evaluations(self, clause: Clause) -> int:
         """How often a clause may be asked while its failure is reduced; one that is dear less."""
+        if self.subject.compiled:  # each try is another shape
+            return COMPILED
         if clause.examples is None:
             return self.profile.reduction
         return min(self.profile.reduction, 10 * clause.examples)

@@ -87,6 +87,9 @@ CAPABILITIES = {
     "dropout of calls": "a call of the function itself takes a probability of dropout",
     "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
+    "other arrays": "its numbers are in arrays of another library than torch: what is torch's alone is "
+    "not asked",
+    "widens": "a number among its arrays may widen them, as is usual in its library",
     "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
     "partly turned": "positions turn some of the columns of a head, and leave the others",
     "float64": "it runs in float64",
@@ -177,6 +180,7 @@ class Subject(ABC):
     cache: str = ""  # how a past is kept, in words, where that was found
     cached_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which it runs
     bare: bool = False  # whether `ask` needs no module
+    compiled: bool = False  # whether calls are compiled for each shape: then few shapes are asked
     modes: bool = False  # whether a module's calls may be made in training, with gradients
 
     @abstractmethod

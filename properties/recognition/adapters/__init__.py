@@ -17,7 +17,9 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from properties.basics.errors import QuestionError
 from properties.recognition.adapters import plain_function, qkv_function, torch_module
+from properties.recognition.foreign import finding
 from properties.subjects.subject import Subject
 
 
@@ -62,9 +64,42 @@ def subject_for(
         return subject
     if inspect.isclass(target):
         return torch_module.subject(target, family, given)
-    name = getattr(target, "__name__", type(target).__name__)
     if qkv_function.serves(target):
-        return qkv_function.subject(qkv_function.understand(target, name), family)
+        return with_arrays(target, 3, lambda function: of_qkv(function, family))
     if plain_function.is_plain(target):
-        return plain_function.plain(target, name, family)
+        return with_arrays(target, 1, lambda function: of_x(function, family))
     return torch_module.subject(target, family, given)
+
+
+def of_qkv(function: Callable[..., Any], family: str | None) -> Subject:
+    """The subject of a function of queries, keys and values."""
+    return qkv_function.subject(qkv_function.understand(function, name_of(function)), family)
+
+
+def of_x(function: Callable[..., Any], family: str | None) -> Subject:
+    """The subject of a function of tokens alone."""
+    return plain_function.plain(function, name_of(function), family)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def with_arrays(
+    target: Callable[..., Any], inputs: int, made: Callable[[Callable[..., Any]], Subject]
+) -> Subject:
+    """The subject of a function of tensors, or of another library's arrays where it takes these.
+
+    inputs: how many arrays it needs; made: gives the subject of a function of tensors.
+    """
+    bridge = finding.bridged(target, inputs)
+    if bridge is not None:
+        return made(bridge)
+    try:
+        return made(target)
+    except QuestionError:
+        bridge = finding.tried(target, inputs)
+        if bridge is None:
+            raise
+    return made(bridge)

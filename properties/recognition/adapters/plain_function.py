@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from properties.basics.dtypes import FORMATS
-from properties.recognition.adapters import calls, families, messages, trials
+from properties.recognition.adapters import calls, crossing, families, messages, trials
 from properties.recognition.adapters.spellings import INPUT
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Sizes, Weights
@@ -54,6 +54,7 @@ class PlainSubject(Subject):
             lambda dtype: PlainShell(function), x if batched else x[0], tuple(FORMATS)
         )
         self.notes = ((remark,) if remark else ()) + remarks
+        crossing.cross(self, function, PlainShell(function), [x if batched else x[0]])
 
     def build(self, config: Config, weights: Weights | None) -> PlainShell:
         """The function as a module; there is nothing to set."""

@@ -5,6 +5,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,10 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from properties.basics.dtypes import FORMATS, Array
-from properties.recognition.adapters import calls, differentiability, families, messages, trials
+from properties.recognition.adapters import (
+    calls,
+    crossing,
+    differentiability,
+    families,
+    messages,
+    trials,
+)
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
+from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import (
@@ -33,6 +42,8 @@ SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 OURS = "the projections, the split, the merge and the output projection around it are this suite's"
 
 
+DRAWN = re.compile(r"drop|determin|rng", re.IGNORECASE)
+DRAWS = "dropout by another library's generator: it keeps its default"
 LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T D")
 TELLING = (*LAYOUTS[:2], packed.LAYOUT)
 """Those in which a call can be told more than its queries, keys and values."""
@@ -180,6 +191,9 @@ class FunctionSubject(Subject):
             asked = set(self.takes.values())
             self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         shell = shell_of(function, family).eval()
+        crossing.cross(self, function.call, shell.attend, list(map(random_heads, range(3))))
+        if not self.differentiable:
+            return
         if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
             self.differentiable, self.lacking = False, {**self.lacking, "gradients": reason}
 
@@ -419,6 +433,10 @@ def understand(target: Callable[..., Any], name: str) -> Function:
     )
     documents = packed.names_of(rest)
     told = tuple(name for name in documents or () if name)
+    left: dict[str, str] = {}
+    if isinstance(target, Bridge):
+        left = {a: DRAWS for a in rest if DRAWN.search(a)}
+        dropout = ""
     unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told)]
     if unknown:
         raise messages.refusal(
@@ -427,7 +445,7 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             "name a function that fills it in:",
             messages.function(name, call.required[3:], causal, dropout),
         )
-    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told))
-    others = tuple(argument for argument in rest if argument not in (dropout, *told[1:]))
+    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told)) | left
+    others = tuple(a for a in rest if a not in (dropout, *told[1:], *left))
     way = packed.Packed(target, documents) if documents else target
     return Function(way, name, causal, dropout, arguments=others, unasked=unasked)

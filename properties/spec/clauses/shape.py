@@ -68,6 +68,7 @@ def any_length_up_to_context(case: Case) -> float:
     Level.MUST,
     "The output has the dtype of the input, in float64, in float32 and in what else it runs in.",
     examples=40,
+    unless={"widens"},
 )
 def dtype_preserved(case: Case) -> None:
     """A mask, a scale or a dropout mask of another type than the rest promotes the result, or stops
@@ -81,6 +82,7 @@ def dtype_preserved(case: Case) -> None:
     Level.SHOULD,
     "There is an output in bfloat16 and in float16, of the input's dtype.",
     examples=40,
+    unless={"other arrays"},
 )
 def half_precision_runs(case: Case) -> None:
     """Models are run in these formats. Not a MUST: whether it can be depends on kernels, too."""

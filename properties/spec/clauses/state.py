@@ -185,6 +185,7 @@ def state_dict_round_trip(case: Case) -> float:
     counts=SEVERAL_TOKENS,
     after=("numerics/deterministic-in-eval", "state/state-dict-round-trip"),
     examples=4,
+    unless={"other arrays"},
 )
 def survives_deferred_construction(case: Case) -> float:
     """So large models are loaded: `to_empty` gives memory without numbers, `reset_parameters` is

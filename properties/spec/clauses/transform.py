@@ -31,6 +31,7 @@ AXES = "batch token column"
     families=PROJECTED_FAMILIES,
     needs={"module"},
     examples=40,
+    unless={"other arrays"},
 )
 def functional_call(case: Case) -> float:
     """Gradients per example and ensembles call one module with many sets of parameters. What is
@@ -86,6 +87,7 @@ def quietly() -> Iterator[None]:
     "`torch.vmap` over the items of a batch gives what a loop over them gives.",
     needs={"module"},
     examples=40,
+    unless={"other arrays"},
 )
 def vmap_equals_loop(case: Case) -> float:
     """No step may look at a value in order to decide what to do next, or write into a tensor that
@@ -123,6 +125,7 @@ class Inside(nn.Module):
     "The program that `torch.export` makes of the module computes what the module computes.",
     needs={"module"},
     examples=4,
+    unless={"other arrays"},
 )
 def export_equals_eager(case: Case) -> float:
     """Deployment runs the exported program. Branches on values and state kept in Python are frozen
@@ -147,6 +150,7 @@ def export_equals_eager(case: Case) -> float:
     "The module compiled by `torch.compile` computes what the module computes.",
     needs={"module"},
     examples=2,
+    unless={"other arrays"},
     since="thorough",
 )
 def compile_equals_eager(case: Case) -> float:
