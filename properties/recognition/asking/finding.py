@@ -16,6 +16,7 @@ import numpy as np
 from properties.recognition.asking import probing
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.roles import roles
+from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import CONCERNS, Answer, Arguments, Conventions, Handing, Inputs
 
 
@@ -126,7 +127,7 @@ def with_window(found: Manner) -> Manner:
     for pair in (True, False):
         guess = replace(found, pair=pair)
         if probing.asked(asking(guess), probing.level(5, 5), Arguments(window=(2, 0))):
-            return guess
+            return replace(guess, counted=pair and isinstance(found.call, Bridge))
     return found.without("window")
 
 

@@ -26,8 +26,8 @@ QKV = ("queries", "keys", "values")
 @dataclass(frozen=True)
 class Manner:
     """How a function is called. takes: its argument for each role, "" where none is needed; layout: the
-    order of the axes of its tensors; pair: whether a window is given as (left, right); origins: how
-    each convention is known.
+    order of the axes of its tensors; pair: whether a window is given as (left, right); counted: whether a
+    side without a limit has to be a large number, not -1; origins: how each convention is known.
     """
 
     call: Callable[..., Any]
@@ -36,6 +36,7 @@ class Manner:
     conventions: Conventions = field(default_factory=Conventions)
     pair: bool = True
     dropout: str = ""
+    counted: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def ask(
@@ -145,7 +146,9 @@ class Manner:
             found["segments"] = torch.tensor(a.segments)
         if a.window is not None:
             own = self.conventions.window == "counting oneself"
-            window = tuple(side + (own and side >= 0) for side in a.window)
+            widest = inputs["queries"].shape[2] + inputs["keys"].shape[2]
+            sides = (widest if side < 0 and self.counted else side for side in a.window)
+            window = tuple(side + (own and side >= 0) for side in sides)
             found["window"] = window if self.pair else window[0]
         if a.padding is not None:
             found["padding"] = polarised(a.padding, self.conventions.padding)
