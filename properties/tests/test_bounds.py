@@ -26,6 +26,7 @@ from properties.spec.clauses.oracle import gradient_within_bound, output_within_
 from properties.spec.profiles import PROFILES
 from properties.truth.parameters import Sizes
 from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.matrix import asked_alone
 from properties.zoo.rights.unknown import UnrecognisedAttention
 
 
@@ -146,9 +147,8 @@ def caught(module: type[PlainMultiHead], dtype: str, seed: int = 0) -> bool:
     """Whether the module's output leaves the bound when it computes in this format alone."""
     subject = find(module, "multihead")[0]
     subject.dtypes = (dtype,)
-    limits = replace(PROFILES["quick"], reduction=0)
-    report = Run(subject, [clauses()["oracle/output-within-bound"]], limits, seed).report()
-    return report.failed == ["oracle/output-within-bound"]
+    clause = clauses()["oracle/output-within-bound"]
+    return bool(asked_alone(subject, [clause], PROFILES["quick"], seed))
 
 
 UNITS = {
@@ -266,10 +266,10 @@ def masked_by(constant: float) -> type[PlainMultiHead]:
     return Masked
 
 
-def failed(module: Callable[..., torch.nn.Module], *ids: str, profile: str = "ci") -> list[str]:
+def failed(module: Callable[..., torch.nn.Module], *ids: str) -> list[str]:
     """Which of these clauses fail on a module, each asked by itself."""
     subject = find(module, "multihead")[0]
-    limits = replace(PROFILES[profile], reduction=0)
+    limits = replace(PROFILES["ci"], reduction=0)
     return Run(subject, [clauses()[id] for id in ids], limits, 0).report().failed
 
 
@@ -281,12 +281,6 @@ def test_a_mask_by_minus_a_hundred_is_told_by_its_residue() -> None:
 def test_a_mask_by_minus_ten_thousand_is_told_by_a_large_future_score() -> None:
     """Ten thousand is a score that a future key can have."""
     assert failed(masked_by(-1e4), "causality/huge-future-stays-out")
-
-
-def test_a_mask_by_the_lowest_number_is_right() -> None:
-    """Nothing finite reaches it."""
-    ids = [id for id, clause in clauses().items() if "multihead" in clause.families]
-    assert not failed(LowestNumberMask, *ids, profile="quick")
 
 
 def test_a_mask_after_the_softmax_is_told_by_its_sums() -> None:
