@@ -21,7 +21,7 @@ from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
-from properties.recognition.asking.on_itself import OnItself
+from properties.recognition.asking.on_itself import OnItself, named_alone
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
@@ -137,7 +137,15 @@ def prelude(subject: Subject) -> list[str]:
     if kind is qkv_function.Shell:
         lines.insert(0, "from types import SimpleNamespace")
         lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
-    return [*lines, "", "", inspect.getsource(kind).rstrip(), *packing(subject)[3:]]
+    sources = [inspect.getsource(kind).rstrip()]
+    if kind is OnItself:
+        lines.insert(0, "import inspect")
+        sources.append(inspect.getsource(named_alone).rstrip())
+    return [
+        *lines,
+        *(line for one in sources for line in ("", "", one)),
+        *packing(subject)[3:],
+    ]
 
 
 def packing(subject: Subject) -> list[str]:
