@@ -185,12 +185,12 @@ def test_the_command_line_says_so_with_exit_code_2(
         "import numpy\n"
         "def attention(q, k, v):\n"
         "    scores = numpy.einsum('bhqd,bhkd->bhqk', q, k)\n"
-        "    return numpy.exp(scores) @ numpy.asarray(v)\n"
+        "    return str(numpy.exp(scores) @ numpy.asarray(v))\n"
     )
     assert main(["check", f"{path}:attention", "--profile", "quick"]) == 2
     out, err = capsys.readouterr()
     assert "not right" not in out + err
-    assert "returned numpy ndarray" in err
+    assert "returned str" in err
 
 
 def test_weights_of_an_unasked_kind_are_not_needed_for_a_refusal() -> None:
