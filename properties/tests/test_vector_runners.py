@@ -23,6 +23,7 @@ FILES = sorted(
 NAMED = {
     "check.py": {"groups-tiled", "causal-from-the-top-left", "scale-squared"},
     "check.js": {"groups-tiled", "cap-ignored", "True-hides"},
+    "check.rs": {"groups-tiled", "causal-from-the-top-left", "scale-squared"},
     "check.c": {"groups-tiled", "causal-from-the-top-left", "cap-ignored"},
 }
 WAYS = [(runner, which) for runner, wrong in NAMED.items() for which in ("right", *sorted(wrong))]
@@ -45,12 +46,25 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
     return target
 
 
+@pytest.fixture(scope="module")
+def compiled_by_rust(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The runner in Rust."""
+    compiler = shutil.which("rustc")
+    if compiler is None:
+        pytest.skip("no rustc here")
+    target = str(tmp_path_factory.mktemp("runner") / "check")
+    subprocess.run([compiler, str(RUNNERS / "check.rs"), "-o", target], check=True)
+    return target
+
+
 def last_line(runner: str, which: str, request: pytest.FixtureRequest) -> str:
     """What a runner says in the end."""
     if runner == "check.py":
         return of_python(which, request)
     if runner == "check.c":
         command = [str(request.getfixturevalue("compiled"))]
+    elif runner == "check.rs":
+        command = [str(request.getfixturevalue("compiled_by_rust"))]
     elif node := shutil.which("node"):
         command = [node, str(RUNNERS / runner)]
     else:
