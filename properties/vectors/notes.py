@@ -127,6 +127,7 @@ EFFECTS = {
     "one draw of dropout for all heads": "Heads lose the same weights.",
     "one draw of dropout for all items": "Items lose the same weights.",
     "one draw of dropout for all queries": "Queries lose the same keys.",
+    "padding ignored": "Padding takes part.",
     "past forgotten": "Each call sees what it was given and nothing before.",
     "queries not rotated": "Scores depend on where a key stands, and not on the distance.",
     "scale 1/D": "The scale is applied twice, or without its root: weights are blunt.",
