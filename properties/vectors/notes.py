@@ -27,7 +27,7 @@ KINDS = {
     "numerics": "fill of -1e9 over|least number|softmax without|tiles|LSE without|bias rounded"
     "|a row that sees|NaN",
     "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces)"
-    "|mask (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)|LSE before"
+    "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)|LSE before"
     "|weights before|last document|empty documents|starts of queries|mask added|bias read|as many keys"
     "|right side|left side|sides of|backward pass without",
     "layout": ".*",
@@ -71,7 +71,6 @@ NOT_SHOWN = {
     "x attends to itself beside the context": OF_MODULES,
     "mask of the queries on the keys": OF_MODULES,
     "context viewed with the length of queries": "needs twice as many keys as queries, and sizes are prime",
-    "weights of heads averaged": "gives weights of another shape, which needs no numbers",
     "weights summed over heads": "is about an average over heads, which the vectors do not ask for",
 }
 """Names of wrong implementations that no vector shows, and why."""
@@ -189,12 +188,15 @@ def note(name: str) -> Note:
 
 @cache
 def effects() -> dict[str, str]:
-    """What each wrong step says of itself, by its name; the first one that says anything."""
+    """What each wrong step says of itself, by its name; the first one that says anything, else
+    where to look for it.
+    """
     found: dict[str, str] = {}
     entries = [(f.called, f.asks.__doc__ if f.asks.__doc__ else "") for f in catalogue()]
     given = [(f.called, f.gives.__doc__ or "") for f in catalogue()]
     own = [(step.called, step.gives.__doc__ or "") for step in steps()]
-    for name, words in (*own, *entries, *given):
+    looks = [(f.called, f"Look for {f.look}") for f in catalogue()]
+    for name, words in (*own, *entries, *given, *looks):
         if words and words not in ("What was asked is answered.", "What is right is returned."):
             found.setdefault(name, " ".join(words.split()))
     return found

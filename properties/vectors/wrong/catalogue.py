@@ -36,6 +36,8 @@ CALLED = {
     "as many keys as queries": {},
 }
 """Forms whose name depends on the corner that is right."""
+ALIKE = {"padding given as booleans ignored": "padding ignored"}
+"""Forms of modules that are another one for functions."""
 SIZES = Sizes(batch=1, tokens=1, d_in=1, heads=1, head_dim=1, context_length=1)
 NOTHING = np.zeros((1, 1, 1))
 
@@ -75,7 +77,8 @@ def of_catalogue(vector: Vector) -> Iterator[tuple[str, Parts]]:
 
 def called(form: Form, vector: Vector) -> str:
     """The name of a form where the vector's corner is right."""
-    return CALLED.get(form.called, {}).get(vector.align, form.called)
+    name = ALIKE.get(form.called, form.called)
+    return CALLED.get(name, {}).get(vector.align, name)
 
 
 def question(vector: Vector) -> Question:
