@@ -27,7 +27,8 @@ KINDS = {
     "numerics": "fill of -1e9 over|least number|softmax without|tiles|LSE without|bias rounded"
     "|a row that sees|NaN",
     "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces)"
-    "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)|LSE before"
+    "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)"
+    "|LSE before"
     "|weights before|last document|empty documents|starts of queries|mask added|bias read|as many keys"
     "|right side|left side|sides of|backward pass without",
     "layout": ".*",
