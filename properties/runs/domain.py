@@ -22,6 +22,7 @@ from properties.cases.case import Case
 from properties.cases.devices import read_weights
 from properties.cases.strategies import coincide, make_case
 from properties.spec.clauses.conditions import visible
+from properties.spec.clauses.numerics import with_all_bits
 from properties.subjects.limits import Limits
 from properties.subjects.subject import Subject
 from properties.truth.parameters import Sizes
@@ -110,8 +111,7 @@ def explore(subject: Subject) -> tuple[Subject, list[Limitation]]:
     if narrow := computed_in_float32(inside):
         inside = copy.copy(inside)
         inside.dtypes = tuple(dtype for dtype in inside.dtypes if dtype != "float64")
-        words = "computes the weights in float32, whatever the format of the input"
-        limitations.append(Limitation(words, "numerics/float64-weights-are-no-float32", narrow))
+        limitations.append(in_float32(narrow))
     return inside, limitations
 
 
@@ -192,6 +192,23 @@ def computed_in_float32(subject: Subject) -> Case | None:
     )
     in_float32 = bool((rounded == weights).all() and (off > exact).any() and (off <= narrow).all())
     return case if in_float32 else None
+
+
+def in_float32(narrow: Case) -> Limitation:
+    """What is computed in float32: the weights alone, a habit, or what they are multiplied by as well.
+
+    The weight of a single token is one in every format, so that its output shows the values.
+    """
+    single = with_all_bits(narrow.take(tokens=[0]))
+    always = "in float32, whatever the format of the input"
+    try:
+        off = (np.abs(single.output - single.trace.output) > single.budget.output).any()
+    except SubjectError:  # a single token is not taken
+        off = np.False_
+    if off:
+        return Limitation(f"computes {always}", "numerics/no-quiet-downcast", narrow)
+    words = f"computes the weights {always}"
+    return Limitation(words, "numerics/float64-weights-are-no-float32", narrow)
 
 
 def with_exact_angles(subject: Subject) -> Subject:

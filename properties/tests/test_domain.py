@@ -138,6 +138,16 @@ def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:
     assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
 
 
+def test_values_that_go_through_float32_are_no_habit() -> None:
+    """One finding, and it decides: a float64 model is right to seven digits."""
+    fault = faults()["values-through-float32"]
+    report = quick(fault.module)
+    assert report.failed == ["numerics/no-quiet-downcast"]
+    assert [f.name for f in report.findings if f.level == "MUST"] == [
+        "computes in float32, whatever the format of the input"
+    ]
+
+
 def test_an_output_that_comes_back_in_float32_is_no_softmax_in_float32() -> None:
     """The one is another format than was asked for, the other another rounding."""
     fault = faults()["output-in-float32"]

@@ -72,6 +72,20 @@ class Float64ThroughFloat32(PlainMultiHead):
 
 
 @fault(
+    "values-through-float32",
+    DOWNCAST,
+    symptom="a model in double precision that is right to seven digits",
+)
+class ValuesThroughFloat32(PlainMultiHead):
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        queries, keys, values = super().project(x)
+        return queries.float(), keys.float(), values.float()
+
+    def merge(self, context: Tensor) -> Tensor:
+        return super().merge(context).to(self.out_proj.weight.dtype)
+
+
+@fault(
     "noise-in-eval",
     "numerics/deterministic-in-eval",
     symptom="the same prompt gives different logits",
