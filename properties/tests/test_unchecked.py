@@ -11,18 +11,20 @@ from properties import check
 from properties.recognition.targets import find_one, survey
 from properties.reports import terminal
 from properties.runs.result import Report, Result, Status
-from properties.runs.runner import run
-from properties.spec.clause import Half, Level, clauses
+from properties.runs.runner import Run, run
+from properties.spec.clause import Half, Level, clauses, select
+from properties.spec.profiles import PROFILES
 
 RETYPINGS = f"{Path(__file__).parent}/data/retypings.py"
 NAMES = [subject.name.rpartition(":")[2] for subject in survey(RETYPINGS).subjects]
 SPLIT = f"{RETYPINGS}:SplitAttention"
+UNREDUCED = replace(PROFILES["quick"], reduction=0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_right_code_without_input_checks_is_right_on_every_input_that_it_takes(name: str) -> None:
     """None of some forty retypings compares a shape; asked about bad input all stay right."""
-    report = run(find_one(f"{RETYPINGS}:{name}"), profile="quick", only=["error"])
+    report = Run(find_one(f"{RETYPINGS}:{name}"), select(["error"]), UNREDUCED, 0).report()
     assert report.right, report.failed
     assert report.exit_code == 0
     assert {finding.kind for finding in report.findings} <= {"unguarded", "edge", "advice"}
