@@ -249,7 +249,7 @@ def test_several_classes_are_each_reported_and_the_worst_counts(module: Path) ->
     [
         (("--only", "weights/rows-sum-to-two"), "weights/rows-sum-to-one"),
         (("--profile", "slow"), "quick, ci, thorough"),
-        (("--family", "cross"), "multihead"),
+        (("--family", "sideways"), "multihead"),
         (("--json", "no/such/folder/report.json"), "existing folder"),
     ],
 )
