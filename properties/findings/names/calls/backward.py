@@ -9,7 +9,7 @@ Legend: B batch, H query heads, T queries, E columns of a value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Backward(Item):
     """A question, what was differentiated, and the subject's gradients (None where it raised)."""
 
     def __init__(self, call: Asked) -> None:
-        super().__init__(call.question, None, call.handing)
+        super().__init__(call.question, None, replace(call.handing, gradients=True))
         self.upstream, self.gradients = call.upstream, call.gradients
 
     def judged(self, form: Form) -> bool:

@@ -76,7 +76,8 @@ class Supposing(Kept):
         """Those of the form."""
         asked = self.question(inputs, arguments, dtype)
         with np.errstate(all="ignore"):
-            return dict(gradients_of(self.supposed.of(asked), asked, upstream).right)
+            form = self.supposed.of(asked, Handing(gradients=True))
+            return dict(gradients_of(form, asked, upstream).right)
 
     def module_gradient(
         self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
