@@ -109,9 +109,11 @@ def explore(subject: Subject) -> tuple[Subject, list[Limitation]]:
         stale = tuple(f"not asked in {dtype}" for dtype in inside.dtypes)
         inside.notes = tuple(note for note in inside.notes if not note.startswith(stale))
     if narrow := computed_in_float32(inside):
+        limitation = in_float32(narrow)
         inside = copy.copy(inside)
         inside.dtypes = tuple(dtype for dtype in inside.dtypes if dtype != "float64")
-        limitations.append(in_float32(narrow))
+        inside.lacking = {**inside.lacking, "float64": f"it {limitation.words}"}
+        limitations.append(limitation)
     return inside, limitations
 
 

@@ -46,7 +46,7 @@ from properties.runs.tally import (
     stop,
 )
 from properties.runs.waivers import Waiver, read, require_asked
-from properties.spec.clause import Clause, Level, select
+from properties.spec.clause import Clause, Half, Level, select
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
@@ -266,10 +266,10 @@ class Run:
         """The failures by cause. A name stands beside the clauses that it explains, and no others."""
         domain = [tally for tally in failed(tallies) if tally.limitations]
         for tally in domain:
+            kind = "edge" if tally.clause.half == Half.EDGE else "domain"
             for words in tally.limitations:
-                self.findings.append(
-                    finding(Group("domain", [tally.clause.id], [], [words]), tallies)
-                )
+                group = Group(kind, [tally.clause.id], [], [words])
+                self.findings.append(finding(group, tallies))
             tally.behaves_like = []
         rest = [tally for tally in failed(tallies) if not tally.limitations]
         with self.noting("failures were not put together"):

@@ -134,6 +134,7 @@ def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:
     assert "numerics/float64-weights-are-no-float32" in told
     assert report.failed == []
     assert report.right
+    assert "edge" in [f.kind for f in report.findings if "in float32" in f.name]
     assert "float64" not in report.dtypes
     assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
 
