@@ -93,3 +93,17 @@ def test_one_head_without_an_output_projection_is_left_out() -> None:
     subject = found("OneHeadUnprojected")
     assert subject.limits.least_heads == 2
     assert run(subject, profile="quick", only=ORACLE).right
+
+
+PARAMETERS = ["shape/parameter-shapes-and-count", "gradient/every-parameter-receives-gradient"]
+
+
+def test_keys_may_have_no_bias_where_no_argument_rules_biases() -> None:
+    """Softmax takes a bias of keys out again."""
+    assert run(found("KeysNeverBiased"), profile="quick", only=PARAMETERS).right
+
+
+def test_a_bias_of_values_that_nobody_asked_for_is_one_parameter_too_many() -> None:
+    """It is counted; which gradient it has is not asked."""
+    report = run(found("ValuesAlwaysBiased"), profile="quick", only=PARAMETERS)
+    assert report.failed == PARAMETERS[:1]

@@ -79,6 +79,7 @@ class ModuleSubject(Subject):
         self.scheme = draft.scheme
         self.residual = draft.residual
         self.own_context = draft.own_context
+        self.spare_biases = draft.spare_biases
         self.manner = ModuleManner()
         self.tokens: tuple[str, ...] = ()  # arguments for queries, keys and values, where all three
         self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
@@ -175,6 +176,7 @@ class Draft:
     unasked: dict[str, str] = field(default_factory=dict)
     scheme: Scheme = field(default_factory=Scheme)
     residual: tuple[str, ...] = ()
+    spare_biases: tuple[str, ...] = ()
     own_context: str = ""  # the argument of a context that is required: x itself for x alone
 
     def settle(self, capability: str, present: bool, reason: str) -> None:
@@ -790,6 +792,8 @@ def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Bl
         draft.capabilities.add("always-biased")
     elif any(present):
         draft.notes.append("only some of queries, keys, values have a bias; it is set to zero")
+        biased = tuple(r for r in LETTER if structure.cells[r][0].bias is not None)
+        draft.spare_biases = biased if biased == ("query", "value") else ()
     if projected:
         reason = "the output projection has no bias"
         draft.settle("out-bias", out_bias(blueprint, draft, False), reason)

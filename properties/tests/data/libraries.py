@@ -184,6 +184,22 @@ class KeysWithoutBias(Parts):
         self.k_proj = nn.Linear(d_model, d_model, bias=False)
 
 
+class KeysNeverBiased(Parts):
+    """The same, and no argument rules it."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads, bias=True)
+        self.k_proj = nn.Linear(d_model, d_model, bias=False)
+
+
+class ValuesAlwaysBiased(Parts):
+    """The argument rules the biases of queries and keys alone."""
+
+    def __init__(self, d_model: int, num_heads: int, bias: bool = False) -> None:
+        super().__init__(d_model, num_heads, bias)
+        self.v_proj = nn.Linear(d_model, d_model, bias=True)
+
+
 class OneHeadUnprojected(Parts):
     """One head that is as wide as the input needs no output projection."""
 
