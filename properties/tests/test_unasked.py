@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.adapters.spellings import meaning
 from properties.recognition.targets import find
@@ -130,3 +131,20 @@ def test_torchs_own_module_is_right_in_part() -> None:
 def test_a_name_tells_the_meaning_of_an_argument(name: str, known: str) -> None:
     """As public code spells it."""
     assert meaning(name) == known
+
+
+def without_a_cap_here(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False, softcap: float | None = None
+) -> Tensor:
+    """Its cap is another device's."""
+    if softcap is not None:
+        raise ValueError("softcap is only supported on another device")
+    return scaled_dot_product_attention(query, key, value, is_causal=is_causal)
+
+
+def test_an_argument_that_is_not_supported_here_is_not_asked() -> None:
+    """Nobody gets a wrong answer; that nothing was asked of it is said."""
+    (subject,) = find(f"{__name__}:without_a_cap_here")
+    assert "cap" not in subject.takes
+    assert "causal" in subject.takes
+    assert "softcap" in subject.unasked

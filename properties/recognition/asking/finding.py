@@ -45,6 +45,10 @@ SIGNATURES = {
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
+UNSUPPORTED = re.compile(
+    r"^(?!TypeError).*(not?\W+(\w+\W+){0,2}(supported|implemented)|only supported|NotImpl)",
+    re.IGNORECASE | re.DOTALL,
+)
 ASKED = (
     "mask",
     "bias",
@@ -80,7 +84,8 @@ def manner(
         found = found.without("bias")
     if bias_alone and not probing.polarity(asking(found), "mask"):  # True is a number to it
         found = found.without("mask")
-    found = with_what_comes(with_window(with_kinds_of_mask(found)))
+    found = with_what_is_supported(with_window(with_kinds_of_mask(found)))
+    found = with_what_comes(found)
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)
     taken = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
@@ -118,6 +123,19 @@ def with_kinds_of_mask(found: Manner) -> Manner:
         if name in found.takes and not works(asking(found), EACH[name])
     }
     return found.without(*refused)
+
+
+def with_what_is_supported(found: Manner) -> Manner:
+    """Without the role of an argument of which a call says that it is not supported: by this device, or
+    not yet.
+    """
+    absent = {
+        name
+        for name, one in EACH.items()
+        if name in found.takes
+        and UNSUPPORTED.search(probing.refusal(asking(found), probing.level(3, 3), one))
+    }
+    return found.without(*absent)
 
 
 def with_window(found: Manner) -> Manner:

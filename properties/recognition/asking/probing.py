@@ -28,6 +28,17 @@ def asked(ask: Ask, inputs: Inputs, arguments: Arguments) -> Answer | None:
         return None
 
 
+def refusal(ask: Ask, inputs: Inputs, arguments: Arguments) -> str:
+    """What a call raises, type and text; "" where it returns."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            ask(inputs, arguments)
+    except BaseException as error:  # what it says is what is asked for
+        interrupts.subjects_own(error)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def level(queries: int, keys: int, batch: int = 1, heads: int = 1, groups: int = 1) -> Inputs:
     """Scores of zero; the value of key j is 2**j."""
     values = np.broadcast_to(2.0 ** np.arange(keys)[:, None], (batch, groups, keys, 1))
