@@ -95,7 +95,11 @@ def test_one_head_without_an_output_projection_is_left_out() -> None:
     assert run(subject, profile="quick", only=ORACLE).right
 
 
-PARAMETERS = ["shape/parameter-shapes-and-count", "gradient/every-parameter-receives-gradient"]
+PARAMETERS = [
+    "shape/parameter-shapes-and-count",
+    "gradient/every-parameter-receives-gradient",
+    "oracle/gradient-within-bound",
+]
 
 
 def test_keys_may_have_no_bias_where_no_argument_rules_biases() -> None:
