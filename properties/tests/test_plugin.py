@@ -1,7 +1,7 @@
 """One test for each subject and clause: by --attention TARGET, and by properties.parametrize.
 
-Each session is a process of its own: one inside this process leaves something behind, by which scripts of
-later tests did not fail any more.
+Sessions inside this process are quick, but forget on their way out what they imported: what
+registers itself is imported here, before them, torch's compiler among it: it cannot be imported twice.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -46,6 +47,15 @@ def test_leaky(check):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def everything_is_imported() -> None:
+    """See above."""
+    import_module("torch._dynamo")
+    clauses()
+    properties.zoo.faults.faults()
+    find("torch.nn:MultiheadAttention")
+
+
 def pytest_run(*arguments: str, cwd: Path) -> tuple[int, str]:
     """Exit code and output of a pytest process."""
     done = subprocess.run(
@@ -61,7 +71,7 @@ def pytest_run(*arguments: str, cwd: Path) -> tuple[int, str]:
 
 def run_here(pytester: pytest.Pytester, *arguments: str) -> tuple[int, str]:
     """Exit code and output of a pytest session in this process."""
-    done = pytester.runpytest_subprocess(*OPTIONS, *arguments)
+    done = pytester.runpytest_inprocess(*OPTIONS, *arguments)
     return int(done.ret), done.stdout.str() + done.stderr.str()
 
 
