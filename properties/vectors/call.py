@@ -6,7 +6,7 @@ of a value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,11 @@ class Call:
         """(B, H, T, S)."""
         batch, heads, tokens, _ = self.queries.shape
         return batch, heads, tokens, self.keys.shape[2]
+
+    def seeing(self, seen: Seen) -> Call:
+        """With what is not seen hidden besides."""
+        visible = self.request.visible & seen
+        return replace(self, request=replace(self.request, visible=visible))
 
     @property
     def turned(self) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ In bfloat16, whose bounds are the widest, where that can be; else in the formats
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,11 +29,6 @@ class Fault:
     parts: Parts
     apart: Mapping[str, float]
 
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """Those in which it is clear."""
-        return tuple(name for name, bounds in self.apart.items() if bounds >= CLEAR)
-
 
 def faults_of(vector: Vector, right: Right) -> list[Fault]:
     """Each fault that is told apart in float32 at least, with each of its variants once."""
@@ -50,9 +45,7 @@ def faults_of(vector: Vector, right: Right) -> list[Fault]:
 
 def open_rows(vector: Vector, parts: Parts) -> Parts:
     """Where no convention is known, what a row gives that sees nothing by a fault is open."""
-    if vector.empty:
-        return Parts(parts.output, parts.lse, parts.weights, np.zeros_like(parts.nothing))
-    return parts
+    return replace(parts, nothing=np.zeros_like(parts.nothing)) if vector.empty else parts
 
 
 def distances(vector: Vector, right: Right, parts: Parts) -> dict[str, float]:

@@ -15,14 +15,15 @@ from decimal import Decimal, localcontext
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array
-from properties.truth.attend import attend_gradients
+from properties.truth.attend import attend_gradients, over_groups
 from properties.truth.bounds.arithmetic import exactly
 from properties.truth.bounds.attend_gradients import AttendingBack
-from properties.truth.digits import PRECISE, Matrix, Vector, decimals, dot, rounded
+from properties.truth.digits import PRECISE, Matrix, decimals, dot, moved, rounded
+from properties.truth.second_oracle import Asked, asked_of_heads, logit
 from properties.vectors.call import Call
 from properties.vectors.right import answers, attending
 from properties.vectors.selection import CLEAR, far, off
-from properties.vectors.vector import Vector as Asked
+from properties.vectors.vector import Vector as Tested
 
 NAMES = ("queries", "keys", "values")
 Slopes = Mapping[str, Array]
@@ -50,6 +51,7 @@ def exact_slopes(call: Call, upstream: Array, change: Change = RIGHT) -> dict[st
     """
     share = call.shape[1] // call.keys.shape[1]
     with localcontext(PRECISE):
+        asked = asked_of_heads(call.request, call.shape, call.queries.shape[-1])
         q, k, v, up = (decimals(x) for x in (call.queries, call.keys, call.values, upstream))
         found: dict[str, list[list[Matrix]]] = {name: [] for name in NAMES}
         for b, item in enumerate(answers(call)):
@@ -58,7 +60,7 @@ def exact_slopes(call: Call, upstream: Array, change: Change = RIGHT) -> dict[st
             for h, rows in enumerate(item):
                 weights = [row.weights for row in rows]
                 parts = of_head(
-                    call,
+                    asked[b][h],
                     weights,
                     change,
                     (q[b][h], k[b][h // share], v[b][h // share], up[b][h]),
@@ -69,14 +71,13 @@ def exact_slopes(call: Call, upstream: Array, change: Change = RIGHT) -> dict[st
 
 
 def of_head(
-    call: Call,
+    asked: Asked,
     weights: Matrix,
     change: Change,
     parts: tuple[Matrix, Matrix, Matrix, Matrix],
 ) -> tuple[Matrix, Matrix, Matrix]:
     """The gradients of one head."""
     q, k, v, up = parts
-    scale, cap = scaling(call), call.request.cap
     to_q = [[Decimal(0)] * len(row) for row in q]
     to_k = [[Decimal(0)] * len(row) for row in k]
     to_v = [[Decimal(0)] * len(row) for row in v]
@@ -85,55 +86,30 @@ def of_head(
         mean = dot(row, g) if change.centred else Decimal(0)
         for j, w in enumerate(row):
             steep = Decimal(1)
-            if cap is not None and change.capped:
-                steep = slope(scale * dot(q[i], k[j]), Decimal(cap))
-            dz = w * (g[j] - mean) * steep * (scale if change.scaled else 1)
-            to_q[i] = added(to_q[i], dz, k[j])
-            to_k[j] = added(to_k[j], dz, q[i])
-            to_v[j] = added(to_v[j], w, up[i])
+            if asked.cap is not None and change.capped:  # 1 - tanh**2
+                steep -= (logit(q[i], k[j], asked) / asked.cap) ** 2
+            dz = w * (g[j] - mean) * steep * (asked.scale if change.scaled else 1)
+            to_q[i] = moved(to_q[i], k[j], dz)
+            to_k[j] = moved(to_k[j], q[i], dz)
+            to_v[j] = moved(to_v[j], up[i], w)
     return to_q, to_k, to_v
 
 
-def added(row: Vector, factor: Decimal, other: Vector) -> Vector:
-    """Row + factor * other."""
-    return [a + factor * b for a, b in zip(row, other, strict=True)]
-
-
-def scaling(call: Call) -> Decimal:
-    """The scale as a decimal."""
-    scale = call.request.scale
-    return 1 / Decimal(call.queries.shape[-1]).sqrt() if scale is None else Decimal(scale)
-
-
-def slope(score: Decimal, cap: Decimal) -> Decimal:
-    """1 - tanh(z / c)**2."""
-    decay = (-2 * abs(score) / cap).exp()
-    return 1 - ((1 - decay) / (1 + decay)) ** 2
-
-
-def over_groups(parts: Slopes, groups: int) -> dict[str, Array]:
-    """With those of keys and values summed over the heads of a group."""
-    found = {"queries": parts["queries"]}
-    for name in ("keys", "values"):
-        batch, heads, *rest = parts[name].shape
-        found[name] = parts[name].reshape(batch, groups, heads // groups, *rest).sum(axis=2)
-    return found
-
-
-def right_slopes(vector: Asked) -> dict[str, Array]:
-    """What is right."""
+def right_slopes(vector: Tested, change: Change = RIGHT) -> dict[str, Array]:
+    """What is right, or what a change of it gives; keys and values take the sum over a group's heads."""
+    parts = exact_slopes(vector.call, upstream(vector), change)
     groups = vector.keys.integers.shape[1]
-    return over_groups(exact_slopes(vector.call, upstream(vector)), groups)
+    return {n: part if n == "queries" else over_groups(part, groups) for n, part in parts.items()}
 
 
-def upstream(vector: Asked) -> Array:
+def upstream(vector: Tested) -> Array:
     """(B, H, T, E)."""
     if vector.upstream is None:
         raise ValueError(f"vector {vector.number} has no upstream: it is not about gradients")
     return vector.upstream.array
 
 
-def bounds_of_slopes(vector: Asked, dtype: str) -> dict[str, Array]:
+def bounds_of_slopes(vector: Tested, dtype: str) -> dict[str, Array]:
     """The allowed errors."""
     call, up = vector.call, upstream(vector)
     attended = call.attended
@@ -156,7 +132,7 @@ class WrongSlopes:
     apart: Mapping[str, float]
 
 
-def wrong_slopes(vector: Asked) -> list[WrongSlopes]:
+def wrong_slopes(vector: Tested) -> list[WrongSlopes]:
     """Each fault of a backward pass that is told apart in float32 at least."""
     right = right_slopes(vector)
     bounds = {dtype: bounds_of_slopes(vector, dtype) for dtype in FORMATS}
@@ -174,55 +150,54 @@ def wrong_slopes(vector: Asked) -> list[WrongSlopes]:
     return found
 
 
-def by(**change: bool) -> Callable[[Asked], Slopes | None]:
+def by(**change: bool) -> Callable[[Tested], Slopes | None]:
     """A backward pass with one step left out."""
 
-    def gives(vector: Asked) -> Slopes:
-        parts = exact_slopes(vector.call, upstream(vector), Change(**change))
-        return over_groups(parts, vector.keys.integers.shape[1])
+    def gives(vector: Tested) -> Slopes:
+        return right_slopes(vector, Change(**change))
 
     return gives
 
 
-def averaged(vector: Asked) -> Slopes | None:
+def averaged(vector: Tested) -> Slopes | None:
     """Over the heads of a group, where a sum is right."""
     right, times = right_slopes(vector), vector.shape[1] // vector.keys.integers.shape[1]
     return {n: part if n == "queries" else part / times for n, part in right.items()}
 
 
-def last_head(vector: Asked) -> Slopes | None:
+def last_head(vector: Tested) -> Slopes | None:
     """Keys and values learn from the last head of each group alone."""
     parts = exact_slopes(vector.call, upstream(vector))
     times = vector.shape[1] // vector.keys.integers.shape[1]
     return {n: part if n == "queries" else part[:, times - 1 :: times] for n, part in parts.items()}
 
 
-def of_other_call(told: Callable[[Asked], Asked | None]) -> Callable[[Asked], Slopes | None]:
+def of_other_call(told: Callable[[Tested], Tested | None]) -> Callable[[Tested], Slopes | None]:
     """A backward pass of another call."""
 
-    def gives(vector: Asked) -> Slopes | None:
+    def gives(vector: Tested) -> Slopes | None:
         other = told(vector)
         return None if other is None else right_slopes(other)
 
     return gives
 
 
-def future_hidden(vector: Asked) -> Asked | None:
+def future_hidden(vector: Tested) -> Tested | None:
     """Causal, though the forward pass is not."""
     return None if vector.options.causal or vector.empty else vector.told(causal=True)
 
 
-def future_shown(vector: Asked) -> Asked | None:
+def future_shown(vector: Tested) -> Tested | None:
     """Not causal, though the forward pass is."""
     return vector.told(causal=None) if vector.options.causal else None
 
 
-def unmasked(vector: Asked) -> Asked | None:
+def unmasked(vector: Tested) -> Tested | None:
     """The mask forgotten."""
     return None if vector.options.mask is None else vector.told(mask=None)
 
 
-def viewed(vector: Asked) -> Asked | None:
+def viewed(vector: Tested) -> Tested | None:
     """The upstream gradient read with strides of another layout."""
     up = vector.upstream
     if up is None:
@@ -232,7 +207,7 @@ def viewed(vector: Asked) -> Asked | None:
     return replace(vector, upstream=replace(up, integers=other))
 
 
-def of_nothing(vector: Asked) -> Slopes | None:
+def of_nothing(vector: Tested) -> Slopes | None:
     """NaN in the row that sees nothing, and in all keys and values."""
     right, nothing = right_slopes(vector), vector.call.attended.empty
     if not nothing.any():
@@ -242,7 +217,7 @@ def of_nothing(vector: Asked) -> Slopes | None:
     return spread
 
 
-FAULTS: dict[str, Callable[[Asked], Slopes | None]] = {
+FAULTS: dict[str, Callable[[Tested], Slopes | None]] = {
     "scale missing in the backward pass": by(scaled=False),
     "cap missing in the backward pass": by(capped=False),
     "softmax without its mean in the backward pass": by(centred=False),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Turn:
 
     queries: Sequence[int]
     keys: Sequence[int]
-    pairing: str
+    pairing: Pairing
     base: float = 10000.0
     portion: float = 1.0
 
@@ -39,8 +40,7 @@ class Turn:
     def rotary(self) -> Rotary:
         """As the oracle takes it."""
         queries, keys = (np.array(p, dtype=np.float64) for p in (self.queries, self.keys))
-        pairing: Pairing = "neighbours" if self.pairing == "neighbours" else "halves"
-        return Rotary(queries, keys, pairing, self.base, self.portion)
+        return Rotary(queries, keys, self.pairing, self.base, self.portion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +129,16 @@ class Vector:
     @property
     def visible(self) -> Seen:
         """Who sees whom, (B, H, T, S)."""
-        told = self.options
+        documents = self.options.starts is not None
+        return self.shown & (self.within_documents if documents else self.reach(*self.shape[2:]))
+
+    @property
+    def shown(self) -> Seen:
+        """What mask and padding show together, (B, H, T, S)."""
+        mask, padding = self.options.mask, self.options.padding
         seen: Seen = np.ones(self.shape, dtype=np.bool_)
-        seen = seen & self.within_documents if told.starts else seen & self.reach(*self.shape[2:])
-        if told.mask is not None:
-            seen = seen & told.mask
-        return seen if told.padding is None else seen & told.padding[:, None, None, :]
+        seen = seen if mask is None else seen & mask
+        return seen if padding is None else seen & padding[:, None, None, :]
 
     @property
     def bias(self) -> Array | None:
@@ -170,6 +174,6 @@ class Vector:
         """(documents, 2): how many queries and keys each has."""
         return np.stack([np.diff(some) for some in self.options.starts or ()], axis=-1)
 
-    def told(self, **options: object) -> Vector:
+    def told(self, **options: Any) -> Vector:
         """The same with other options."""
-        return replace(self, options=replace(self.options, **options))  # type: ignore[arg-type]
+        return replace(self, options=replace(self.options, **options))

@@ -20,7 +20,7 @@ from properties.vectors.call import Parts
 from properties.vectors.exact import Exact
 from properties.vectors.notes import flag_of
 from properties.vectors.right import Right
-from properties.vectors.selection import Fault
+from properties.vectors.selection import CLEAR, Fault
 from properties.vectors.slopes import WrongSlopes, bounds_of_slopes, right_slopes
 from properties.vectors.vector import Options, Turn, Vector
 
@@ -180,7 +180,7 @@ def upward(number: float) -> float:
 
 def fault(vector: Vector, one: Fault | WrongSlopes) -> dict[str, Json]:
     """What a fault gives, of each part that it changes; null for a number that could be any."""
-    seen = [name for name, bounds in one.apart.items() if bounds >= 8.0]
+    seen = [name for name, bounds in one.apart.items() if bounds >= CLEAR]
     found: dict[str, Json] = {"flag": flag_of(one.flag), "clear_in": seen}
     if isinstance(one, WrongSlopes):
         return found | {OF_GRADIENTS[n]: nine(p) for n, p in one.slopes.items()}

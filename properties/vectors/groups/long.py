@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ EDGES = (0, 63, 64, 127, 511, 512, 1020)
 
 
 def row(
-    number: int, comment: str, scores: Mapping[int, int], *, others: int = 0, **told: object
+    number: int, comment: str, scores: Mapping[int, int], *, others: int = 0, **told: Any
 ) -> Vector:
     """One query and 1021 keys of two columns; scores: those of a few keys, the others' are zero.
 
@@ -29,7 +30,7 @@ def row(
         values[0, 0, key] = 0
         values[0, 0, key, column] = 4 + column
     query = np.array([2, 0]).reshape(1, 1, 1, 2)
-    options = Options(scale=0.5, **told)  # type: ignore[arg-type]
+    options = Options(scale=0.5, **told)
     return Vector(
         number, comment, Exact(query, 1.0), Exact(keys, 1.0), Exact(values, 0.25), options
     )

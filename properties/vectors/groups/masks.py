@@ -196,13 +196,13 @@ def empty_rows(start: int) -> Iterator[Vector]:
 
 @group("empty-rows-zeros", "A query that sees nothing gives zeros.", empty="zeros")
 def zeros() -> Iterator[Vector]:
-    """Four of them."""
+    """Five of them."""
     yield from empty_rows(501)
 
 
 @group("empty-rows-nan", "A query that sees nothing gives NaN, and no other row does.", empty="nan")
 def nan() -> Iterator[Vector]:
-    """Four of them."""
+    """Five of them."""
     yield from empty_rows(521)
 
 
@@ -210,7 +210,7 @@ def nan() -> Iterator[Vector]:
     "empty-rows-uniform", "A query that sees nothing gives the mean of all values.", empty="uniform"
 )
 def uniform() -> Iterator[Vector]:
-    """Four of them."""
+    """Five of them."""
     yield from empty_rows(541)
 
 

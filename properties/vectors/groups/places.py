@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from properties.truth.positions import Pairing
 from properties.vectors.exact import seen
 from properties.vectors.groups import group, vector
 from properties.vectors.vector import Turn, Vector
@@ -11,7 +12,7 @@ from properties.vectors.vector import Turn, Vector
 ROTARY = "Queries and keys are turned at their positions before they meet; a pair of columns is "
 
 
-def turned(start: int, pairing: str) -> Iterator[Vector]:
+def turned(start: int, pairing: Pairing) -> Iterator[Vector]:
     """Positions from zero, from a start, causal, of a part of a head."""
     three, five = range(3), range(5)
     yield vector(start, "positions from zero", B=2, D=8, T=3, rotary=Turn(three, five, pairing))
@@ -90,24 +91,10 @@ def cache() -> Iterator[Vector]:
     yield vector(641, "one token after a past of four", T=1, causal=True, past=4)
     yield vector(642, "three tokens after a past of two", causal=True, past=2, pick=7)
     yield vector(643, "shared heads", B=1, H=4, G=2, T=2, causal=True, past=3)
-    yield vector(
-        644,
-        "rotary positions, one token",
-        D=4,
-        T=1,
-        causal=True,
-        past=4,
-        rotary=Turn(range(4, 5), range(5), "halves", 100.0),
-    )
-    yield vector(
-        645,
-        "rotary positions, two tokens",
-        D=4,
-        T=2,
-        causal=True,
-        past=3,
-        rotary=Turn(range(3, 5), range(5), "halves", 100.0),
-    )
+    turn = Turn(range(4, 5), range(5), "halves", 100.0)
+    yield vector(644, "rotary positions, one token", D=4, T=1, causal=True, past=4, rotary=turn)
+    turn = Turn(range(3, 5), range(5), "halves", 100.0)
+    yield vector(645, "rotary positions, two tokens", D=4, T=2, causal=True, past=3, rotary=turn)
     yield vector(646, "a window over the past", B=1, T=2, causal=True, past=3, window=(1, 0))
 
 
@@ -119,10 +106,9 @@ def cache() -> Iterator[Vector]:
 )
 def packed() -> Iterator[Vector]:
     """Documents of different lengths."""
-    yield vector(661, "three documents", B=1, T=7, S=7, E=7, starts=((0, 2, 5, 7), (0, 2, 5, 7)))
-    yield vector(
-        662, "causal", B=1, T=7, S=7, E=7, causal=True, starts=((0, 2, 5, 7), (0, 2, 5, 7))
-    )
+    seven, starts = {"B": 1, "T": 7, "S": 7, "E": 7}, ((0, 2, 5, 7), (0, 2, 5, 7))
+    yield vector(661, "three documents", **seven, starts=starts)
+    yield vector(662, "causal", **seven, causal=True, starts=starts)
     yield vector(
         663,
         "causal, other keys than queries",
@@ -150,29 +136,12 @@ def packed() -> Iterator[Vector]:
 @group("dropout", "Which weights are kept is given; each of them is divided by 1 - p.")
 def dropout() -> Iterator[Vector]:
     """Two probabilities."""
-    kept = seen("681/kept", (2, 2, 3, 5), 3)
+    kept = seen("681/kept", (2, 2, 3, 5))
     yield vector(681, "p of a quarter", kept=kept, dropout=0.25)
-    yield vector(
-        683,
-        "p of three quarters, one key",
-        B=1,
-        T=2,
-        S=1,
-        E=2,
-        loud=0.0625,
-        dropout=0.75,
-        kept=seen("683/kept", (1, 2, 2, 1), 3),
-    )
-    yield vector(
-        684,
-        "p of a quarter, one key",
-        B=1,
-        T=2,
-        S=1,
-        E=2,
-        loud=0.0625,
-        dropout=0.25,
-        kept=seen("684/kept", (1, 2, 2, 1), 3),
-    )
+    one = {"B": 1, "T": 2, "S": 1, "E": 2}
+    kept = seen("683/kept", (1, 2, 2, 1))
+    yield vector(683, "p of three quarters, one key", **one, loud=0.0625, dropout=0.75, kept=kept)
+    kept = seen("684/kept", (1, 2, 2, 1))
+    yield vector(684, "p of a quarter, one key", **one, loud=0.0625, dropout=0.25, kept=kept)
     kept = seen("682/kept", (2, 2, 3, 3), 4)
     yield vector(682, "p of a half, causal", S=3, E=3, kept=kept, dropout=0.5, causal=True)

@@ -45,10 +45,10 @@ def step(called: str) -> Callable[[Gives], Gives]:
 
 @cache
 def steps() -> tuple[Step, ...]:
-    """Every wrong step that is entered in a file of this folder."""
+    """Every wrong step that is entered in a file of this folder, whichever file was imported first."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
-    return tuple(_steps)
+    return tuple(sorted(_steps, key=lambda step: step.gives.__module__))
 
 
 def wrong_ones(vector: Vector) -> Iterator[tuple[str, Parts]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -30,12 +29,6 @@ def cached(called: str) -> Callable[[OfCache], None]:
     return enter
 
 
-def seeing(call: Call, seen: Any) -> Call:
-    """With other keys seen."""
-    visible = np.broadcast_to(seen, call.shape)
-    return replace(call, request=replace(call.request, visible=visible))
-
-
 @cached("no mask beside a cache")
 def no_mask(vector: Vector, call: Call, past: int) -> Call:
     """Each token of a chunk sees those after it."""
@@ -56,7 +49,7 @@ def own_key(vector: Vector, call: Call, past: int) -> Call:
     """A decoded token reads the past alone."""
     _, _, queries, keys = call.shape
     own = np.arange(queries)[:, None] + past != np.arange(keys)[None, :]
-    return seeing(call, vector.visible & own)
+    return call.seeing(own)
 
 
 @cached("items share the cache")
@@ -70,7 +63,7 @@ def shared(vector: Vector, call: Call, past: int) -> Call:
 @cached("past forgotten")
 def forgotten(vector: Vector, call: Call, past: int) -> Call:
     """The present alone."""
-    return seeing(call, vector.visible & (np.arange(call.shape[3]) >= past))
+    return call.seeing(np.arange(call.shape[3]) >= past)
 
 
 @cached("values of another token")

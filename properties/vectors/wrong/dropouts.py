@@ -10,22 +10,36 @@ from dataclasses import replace
 
 import numpy as np
 
-from properties.basics.dtypes import Array
+from properties.truth.attend import softmax
+from properties.truth.request import Seen
 from properties.vectors.call import Call, Parts, mixed
 from properties.vectors.vector import Vector
 from properties.vectors.wrong import step
+
+OfDropout = Callable[[Call, Seen], Call | Parts]
+
+
+def dropped(called: str) -> Callable[[OfDropout], None]:
+    """Enter a fault of a call in which weights are dropped."""
+
+    def enter(gives: OfDropout) -> None:
+        def of_dropout(vector: Vector) -> Call | Parts | None:
+            kept = vector.call.kept
+            return None if kept is None else gives(vector.call, kept)
+
+        of_dropout.__doc__ = gives.__doc__
+        step(called)(of_dropout)
+
+    return enter
 
 
 def survivors(called: str, factor: Callable[[float], float]) -> None:
     """Enter another factor of what is left."""
 
-    @step(called)
-    def multiplied(vector: Vector) -> Parts | None:
-        call = vector.call
-        if call.kept is None:
-            return None
+    @dropped(called)
+    def multiplied(call: Call, kept: Seen) -> Parts:
         attended = call.attended
-        return mixed(call, attended.weights * call.kept * factor(call.dropout), attended)
+        return mixed(call, attended.weights * kept * factor(call.dropout), attended)
 
 
 survivors("survivors not scaled", lambda p: 1.0)
@@ -34,58 +48,39 @@ survivors("survivors divided by p", lambda p: 1.0 / p)
 survivors("dropout applied twice", lambda p: (1.0 - p) ** -2)
 
 
-@step("dropout ignored")
-def ignored(vector: Vector) -> Call | None:
+@dropped("dropout ignored")
+def ignored(call: Call, kept: Seen) -> Call:
     """Nothing is dropped."""
-    return None if vector.call.kept is None else replace(vector.call, kept=None)
+    return replace(call, kept=None)
 
 
-@step("dropout turned over")
-def turned_over(vector: Vector) -> Call | None:
+@dropped("dropout turned over")
+def turned_over(call: Call, kept: Seen) -> Call:
     """What should stay is dropped."""
-    kept = vector.call.kept
-    return None if kept is None else replace(vector.call, kept=~kept)
+    return replace(call, kept=~kept)
 
 
-@step("dropout on the scores")
-def on_the_scores(vector: Vector) -> Parts | None:
+@dropped("dropout on the scores")
+def on_the_scores(call: Call, kept: Seen) -> Parts:
     """A dropped score is zero, and takes part."""
-    call = vector.call
-    if call.kept is None:
-        return None
     attended = call.attended
-    logits = np.where(attended.seen, attended.logits * np.asarray(call.multiplied), -np.inf)
-    return mixed(call, softmax(logits), attended)
+    logits = attended.logits * np.asarray(call.multiplied)
+    return mixed(call, softmax(logits, attended.seen, None)[0], attended)
 
 
-@step("dropped weights shared out")
-def shared_out(vector: Vector) -> Parts | None:
+@dropped("dropped weights shared out")
+def shared_out(call: Call, kept: Seen) -> Parts:
     """Dropped before the softmax: rows sum to one again."""
-    call = vector.call
-    if call.kept is None:
-        return None
     attended = call.attended
-    logits = np.where(attended.seen & call.kept, attended.logits, -np.inf)
-    return mixed(call, softmax(logits), attended)
-
-
-def softmax(logits: Array) -> Array:
-    """Over the keys; zeros where there is none."""
-    top = logits.max(axis=-1, keepdims=True)
-    numbers = np.exp(logits - np.where(np.isneginf(top), 0.0, top))
-    shares: Array = numbers / np.maximum(numbers.sum(axis=-1, keepdims=True), 1e-300)
-    return shares
+    return mixed(call, softmax(attended.logits, attended.seen & kept, None)[0], attended)
 
 
 def one_draw(who: str, axis: int) -> None:
     """Enter a draw that serves all."""
 
-    @step(f"one draw of dropout for all {who}")
-    def for_all(vector: Vector) -> Call | None:
-        kept = vector.call.kept
-        if kept is None:
-            return None
-        return replace(vector.call, kept=np.broadcast_to(np.take(kept, [0], axis), kept.shape))
+    @dropped(f"one draw of dropout for all {who}")
+    def for_all(call: Call, kept: Seen) -> Call:
+        return replace(call, kept=np.broadcast_to(np.take(kept, [0], axis), kept.shape))
 
 
 one_draw("items", 0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.truth import visibility
-from properties.truth.request import Seen
+from properties.truth.attend import softmax
 from properties.vectors.call import Call, Parts, mixed
 from properties.vectors.vector import Vector
 from properties.vectors.wrong import step
@@ -107,31 +107,22 @@ def over_the_heads(vector: Vector) -> Parts:
 def normalised(call: Call, axis: int) -> Parts:
     """Weights that sum to one along another axis."""
     attended = call.attended
-    logits = np.where(attended.seen, attended.logits, -np.inf)
-    top = logits.max(axis=axis, keepdims=True)
-    weights = np.exp(logits - np.where(np.isneginf(top), 0.0, top))
-    weights /= np.maximum(weights.sum(axis=axis, keepdims=True), 1e-300)
-    found = mixed(call, weights, attended)
-    return replace(found, weights=weights)
-
-
-def seeing(vector: Vector, seen: Seen) -> Call:
-    """With what is not seen hidden besides."""
-    call = vector.call
-    return replace(call, request=replace(call.request, visible=vector.visible & seen))
+    logits, seen = attended.logits.swapaxes(axis, -1), attended.seen.swapaxes(axis, -1)
+    weights = softmax(logits, seen, None)[0].swapaxes(axis, -1)
+    return replace(mixed(call, weights, attended), weights=weights)
 
 
 @step("last key forgotten")
 def last_key(vector: Vector) -> Call | None:
     """A loop that ends one early."""
     keys = vector.shape[3]
-    return None if vector.options.starts else seeing(vector, np.arange(keys) < keys - 1)
+    return None if vector.options.starts else vector.call.seeing(np.arange(keys) < keys - 1)
 
 
 @step("first key forgotten")
 def first_key(vector: Vector) -> Call | None:
     """A loop that starts one late."""
-    return None if vector.options.starts else seeing(vector, np.arange(vector.shape[3]) > 0)
+    return None if vector.options.starts else vector.call.seeing(np.arange(vector.shape[3]) > 0)
 
 
 @step("keys beyond the last whole tile forgotten")
@@ -140,7 +131,9 @@ def tail(vector: Vector) -> Call | None:
     keys = vector.shape[3]
     tile = 64 if keys > 64 else 4
     whole = keys - keys % tile
-    return seeing(vector, np.arange(keys) < whole) if whole and not vector.options.starts else None
+    if not whole or vector.options.starts:
+        return None
+    return vector.call.seeing(np.arange(keys) < whole)
 
 
 @step("causal where nothing is hidden")
@@ -148,7 +141,7 @@ def causal_unasked(vector: Vector) -> Call | None:
     """The flag is not given, and taken for given."""
     if vector.options.causal or vector.options.starts:
         return None
-    return seeing(vector, visibility.causal(*vector.shape[2:], vector.corner))
+    return vector.call.seeing(visibility.causal(*vector.shape[2:], vector.corner))
 
 
 @step("query heads of an item exchanged with items")

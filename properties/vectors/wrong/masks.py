@@ -16,13 +16,11 @@ from properties.vectors.wrong import step
 
 
 def shown(vector: Vector) -> Seen | None:
-    """What mask and padding show together, (B, H, T, S); None without either."""
+    """What mask and padding show together, (B, H, T, S); None without either, and of documents."""
     told = vector.options
-    if told.mask is None and told.padding is None:
+    if (told.mask is None and told.padding is None) or told.starts:
         return None
-    seen: Seen = np.ones(vector.shape, dtype=np.bool_)
-    seen = seen if told.mask is None else seen & told.mask
-    return seen if told.padding is None else seen & told.padding[:, None, None, :]
+    return vector.shown
 
 
 def unmasked(vector: Vector) -> Vector:
@@ -68,15 +66,6 @@ def of_another(vector: Vector) -> Call | None:
     return None if padding is None else vector.told(padding=np.roll(padding, 1, axis=0)).call
 
 
-@step("mask replaces the padding")
-def replaces_padding(vector: Vector) -> Call | None:
-    """With both, one is read."""
-    told = vector.options
-    if told.padding is None or (told.mask is None and told.bias is None):
-        return None
-    return vector.told(padding=None).call
-
-
 @step("padding on the other side")
 def other_side(vector: Vector) -> Call | None:
     """As many keys are hidden, at the other end: a length is read, and not which keys."""
@@ -88,7 +77,7 @@ def other_side(vector: Vector) -> Call | None:
 def after_the_softmax(vector: Vector) -> Parts | None:
     """Weights of all keys, of which those that are hidden become zero: rows do not sum to one."""
     seen = shown(vector)
-    if seen is None or vector.options.starts:
+    if seen is None:
         return None
     call = unmasked(vector).call
     attended = call.attended
@@ -100,7 +89,7 @@ def after_the_softmax(vector: Vector) -> Parts | None:
 def zero(vector: Vector) -> Call | None:
     """Multiplied by the mask, or filled with next to nothing."""
     seen = shown(vector)
-    if seen is None or vector.options.starts:
+    if seen is None:
         return None
     call = unmasked(vector).call
     more = np.where(seen, 0.0, -call.attended.logits)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from properties.basics.dtypes import Array
 from properties.vectors.call import Call, Parts, mixed
 from properties.vectors.vector import Vector
 from properties.vectors.wrong import step
@@ -45,33 +46,40 @@ default(
 )
 
 
-@step("sink ignored")
-def sink_ignored(vector: Vector) -> Call | None:
+OfSink = Callable[[Call, Array], Array | None]
+
+
+def sunk(called: str) -> Callable[[OfSink], None]:
+    """Enter another sink, or none."""
+
+    def enter(other: OfSink) -> None:
+        def of_sink(vector: Vector) -> Call | None:
+            call, sink = vector.call, vector.call.request.sink
+            if sink is None:
+                return None
+            return replace(call, request=replace(call.request, sink=other(call, sink)))
+
+        of_sink.__doc__ = other.__doc__
+        step(called)(of_sink)
+
+    return enter
+
+
+@sunk("sink ignored")
+def sink_ignored(call: Call, sink: Array) -> None:
     """Weights sum to one."""
-    call = vector.call
-    if call.request.sink is None:
-        return None
-    return replace(call, request=replace(call.request, sink=None))
 
 
-@step("sink of the first head for all")
-def sink_of_the_first(vector: Vector) -> Call | None:
+@sunk("sink of the first head for all")
+def sink_of_the_first(call: Call, sink: Array) -> Array:
     """One number is read."""
-    call = vector.call
-    if call.request.sink is None:
-        return None
-    sink = np.full_like(call.request.sink, call.request.sink[0])
-    return replace(call, request=replace(call.request, sink=sink))
+    return np.full_like(sink, sink[0])
 
 
-@step("scale multiplies the sink, too")
-def sink_scaled(vector: Vector) -> Call | None:
+@sunk("scale multiplies the sink, too")
+def sink_scaled(call: Call, sink: Array) -> Array:
     """It joins the scores before they are scaled."""
-    call = vector.call
-    if call.request.sink is None:
-        return None
-    sink = call.request.sink * call.request.factor(columns(vector))
-    return replace(call, request=replace(call.request, sink=sink))
+    return sink * call.request.factor(call.queries.shape[-1])
 
 
 @step("sink added as it is")
