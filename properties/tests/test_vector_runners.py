@@ -29,17 +29,19 @@ NAMED = {
 WAYS = [(runner, which) for runner, wrong in NAMED.items() for which in ("right", *sorted(wrong))]
 
 
+def tool(name: str) -> str:
+    """Where it is."""
+    found = shutil.which(name)
+    return found or pytest.skip(f"no {name} here")
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The runner in C."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler here")
     target = str(tmp_path_factory.mktemp("runner") / "check")
     source = str(RUNNERS / "check.c")
-    done = subprocess.run(
-        [compiler, "-O1", source, "-o", target, "-lcjson", "-lm"], capture_output=True, text=True
-    )
+    command = [tool("cc"), "-O1", source, "-o", target, "-lcjson", "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True)
     if "cjson/cJSON.h" in done.stderr:
         pytest.skip("no cJSON here (libcjson-dev)")
     assert done.returncode == 0, done.stderr
@@ -49,11 +51,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def compiled_by_rust(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The runner in Rust."""
-    compiler = shutil.which("rustc")
-    if compiler is None:
-        pytest.skip("no rustc here")
     target = str(tmp_path_factory.mktemp("runner") / "check")
-    subprocess.run([compiler, str(RUNNERS / "check.rs"), "-o", target], check=True)
+    subprocess.run([tool("rustc"), str(RUNNERS / "check.rs"), "-o", target], check=True)
     return target
 
 
@@ -65,10 +64,8 @@ def last_line(runner: str, which: str, request: pytest.FixtureRequest) -> str:
         command = [str(request.getfixturevalue("compiled"))]
     elif runner == "check.rs":
         command = [str(request.getfixturevalue("compiled_by_rust"))]
-    elif node := shutil.which("node"):
-        command = [node, str(RUNNERS / runner)]
     else:
-        pytest.skip("no Node here")
+        command = [tool("node"), str(RUNNERS / runner)]
     done = subprocess.run([*command, which, *FILES], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
