@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -25,18 +25,19 @@ from properties.recognition.adapters import (
     arguments,
     calls,
     families,
-    layouts,
     messages,
     projections,
     qkv_function,
     trials,
 )
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
+from properties.recognition.adapters.draft import Draft, found_in, random_weights, trial_config
 from properties.recognition.adapters.first_build import first_build, with_output_alone
-from properties.recognition.adapters.loading import Scheme, collect, load, shapes
+from properties.recognition.adapters.groups import fits, offer_groups
+from properties.recognition.adapters.loading import collect, load
+from properties.recognition.adapters.matrices import offer_projections
 from properties.recognition.adapters.norms import without_norms
 from properties.recognition.adapters.projections import Structure
-from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking import cache_finding, module_finding
 from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
@@ -56,7 +57,7 @@ from properties.subjects.subject import (
     Subject,
 )
 from properties.truth import oracle
-from properties.truth.parameters import Sizes, Weights
+from properties.truth.parameters import Weights
 
 SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
 LONG = 32  # tokens that fit into what a cache is tried with
@@ -162,29 +163,6 @@ class ModuleSubject(Subject):
         """A module of these sizes, for the sake of its structure."""
         module = self.blueprint.construct(config, self.family)
         return module, found_in(module, self.blueprint.owner, self.has("out-projection"))
-
-
-@dataclass
-class Draft:
-    """What is known so far about a subject."""
-
-    family: str
-    capabilities: set[str] = field(default_factory=set)
-    matched: dict[str, str] = field(default_factory=dict)
-    lacking: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    unasked: dict[str, str] = field(default_factory=dict)
-    scheme: Scheme = field(default_factory=Scheme)
-    residual: tuple[str, ...] = ()
-    spare_biases: tuple[str, ...] = ()
-    own_context: str = ""  # the argument of a context that is required: x itself for x alone
-
-    def settle(self, capability: str, present: bool, reason: str) -> None:
-        """Claim the capability, or say why it is absent."""
-        if present:
-            self.capabilities.add(capability)
-        else:
-            self.lacking[capability] = reason
 
 
 def subject(
@@ -456,12 +434,6 @@ def inside_input_width(blueprint: Blueprint, family: str) -> bool:
     return not fits(blueprint, family, sizes) and fits(blueprint, family, narrow)
 
 
-def trial_config(blueprint: Blueprint, family: str) -> Config:
-    """A request for a trial in this family."""
-    sizes = blueprint.sizes(2 if family in HEADED_FAMILIES else 1)
-    return Config(replace(sizes, head_dim=sizes.d_in) if family == "plain" else sizes)
-
-
 def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure: Any) -> None:
     """Note a forward that raises. QuestionError if it misses what only an unrun cell assigns or what
     this machine lacks; or if its matrices are not understood: it may be called wrongly then.
@@ -542,74 +514,6 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
         draft.capabilities.add("context-width")
 
 
-def offer_groups(draft: Draft, blueprint: Blueprint) -> Blueprint:
-    """Claim fewer heads of keys than of queries where keys and values are narrower, always or by an
-    argument.
-    """
-    if not blueprint.arguments.has("kv_heads"):
-        return offer_one_group(draft, blueprint)
-    name = blueprint.arguments.roles["kv_heads"]
-    sizes = trial_config(blueprint, draft.family).sizes
-    told = groups_told(blueprint, draft.family, sizes)
-    if told is None:
-        draft.unasked[name] = "fewer heads of keys than of queries: there are always as many"
-        return blueprint
-    optional = name not in blueprint.arguments.required
-    if optional and "." not in name and raises(told, draft.family, sizes):
-        draft.unasked[name] = "fewer heads of keys than of queries: a call raises then"
-        return blueprint
-    draft.capabilities.add("groups")
-    del draft.matched["kv_heads"]
-    draft.matched["heads per key head" if told.arguments.readers else "key-value heads"] = name
-    return told
-
-
-def offer_one_group(draft: Draft, blueprint: Blueprint) -> Blueprint:
-    """Claim that all heads read one head of keys and values, where these are as wide as one."""
-    if draft.family not in JOINED_FAMILIES:
-        return blueprint
-    sizes = trial_config(blueprint, draft.family).sizes
-    if fits(blueprint, draft.family, sizes) or not fits(
-        blueprint, draft.family, replace(sizes, groups=1)
-    ):
-        return blueprint
-    draft.capabilities.add("one group")
-    draft.notes.append("all heads of queries read one head of keys and values")
-    return replace(blueprint, one_group=True)
-
-
-def fits(blueprint: Blueprint, family: str, sizes: Sizes) -> bool:
-    """Whether a module is built whose keys have these sizes."""
-    with suppress(SubjectError, QuestionError):
-        structure = found_in(blueprint.attempt(Config(sizes), family), blueprint.owner, False)
-        shapes(structure, "key", sizes)
-        return True
-    return False
-
-
-def groups_told(blueprint: Blueprint, family: str, sizes: Sizes) -> Blueprint | None:
-    """The blueprint that makes two key-value heads for six heads; None where none does."""
-    sizes = replace(sizes, heads=6, groups=2)
-    if blueprint.square:
-        sizes = replace(sizes, d_in=sizes.width)
-    for readers in (False, True):
-        told = replace(blueprint, arguments=replace(blueprint.arguments, readers=readers))
-        if fits(told, family, sizes):
-            return told
-    return None
-
-
-def raises(blueprint: Blueprint, family: str, sizes: Sizes) -> bool:
-    """Whether a call of a module raises with two key-value heads for six, and with six does not."""
-    sizes = replace(sizes, heads=6, d_in=6 * sizes.head_dim if blueprint.square else sizes.d_in)
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    few, many = (
-        trials.run(blueprint.attempt(Config(replace(sizes, groups=groups)), family), x)
-        for groups in (2, 0)
-    )
-    return many.output is not None and few.output is None
-
-
 def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
     """Claim "batched" and "unbatched": heads and masks come with batches unless these are refused,
     the rest is tried.
@@ -627,115 +531,6 @@ def offer_axes(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
     draft.settle("unbatched", unbatched, "one sequence (T, d_in) is refused")
     if remark:
         draft.notes.append(remark)
-
-
-def offer_projections(draft: Draft, blueprint: Blueprint, module: nn.Module) -> Blueprint:
-    """Claim the matrices that are found and fit; return the blueprint to build by."""
-    config = trial_config(blueprint, draft.family)
-    structure = projections.find(module, blueprint.owner)
-    if structure is None:
-        reason = "nothing is named like W_query, W_key, W_value (q_proj, Wq, to_q, qkv ...)"
-        return lack_projections(draft, blueprint, module, reason)
-    offer_out(draft, structure, config.sizes)
-    projected = "out-projection" in draft.capabilities
-
-    def build(sizes: Sizes) -> tuple[nn.Module, Structure]:
-        new = blueprint.construct(replace(config, sizes=sizes), draft.family)
-        return new, found_in(new, blueprint.owner, projected)
-
-    try:
-        batched = "batched" in draft.capabilities
-        draft.scheme, remarks = layouts.discover(build, config.sizes, batched)
-        load(build(config.sizes)[1], random_weights(config.sizes), config.sizes, draft.scheme)
-    except SubjectError as error:
-        return lack_projections(draft, blueprint, module, str(error))
-    draft.notes += remarks
-    if structure.frozen():
-        draft.notes.append(
-            "frozen parameters are asked for their gradients as if they were trained"
-        )
-    draft.capabilities.add("projections")
-    show_matrices(draft, structure)
-    if left := projections.left_over(module, structure):
-        draft.notes.append(f"left as constructed: {messages.listed(left)}")
-    return offer_biases(draft, blueprint, structure)
-
-
-def found_in(module: nn.Module, owner: str, projected: bool) -> Structure:
-    """The matrices of a module of whatever size, the output projection only if it can be set."""
-    structure = projections.find(module, owner)
-    if structure is None:
-        raise SubjectError(f"{owner} has its projections at some sizes and not at others")
-    if projected or structure.out is None:
-        return structure
-    return replace(structure, cells={role: structure.cells[role] for role in LETTER})
-
-
-def lack_projections(
-    draft: Draft, blueprint: Blueprint, module: nn.Module, reason: str
-) -> Blueprint:
-    """Say why no weights can be set, what was seen, and what to write instead."""
-    draft.capabilities.discard("out-projection")
-    draft.lacking["out-projection"] = "the projections cannot be set"
-    if draft.family in HEADED_FAMILIES and wide_heads(blueprint, draft.family, module):
-        draft.lacking["projections"] = (
-            f"each head is as wide as the input ({reason}), and heads that split d_out among them "
-            "are what is asked about"
-        )
-        return blueprint
-    family = draft.family if draft.family in JOINED_FAMILIES else "multihead"
-    written = messages.adapter(
-        blueprint.owner, blueprint.target, blueprint.arguments.settings, family
-    )
-    draft.lacking["projections"] = (
-        f"{reason}. Parameters seen: {projections.parameter_shapes(module)}. "
-        f"What to do: name an adapter:{written}"
-    )
-    return blueprint
-
-
-def wide_heads(blueprint: Blueprint, family: str, module: nn.Module) -> bool:
-    """Whether every head has queries of the width of the input."""
-    structure, sizes = (
-        projections.find(module, blueprint.owner),
-        trial_config(blueprint, family).sizes,
-    )
-    queries = structure.cells["query"] if structure is not None else ()
-    known = sum(cell.weight.numel() for cell in queries if not cell.order)
-    return blueprint.square and known == sizes.heads * sizes.d_in**2 != 0
-
-
-def offer_out(draft: Draft, structure: Structure, sizes: Sizes) -> None:
-    """Claim the output projection if it is (H*D, H*D)."""
-    if structure.out is None:
-        reason = "no layer or matrix is named like out_proj (proj, W_o, fc_out, c_proj, to_out ...)"
-        draft.settle("out-projection", False, reason)
-        return
-    square = tuple(structure.out.weight.shape) == (sizes.width, sizes.width)
-    shape = projections.shape_of(structure.out.weight)
-    reason = f"{structure.out.path} has the shape {shape}, expected {(sizes.width, sizes.width)}"
-    draft.settle("out-projection", square, reason)
-
-
-def show_matrices(draft: Draft, structure: Structure) -> None:
-    """Record which matrix carries which of our weights."""
-    for role, cells in structure.cells.items():
-        if role == "out" and "out-projection" not in draft.capabilities:
-            continue
-        first = cells[0]
-        turned = " (transposed)" if first.rows or draft.scheme.rows.get(role) else ""
-        order = draft.scheme.order or first.order
-        part = f" (rows {LETTER[role]} of {order}, {draft.scheme.layout})" if first.order else ""
-        draft.matched[role] = each_head(first.path, len(cells)) + (part or turned)
-        if first.bias is not None:
-            draft.matched[f"{role}_bias"] = each_head(first.bias_path, len(cells)) + part
-
-
-def each_head(path: str, count: int) -> str:
-    """The path of the first of several heads' matrices with a star for the head's number."""
-    if count == 1:
-        return path
-    return path.replace("[0]", "[*]", 1) if "[0]" in path else path.replace(".0", ".*", 1)
 
 
 def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
@@ -770,51 +565,6 @@ def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -
         draft.notes.append(f"switched off: {names}, which drops numbers of the output, not weights")
 
 
-def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Blueprint:
-    """Claim the biases there are and what rules them; return the blueprint to build by."""
-    present = [c.bias is not None for role in LETTER for c in structure.cells[role]]
-    projected = "out-projection" in draft.capabilities
-    if blueprint.arguments.has("qkv_bias") and keys_lack_bias(blueprint, draft):
-        draft.capabilities -= {"qkv-bias"}
-        name = blueprint.arguments.roles["qkv_bias"]
-        draft.unasked[name] = "biases: keys have none, which no weight depends on"
-        return blueprint
-    if blueprint.arguments.has("qkv_bias"):
-        if projected and out_bias(blueprint, draft, True) != out_bias(blueprint, draft, False):
-            draft.capabilities -= {"qkv-bias"}
-            draft.capabilities |= {"always-biased", "out-bias"}
-            draft.lacking["qkv-bias"] = (
-                f"{blueprint.arguments.roles['qkv_bias']} also rules the bias of the output "
-                "projection, so it is always True here"
-            )
-            return replace(blueprint, biased=True)
-    elif all(present):
-        draft.capabilities.add("always-biased")
-    elif any(present):
-        draft.notes.append("only some of queries, keys, values have a bias; it is set to zero")
-        biased = tuple(r for r in LETTER if structure.cells[r][0].bias is not None)
-        draft.spare_biases = biased if biased == ("query", "value") else ()
-    if projected:
-        reason = "the output projection has no bias"
-        draft.settle("out-bias", out_bias(blueprint, draft, False), reason)
-    return blueprint
-
-
-def keys_lack_bias(blueprint: Blueprint, draft: Draft) -> bool:
-    """Whether with biases queries and values have some and keys have none."""
-    config = replace(trial_config(blueprint, draft.family), bias=True)
-    structure = projections.find(blueprint.attempt(config, draft.family), blueprint.owner)
-    has = {role: structure.cells[role][0].bias is not None for role in LETTER} if structure else {}
-    return has == {"query": True, "key": False, "value": True}
-
-
-def out_bias(blueprint: Blueprint, draft: Draft, bias: bool) -> bool:
-    """Whether the output projection has a bias in a module built with or without bias."""
-    config = replace(trial_config(blueprint, draft.family), bias=bias)
-    structure = projections.find(blueprint.attempt(config, draft.family), blueprint.owner)
-    return structure is not None and structure.out is not None and structure.out.bias is not None
-
-
 def offer_dtypes(finished: ModuleSubject) -> None:
     """Claim the formats in which a forward runs; note why the others are lost."""
     config = trial_config(finished.blueprint, finished.family)
@@ -845,13 +595,3 @@ def arrives(subject: ModuleSubject, config: Config) -> bool:
     return all(
         np.array_equal(getattr(read, role), getattr(given, role)) for role in structure.cells
     )
-
-
-def random_weights(sizes: Sizes) -> Weights:
-    """Matrices of ordinary numbers that are exact in every format."""
-    rng = np.random.default_rng(0)
-    query, key, value, out = (
-        FORMATS["bfloat16"].round(rng.normal(size=(sizes.d_in_of(role), sizes.width_of(role))))
-        for role in (*LETTER, "out")
-    )
-    return Weights(query, key, value, out=out)
