@@ -45,7 +45,12 @@ def test_norms_are_taken_out_and_told() -> None:
 
 @pytest.mark.parametrize(
     ("name", "scaled"),
-    [("WithoutScale", False), ("ScaleForgotten", True), ("ScaleOfOneUnused", True)],
+    [
+        ("WithoutScale", False),
+        ("AnglesWithoutScale", False),
+        ("ScaleForgotten", True),
+        ("ScaleOfOneUnused", True),
+    ],
 )
 def test_scores_are_unscaled_where_a_scale_of_one_is_kept_and_used(name: str, scaled: bool) -> None:
     """A scale that is only missing is a fault."""
@@ -55,6 +60,7 @@ def test_scores_are_unscaled_where_a_scale_of_one_is_kept_and_used(name: str, sc
 def test_unscaled_scores_are_held_to_the_formula_without_a_scale() -> None:
     """The module that says so is right, the one that forgets it is not."""
     assert run(found("WithoutScale"), profile="quick", only=ORACLE).right
+    assert run(found("AnglesWithoutScale"), profile="quick", only=ORACLE).right
     assert run(found("ScaleForgotten"), profile="quick", only=ORACLE).wrong
 
 
@@ -105,6 +111,13 @@ PARAMETERS = [
 def test_keys_may_have_no_bias_where_no_argument_rules_biases() -> None:
     """Softmax takes a bias of keys out again."""
     assert run(found("KeysNeverBiased"), profile="quick", only=PARAMETERS).right
+
+
+def test_where_keys_have_no_bias_that_of_the_output_projection_is_still_seen() -> None:
+    """It is no parameter too many."""
+    subject = found("OutputAlwaysBiased")
+    assert subject.has("out-bias")
+    assert run(subject, profile="quick", only=PARAMETERS[:1]).failed == []
 
 
 def test_a_bias_of_values_that_nobody_asked_for_is_one_parameter_too_many() -> None:

@@ -205,8 +205,8 @@ def subject(
         finished.tokens, finished.blanks = call.tokens, call.required[3:]
     offer_dtypes(finished)
     offer_heads(finished)
-    offer_scale(finished, module)
     offer_positions(finished, module)
+    offer_scale(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_start(finished, module, call)
@@ -223,17 +223,14 @@ def takes_heads(module: nn.Module, blueprint: Blueprint) -> bool:
     """
     if families.has_parameters(module):
         return False
-    x = trials.random_input(blueprint.sizes(2).batch, blueprint.sizes(2).tokens, 4)
+    sizes = blueprint.sizes(2)
+    x = trials.random_input(sizes.batch, sizes.tokens, 4)
+    if trials.run(module, x).output is not None:
+        return False
     heads = x[:, None].expand(-1, 2, -1, -1)
     inner = calls.inside(module).eval()
-    return trials.run(module, x).output is None and bool(
-        (
-            found := trials.call(
-                lambda *parts: results.output_in(inner(*parts), heads), heads, heads, heads
-            )
-        )
-        and found.output is not None
-    )
+    found = trials.call(lambda *parts: results.output_in(inner(*parts), heads), *[heads] * 3)
+    return found.output is not None
 
 
 def of_heads(module: nn.Module, name: str) -> qkv_function.Function:
@@ -264,18 +261,27 @@ def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     )
     if not name or not finished.has("projections") or finished.family not in JOINED_FAMILIES:
         return
-    sizes = trial_config(finished.blueprint, finished.family).sizes
+    sizes, positions = trial_config(finished.blueprint, finished.family).sizes, finished.positions
+    sizes = replace(sizes, head_dim=finished.limits.head_dim(sizes.head_dim))
+    if finished.blueprint.square:
+        sizes = replace(sizes, d_in=sizes.width)
     weights = random_weights(sizes)
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
     output = trials.run(finished.build(Config(sizes, dtype="float32"), weights), x).output
-    causal = finished.family in CAUSAL_FAMILIES
     expected = oracle.attention(
-        x.double().numpy(), weights, heads=sizes.heads, causal=causal, scaled=False
+        x.double().numpy(),
+        weights,
+        heads=sizes.heads,
+        causal=finished.family in CAUSAL_FAMILIES,
+        scaled=False,
+        positions=None if positions is None else positions.rotary(sizes.tokens),
     ).output
     if output is not None and output.shape == expected.shape:
         finished.scaled = not np.allclose(output.double().numpy(), expected, atol=1e-3)
     if not finished.scaled:
         finished.notes += (f"scores are not scaled: {name} is 1, and a call agrees",)
+        if positions is not None:  # how exact angles are was tried with scores that are scaled
+            finished.positions = turning.precise(finished, positions)
 
 
 def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:

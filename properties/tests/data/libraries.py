@@ -1,6 +1,8 @@
 """Attention in the manner of libraries: settings under two names, angles handed in, tuples returned,
-norms inside, float32 for the softmax, scores without a scale.
+norms inside, scores without a scale.
 """
+
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 class Settings:
     """Settings that can be told by either of two names."""
 
-    other_names = {"hidden_size": "n_embd"}  # noqa: RUF012 - read only
+    other_names = MappingProxyType({"hidden_size": "n_embd"})
 
     def __init__(self, n_embd: int = 768, num_heads: int = 12, how: str = "plain") -> None:
         self.n_embd, self.num_heads, self.how = n_embd, num_heads, how
@@ -80,6 +82,14 @@ class AnglesHandedIn(Parts):
         )
         weights = self.weigh(query, key)
         return self.join(weights, value), weights
+
+
+class AnglesWithoutScale(AnglesHandedIn):
+    """A scale of one, on purpose, and angles."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.scaling = 1.0
 
 
 class NamesAlone(Parts):
@@ -182,6 +192,14 @@ class KeysWithoutBias(Parts):
     def __init__(self, d_model: int, num_heads: int, bias: bool = True) -> None:
         super().__init__(d_model, num_heads, bias)
         self.k_proj = nn.Linear(d_model, d_model, bias=False)
+
+
+class OutputAlwaysBiased(KeysWithoutBias):
+    """The same, and the output projection has one that no argument rules."""
+
+    def __init__(self, d_model: int, num_heads: int, bias: bool = True) -> None:
+        super().__init__(d_model, num_heads, bias)
+        self.o_proj = nn.Linear(d_model, d_model)
 
 
 class KeysNeverBiased(Parts):
