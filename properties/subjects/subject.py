@@ -175,9 +175,7 @@ class Subject(ABC):
     conventions: Conventions = Conventions()
     origins: Mapping[str, str] = {}  # how each convention is known: see `call.ORIGINS`
     layout: str = ""  # the order of the axes of queries, keys and values, where a call has them
-    spare_biases: tuple[
-        str, ...
-    ] = ()  # roles with a bias that is always there, where keys have none
+    spare_biases: tuple[str, ...] = ()  # roles that always have a bias, where keys never have
     scaled: bool = True  # whether scores are divided by sqrt(head_dim) where no scale is told
     positions: Positions | None = None  # by which queries and keys are turned; None: they are not
     cache: str = ""  # how a past is kept, in words, where that was found

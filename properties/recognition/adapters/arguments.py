@@ -235,14 +235,19 @@ def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
         if role:
             found.setdefault(role, []).append(name)
     both = found.get("dropout", [])
-    own = [name for name in both if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
+    own = of_attention(both)
     if len(both) == 2 and len(own) == 1 and "output_dropout" not in found:
         found["dropout"], found["output_dropout"] = own, [n for n in both if n not in own]
     biases = found.get("qkv_bias", [])
-    own = [name for name in biases if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
+    own = of_attention(biases)
     if len(biases) == 2 and len(own) == 1:  # the other is that of all layers
         found["qkv_bias"] = own
     return found
+
+
+def of_attention(names: list[str]) -> list[str]:
+    """Those that say that they are attention's own."""
+    return [name for name in names if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
 
 
 def given_way(candidates: dict[str, list[str]], parameters: Mapping[str, Parameter]) -> list[str]:

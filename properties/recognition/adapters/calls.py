@@ -6,9 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from inspect import Parameter
-from types import MethodType
 from typing import Any
 
 from torch import nn
@@ -19,6 +17,7 @@ from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
 from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.asking.roles import role
+from properties.recognition.signatures import parameters_of
 from properties.recognition.turning.handed import handed_to
 
 MAY_BE_NONE = re.compile(r"\b(None|Optional)\b")
@@ -57,22 +56,6 @@ class Call:
     def masks(self) -> tuple[str, ...]:
         """The optional arguments that could hide the future."""
         return tuple(name for name in self.further if MASK.search(name))
-
-
-def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """Those that it is called with; TypeError or ValueError where it does not say.
-
-    Every module that is built is asked, and the method is that of its class, which is read once.
-    """
-    if isinstance(function, MethodType):
-        return parameters_of_method(function.__func__)
-    return tuple(inspect.signature(function).parameters.values())
-
-
-@lru_cache(maxsize=256)
-def parameters_of_method(function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """The same of a function that is bound to an object of whatever kind."""
-    return tuple(inspect.signature(MethodType(function, object())).parameters.values())
 
 
 def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:

@@ -75,10 +75,8 @@ def lack_projections(
 
 def wide_heads(blueprint: Blueprint, family: str, module: nn.Module) -> bool:
     """Whether every head has queries of the width of the input."""
-    structure, sizes = (
-        projections.find(module, blueprint.owner),
-        trial_config(blueprint, family).sizes,
-    )
+    structure = projections.find(module, blueprint.owner)
+    sizes = trial_config(blueprint, family).sizes
     queries = structure.cells["query"] if structure is not None else ()
     known = sum(cell.weight.numel() for cell in queries if not cell.order)
     return blueprint.square and known == sizes.heads * sizes.d_in**2 != 0

@@ -45,6 +45,7 @@ SIGNATURES = {
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
+# A TypeError that says so is of wrong operands, as in "'<' not supported between instances of".
 UNSUPPORTED = re.compile(
     r"^(?!TypeError).*(not?\W+(\w+\W+){0,2}(supported|implemented)|only supported|NotImpl)",
     re.IGNORECASE | re.DOTALL,

@@ -20,23 +20,24 @@ Ask = Callable[[Inputs, Arguments], Answer]
 
 def asked(ask: Ask, inputs: Inputs, arguments: Arguments) -> Answer | None:
     """The answer, or None where the call raises: it does not take that."""
-    try:
-        with torch.random.fork_rng(devices=[]):  # a trial leaves the caller's random state alone
-            return ask(inputs, arguments)
-    except BaseException as error:  # a refusal is an answer, too
-        interrupts.subjects_own(error)
-        return None
+    came = answer_or_error(ask, inputs, arguments)
+    return None if isinstance(came, BaseException) else came
 
 
 def refusal(ask: Ask, inputs: Inputs, arguments: Arguments) -> str:
     """What a call raises, type and text; "" where it returns."""
+    came = answer_or_error(ask, inputs, arguments)
+    return f"{type(came).__name__}: {came}" if isinstance(came, BaseException) else ""
+
+
+def answer_or_error(ask: Ask, inputs: Inputs, arguments: Arguments) -> Answer | BaseException:
+    """The answer, or what the call raises: a refusal is an answer, too."""
     try:
-        with torch.random.fork_rng(devices=[]):
-            ask(inputs, arguments)
-    except BaseException as error:  # what it says is what is asked for
+        with torch.random.fork_rng(devices=[]):  # a trial leaves the caller's random state alone
+            return ask(inputs, arguments)
+    except BaseException as error:
         interrupts.subjects_own(error)
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return error
 
 
 def level(queries: int, keys: int, batch: int = 1, heads: int = 1, groups: int = 1) -> Inputs:

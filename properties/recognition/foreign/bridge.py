@@ -51,9 +51,7 @@ class Crossing:
         names: tuple[str, ...],
     ) -> None:
         self.function, self.arrays, self.fixed, self.names = function, arrays, fixed, names
-        self.several: type | None = (
-            None  # of what was returned, a tuple or list; None for one thing
-        )
+        self.several: type | None = None  # tuple or list, where it returned one
         self.others: dict[int, Any] = {}  # parts of it that are no arrays
         self.step = Step(arrays, arrays.prepared(self.call))
 
@@ -91,8 +89,8 @@ class Step:
         """What comes of these; recorded by torch where one of them requires a gradient."""
         wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         if wanted and self.derivatives(len(tensors)) is not None:
-            found: Sequence[Tensor] = Recorded.apply(self, *tensors)  # type: ignore[no-untyped-call]
-            return found
+            record: Callable[..., Sequence[Tensor]] = Recorded.apply
+            return record(self, *tensors)
         return self.computed(tensors)
 
     def computed(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
