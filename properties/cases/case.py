@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from properties.basics import interrupts
 from properties.basics.doing import doing
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
-from properties.basics.once import once
 from properties.cases import probing
 from properties.cases.call import Call
 from properties.subjects.instance import Instance, describe
@@ -121,17 +121,17 @@ class Case:
         probing.note(self.sizes, self.dtype)
         return self._output
 
-    @once
+    @cached_property
     def _output(self) -> Array:
         return self.run()
 
-    @once
+    @cached_property
     def request(self) -> Request:
         """Who sees whom, and the scale, as the subject's family has them."""
         tokens = self.x.shape[1]
         return oracle.asked(tokens, tokens, causal=self.causal, scaled=self.scaled)
 
-    @once
+    @cached_property
     def trace(self) -> Trace:
         """What the oracle says, every step of it."""
         return oracle.attention(
@@ -142,19 +142,19 @@ class Case:
             positions=self.rotary,
         )
 
-    @once
+    @cached_property
     def upstream(self) -> Array:
         """(B, T, W), integers from 1 to 4: the factors of the outputs whose sum is differentiated."""
         shape = (self.sizes.batch, self.sizes.tokens, self.sizes.width)
         integers = np.random.default_rng(self.seed).integers(1, 5, size=shape)
         return integers.astype(np.float64)
 
-    @once
+    @cached_property
     def gradients(self) -> Gradients:
         """What the oracle says of the derivative of sum(upstream * output)."""
         return oracle.gradients(self.x, self.weights, self.trace, self.upstream)
 
-    @once
+    @cached_property
     def gradient_budget(self) -> GradientBudget:
         """The error a right implementation may make on these gradients."""
         return bounds.gradient_budget(
@@ -167,7 +167,7 @@ class Case:
             angles=self.angles,
         )
 
-    @once
+    @cached_property
     def budget(self) -> Budget:
         """The error a right implementation may make on this example."""
         return bounds.budget(self.x, self.weights, self.trace, self.dtype, angles=self.angles)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,6 @@ from properties.basics.assertions import Violation, near
 from properties.basics.doing import doing
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import OutsideError, SubjectError
-from properties.basics.once import once
 from properties.cases import documents, probing
 from properties.cases.case import Case
 from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
@@ -111,7 +110,7 @@ class Question:
         keys = self.inputs["context"].shape[1] if self.crossed else tokens
         return batch, self.case.sizes.heads, tokens, keys
 
-    @once
+    @cached_property
     def asked_of(self) -> Case:
         """The case whose module is asked: one of the context's width, where that is another than x's."""
         case, call = self.case, self.case.call
@@ -198,7 +197,7 @@ class Question:
         given += self.arguments.given()
         return f"a call with {' and '.join(given)}" if given else "a call without arguments"
 
-    @once
+    @cached_property
     def request(self) -> Request:
         """What the arguments mean, by the subject's conventions."""
         a, bias = self.arguments, self.arguments.bias
@@ -248,7 +247,7 @@ class Question:
             return bool(self.arguments.causal)
         return self.case.causal
 
-    @once
+    @cached_property
     def truth(self) -> Truth:
         """What the definition says, and how far a right implementation may be from it."""
         return of_function(self) if self.function else of_module(self)

@@ -10,9 +10,9 @@ Legend: B batch, T queries, S keys, H heads, G groups, D head_dim, Dv columns of
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from properties.basics.dtypes import Array
-from properties.basics.once import once
 from properties.truth import visibility
 from properties.truth.attend import Attended, AttendedGradients, attend, attend_gradients
 from properties.truth.parameters import Weights
@@ -43,7 +43,7 @@ class Trace:
         """(B, H, T, S); where a key is hidden, its weight is zero."""
         return self.attended.weights
 
-    @once
+    @cached_property
     def context(self) -> Array:
         """(B, T, W), the heads side by side."""
         return merge(self.attended.context)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from properties.basics.dtypes import Array, Format
-from properties.basics.once import once
 
 SPARE = 4  # roundings beyond the terms of a sum: storing, casting and scaling either factor
 DUST = (
@@ -46,22 +46,22 @@ class Near:
     error: Array
     given: bool = False
 
-    @once
+    @cached_property
     def size(self) -> Array:
         """The magnitude of the true value."""
         return np.abs(self.value)
 
-    @once
+    @cached_property
     def grown(self) -> Array:
         """The largest magnitude that the computed one may have."""
         return self.size if self.given else self.size + self.error
 
-    @once
+    @cached_property
     def turned(self) -> Near:
         """The last two axes exchanged."""
         return Near(self.value.swapaxes(-1, -2), self.error.swapaxes(-1, -2), self.given)
 
-    @once
+    @cached_property
     def raised(self) -> Near:
         """The same with no error below `DUST`, but for what is exact."""
         return self if self.given else Near(self.value, self.error + DUST * (self.error > 0.0))

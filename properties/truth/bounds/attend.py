@@ -7,11 +7,11 @@ of keys that a query sees.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array, Format
-from properties.basics.once import once
 from properties.truth.attend import (
     Attended,
     repeated,
@@ -93,12 +93,12 @@ class Attending:
             allowed = tuple(np.full_like(error, np.inf) for error in allowed)
         return AttendBudget(*allowed)
 
-    @once
+    @cached_property
     def key(self) -> Near:
         """(B, H, S, D)."""
         return self.grouped_key.placed(repeated, self.query.value.shape[1])
 
-    @once
+    @cached_property
     def value(self) -> Near:
         """(B, H, S, Dv)."""
         return self.grouped_value.placed(repeated, self.query.value.shape[1])
@@ -108,17 +108,17 @@ class Attending:
         """(B, H, T, S)."""
         return self.attended.seen
 
-    @once
+    @cached_property
     def empty(self) -> Seen:
         """(B, H, T, 1): the rows in which nothing has any weight."""
         return self.attended.empty[..., None]
 
-    @once
+    @cached_property
     def enters(self) -> Seen:
         """(B, H, T, S): what has a weight; all keys, where a row without any gives their mean."""
         return self.seen | self.empty if self.request.empty == "uniform" else self.seen
 
-    @once
+    @cached_property
     def number(self) -> Counts:
         """The n of each row, (B, H, T, 1)."""
         return self.enters.sum(axis=-1, keepdims=True)
@@ -128,13 +128,13 @@ class Attending:
         """What multiplies the scores."""
         return self.request.factor(self.query.value.shape[-1])
 
-    @once
+    @cached_property
     def products(self) -> Array:
         """The largest magnitude that a score is the sum of, (B, H, T, S)."""
         grown: Array = self.query.raised.grown @ self.key.turned.raised.grown
         return grown
 
-    @once
+    @cached_property
     def scaled(self) -> Near:
         """Step 2; zero where nothing is seen."""
         error = product_error(
@@ -143,7 +143,7 @@ class Attending:
         error = error * abs(self.scale)
         return self.where_seen(self.attended.scores * self.scale, error)
 
-    @once
+    @cached_property
     def capped(self) -> Near:
         """Step 2a: what the cap makes of it; a tanh is monotonous, so its ends bound it."""
         z, cap = self.scaled, self.request.cap
@@ -156,7 +156,7 @@ class Attending:
         error = np.maximum(high - value, value - low) + gamma(12, self.fmt) * np.abs(value)
         return self.where_seen(value, error + 10.0 * own * cap)
 
-    @once
+    @cached_property
     def logits(self) -> Near:
         """Step 2b: and a bias."""
         y = self.capped
@@ -169,7 +169,7 @@ class Attending:
         """Zero, and exact, where a key is hidden."""
         return Near(np.where(self.seen, value, 0.0), np.where(self.seen, error, 0.0))
 
-    @once
+    @cached_property
     def top(self) -> Array:
         """The magnitude of what is subtracted from the exponents, (B, H, T, 1)."""
         largest = np.max(
@@ -187,14 +187,14 @@ class Attending:
         """Step 3: what subtracting the top rounds in an exponent of this magnitude."""
         return 6.0 * self.fmt.unit_roundoff * (size + np.maximum(size, self.top) + 1.0)
 
-    @once
+    @cached_property
     def growth(self) -> tuple[Array, Array]:
         """Step 3: by what factor each exponential may be off, and that of the sink, (B, H, T, 1)."""
         errors = self.logits.error + np.where(self.seen, self.moved(self.logits.size), 0.0)
         sunk = np.zeros_like(self.top) if self.sink is None else self.moved(np.abs(self.sink))
         return np.exp(np.minimum(errors, 700.0)), np.exp(np.minimum(sunk, 700.0))
 
-    @once
+    @cached_property
     def sums(self) -> tuple[Array, Array]:
         """The sums of the weights over these factors, and times them, (B, H, T, 1); 1 without any."""
         w, (growth, sunk) = self.shares, self.growth
@@ -205,12 +205,12 @@ class Attending:
             smallest, largest = smallest + taken / sunk, largest + taken * sunk
         return np.where(self.empty, 1.0, smallest), np.where(self.empty, 1.0, largest)
 
-    @once
+    @cached_property
     def shares(self) -> Array:
         """The weights of what is seen, (B, H, T, S)."""
         return np.where(self.seen, self.attended.weights, 0.0)
 
-    @once
+    @cached_property
     def rounding(self) -> Array:
         """What sums, rescalings and the division of step 4 round, (B, H, T, 1)."""
         terms = self.number + (0 if self.sink is None else 1)
@@ -224,7 +224,7 @@ class Attending:
         error: Array = np.minimum(np.nan_to_num(w * relative, nan=np.inf), 1.0)
         return error + self.fmt.smallest_normal
 
-    @once
+    @cached_property
     def weights(self) -> Near:
         """Step 4; of a row of NaN zeros, which claim nothing of it."""
         near = self.where_seen(self.shares, self.share_error(self.shares, self.growth[0]))
@@ -233,13 +233,13 @@ class Attending:
         even = np.where(self.empty, 1.0 / self.seen.shape[-1], 0.0)
         return Near(near.value + even, near.error + even * self.rounding)
 
-    @once
+    @cached_property
     def sink_share(self) -> Near:
         """Step 4 of the sink's weight, (B, H, T, 1)."""
         taken = sink_weights(self.request, self.attended)[..., None]
         return Near(taken, self.share_error(taken, self.growth[1]))
 
-    @once
+    @cached_property
     def lse(self) -> Near:
         """Step 4a, (B, H, T)."""
         smallest, largest = self.sums
@@ -250,7 +250,7 @@ class Attending:
         error = off + gamma(12, self.fmt) * (self.top + np.log(terms + 1.0))
         return Near(self.attended.lse, np.where(self.empty, 0.0, error)[..., 0])
 
-    @once
+    @cached_property
     def context(self) -> Near:
         """Step 5, (B, H, T, Dv)."""
         value = self.attended.context

@@ -6,11 +6,11 @@ Legend: B batch, H heads, G groups, T queries, S keys, D head_dim, Dv columns of
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array, Format
-from properties.basics.once import once
 from properties.truth.attend import Attended, AttendedGradients, over_groups
 from properties.truth.bounds.arithmetic import (
     Near,
@@ -93,13 +93,13 @@ class AttendingBack:
             bool((m < self.fmt.largest / 2).all()) for m in magnitudes
         )
 
-    @once
+    @cached_property
     def to_weights(self) -> Near:
         """(B, H, T, S)."""
         error = product_error(self.upstream, self.forward.value.turned, self.fmt)
         return self.forward.where_seen(self.gradients.weights, error)
 
-    @once
+    @cached_property
     def mean(self) -> Near:
         """Delta, (B, H, T, 1), by the worse of its two forms."""
         forward, to_weights = self.forward, self.to_weights
@@ -110,7 +110,7 @@ class AttendingBack:
         )
         return Near((shares.value * to_weights.value).sum(axis=-1, keepdims=True), error)
 
-    @once
+    @cached_property
     def logits(self) -> Near:
         """The product rule for w (dw - delta); the subtraction rounds dw and delta too."""
         weights, mean = self.forward.weights, self.mean
@@ -120,7 +120,7 @@ class AttendingBack:
         carried += gamma(8, self.fmt) * weights.grown * largest
         return self.forward.where_seen(self.gradients.logits, carried + self.fmt.spacing_at_zero)
 
-    @once
+    @cached_property
     def scores(self) -> Near:
         """Through cap and scale."""
         forward, cap = self.forward, self.forward.request.cap
@@ -131,21 +131,21 @@ class AttendingBack:
             error = times_error(self.logits, Near(1.0 - tanh.value**2, slope), self.fmt)
         return forward.where_seen(self.gradients.scores, error * abs(forward.scale))
 
-    @once
+    @cached_property
     def queries(self) -> Near:
         """(B, H, T, D)."""
         forward = self.forward
         error = product_error(self.scores, forward.key, self.fmt, terms=forward.number)
         return Near(self.gradients.queries, np.where(self.unknown, np.inf, error))
 
-    @once
+    @cached_property
     def keys(self) -> Near:
         """(B, G, S, D)."""
         return self.over_groups(
             self.gradients.keys, self.scores, self.forward.query, self.forward.seen
         )
 
-    @once
+    @cached_property
     def values(self) -> Near:
         """(B, G, S, Dv)."""
         forward = self.forward
@@ -172,7 +172,7 @@ class AttendingBack:
             return np.zeros((1, 1, 1, 1), dtype=np.bool_)
         return np.any(self.forward.empty, axis=-2, keepdims=True)
 
-    @once
+    @cached_property
     def sink_error(self) -> Array:
         """Of minus the sum over all rows of the sink's weight times delta, (H,)."""
         share = self.forward.sink_share

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from properties.basics.dtypes import Array
-from properties.basics.once import once
 from properties.truth.oracle import Trace
 from properties.truth.parameters import Weights
 
@@ -20,7 +20,7 @@ class Magnitudes:
     parameters: Weights | None
     trace: Trace
 
-    @once
+    @cached_property
     def inputs(self) -> dict[str, Array]:
         """Of queries, keys and values, by name, without their biases."""
         p, x, tokens = self.parameters, np.abs(self.x), np.abs(self.trace.tokens)
@@ -29,7 +29,7 @@ class Magnitudes:
         pairs = {"query": (x, p.query), "key": (tokens, p.key), "value": (tokens, p.value)}
         return {name: source @ np.abs(matrix) for name, (source, matrix) in pairs.items()}
 
-    @once
+    @cached_property
     def largest(self) -> float:
         """The largest of all, each with its bias; NaN where there is one."""
         largest = 0.0

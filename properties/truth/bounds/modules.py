@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array, Format
-from properties.basics.once import once
 from properties.truth.bounds.arithmetic import (
     SPARE,
     Near,
@@ -150,7 +150,7 @@ class Forward:
         error = self.output(self.context).error
         return Budget(error if self.in_range() else np.full_like(error, np.inf))
 
-    @once
+    @cached_property
     def projected(self) -> tuple[Near, Near, Near]:
         """Step 1: queries, keys and values, heads first, before they are turned."""
         p, t = self.parameters, self.trace
@@ -181,7 +181,7 @@ class Forward:
         """Step 1a."""
         return turned(part, positions, rotary, self.fmt, self.angles)
 
-    @once
+    @cached_property
     def attending(self) -> Attending:
         """Steps 2 to 5."""
         (query, key, value), t = self.projected, self.trace
@@ -190,7 +190,7 @@ class Forward:
             key = Near(t.keys, self.turned(key, t.positions.keys, t.positions).error)
         return Attending(self.fmt, t.request, t.attended, query, key, value)
 
-    @once
+    @cached_property
     def context(self) -> Near:
         """The heads side by side, (B, T, W)."""
         return merge_heads(self.attending.context)
@@ -247,7 +247,7 @@ class Backward:
             magnitudes.append(np.abs(g.tokens) + to_tokens)
         return self.forward.in_range() and all(bool((m < limit).all()) for m in magnitudes)
 
-    @once
+    @cached_property
     def to_context(self) -> Near:
         """The gradient of the context, (B, H, T, Dv)."""
         out = None if self.forward.parameters is None else self.forward.parameters.out
