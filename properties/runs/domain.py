@@ -19,10 +19,9 @@ import numpy as np
 from properties.basics.dtypes import FORMATS
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
-from properties.cases.devices import read_weights
 from properties.cases.strategies import coincide, make_case
 from properties.spec.clauses.conditions import visible
-from properties.spec.clauses.numerics import with_all_bits
+from properties.spec.clauses.numerics import weights_in_float32, with_all_bits
 from properties.subjects.limits import Limits
 from properties.subjects.subject import Subject
 from properties.truth.parameters import Sizes
@@ -166,34 +165,20 @@ def longest(subject: Subject) -> int:
 def computed_in_float32(subject: Subject) -> Case | None:
     """An example in float64 whose attention weights are numbers of float32, right to its rounding.
 
-    One-hot values pass weights on exactly, so a softmax that is always taken in float32 shows: every
-    weight is a float32. By chance that has a probability of 2**-29 for each. An output that comes
-    back in another format is another matter.
+    One-hot values pass weights on exactly, so a softmax that is always taken in float32 shows. An
+    output that comes back in another format is another matter.
     """
     if not subject.has("projections") or not {"float32", "float64"} <= set(subject.dtypes):
         return None
     case = replace(request(with_exact_angles(subject), BASE), dtype="float64")
-    probe = visible(case)
     try:
-        weights = read_weights(probe, probe.output)
+        if not weights_in_float32(visible(case)):
+            return None
         instance = case.build()
         output = instance.forward(instance.tensor(case.x if instance.batched else case.x[0]))
     except SubjectError:
         return None
-    if (
-        output.dtype != instance.dtype
-        or weights.shape != probe.trace.weights.shape
-        or not np.isfinite(weights).all()
-    ):
-        return None
-    rounded = weights.astype(np.float32).astype(np.float64)
-    off = np.abs(weights - probe.trace.weights)
-    exact, narrow = (
-        read_weights(probe, replace(probe, dtype=dtype).budget.output)
-        for dtype in ("float64", "float32")
-    )
-    in_float32 = bool((rounded == weights).all() and (off > exact).any() and (off <= narrow).all())
-    return case if in_float32 else None
+    return case if output.dtype == instance.dtype else None
 
 
 def in_float32(narrow: Case) -> Limitation:

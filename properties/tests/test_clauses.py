@@ -43,6 +43,14 @@ def test_a_context_length_of_one_is_left_to_its_own_clause(id: str) -> None:
     assert not failing(find(fault.module, fault.family)[0], id)
 
 
+def test_wrong_weights_are_no_weights_in_float32() -> None:
+    """Those of zero are numbers of float32, too, and right in neither format."""
+    fault = faults()["batch-statistics"]
+    assert not failing(
+        find(fault.module, fault.family)[0], "numerics/float64-weights-are-no-float32"
+    )
+
+
 def test_every_clause_is_broken_by_a_fault() -> None:
     """A law that no fault breaks is not tested."""
     broken = {id for fault in faults().values() for id in fault.breaks}
