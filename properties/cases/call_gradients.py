@@ -16,6 +16,7 @@ from properties.cases.question import Question
 from properties.truth import bounds, oracle
 from properties.truth.attend import attend, attend_gradients
 from properties.truth.bounds import attend_gradient_budget
+from properties.truth.request import Request
 
 AXES = {
     "queries": "batch head query column",
@@ -28,7 +29,7 @@ AXES = {
 @dataclass(frozen=True, eq=False)
 class Slopes:
     """Right gradients and the error that rounding may make, by name: those of queries (B, H, T, D), keys
-    (B, G, S, D), values (B, G, S, E) and a bias (B, H, T, S).
+    (B, G, S, D), values (B, G, S, E) and a bias (B, H, T, S); those of a module's "x" and "context".
     """
 
     right: Mapping[str, Array]
@@ -49,16 +50,27 @@ def upstream(question: Question) -> Array:
 
 def slopes(question: Question, upstream: Array) -> Slopes:
     """What the chain rule says of sum(upstream * output)."""
+    return (of_function if question.function else of_module)(question, upstream)
+
+
+def of_function(question: Question, upstream: Array) -> Slopes:
+    """By queries, keys, values and bias."""
     q, k, v = (question.inputs[name] for name in ("queries", "keys", "values"))
-    request = question.request
-    if not question.case.subject.conventions.empty:  # it may be NaN, of which nothing is claimed
-        request = replace(request, empty="nan")
+    request = claimed(question)
     attended = attend(q, k, v, request)
     right = attend_gradients(q, k, v, request, attended, upstream)
     allowed = attend_gradient_budget(
         q, k, v, request, attended, right, upstream, question.case.dtype
     )
     return Slopes(by_name(right), by_name(allowed))
+
+
+def claimed(question: Question) -> Request:
+    """What is asked; where it is not known what a row gives that sees nothing, it may be NaN, of which
+    nothing is claimed.
+    """
+    known = question.case.subject.conventions.empty
+    return question.request if known else replace(question.request, empty="nan")
 
 
 def by_name(parts: object) -> dict[str, Array]:
@@ -92,7 +104,7 @@ def agree(question: Question, *names: str) -> float:
 def agree_by_x(question: Question) -> float:
     """A module's gradient by x is that of the formula; returns the share of the budget used."""
     factors = of_rows_that_see(question)
-    truth = slopes_of_module(question, factors)
+    truth = slopes(question, factors)
     return near(
         f"{question.words} to have a gradient of x of",
         question.gradient_by_x(factors),
@@ -102,12 +114,10 @@ def agree_by_x(question: Question) -> float:
     )
 
 
-def slopes_of_module(question: Question, upstream: Array) -> Slopes:
-    """What the chain rule says of sum(upstream * output) by "x" and, where there is one, by "context"."""
+def of_module(question: Question, upstream: Array) -> Slopes:
+    """By "x" and, where there is one, by "context"."""
     case, x, weights = question.case, question.inputs["x"], question.weights
-    request, context = question.request, question.inputs.get("context")
-    if not case.subject.conventions.empty:  # it may be NaN, of which nothing is claimed
-        request = replace(request, empty="nan")
+    request, context = claimed(question), question.inputs.get("context")
     trace = oracle.attention(
         x,
         weights,

@@ -9,7 +9,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.basics.dtypes import Array
-from properties.cases.call_gradients import slopes_of_module
+from properties.cases.call_gradients import slopes
 from properties.cases.question import Question
 
 
@@ -23,7 +23,7 @@ def upstream(asked: Question) -> Array:
 def agree(asked: Question) -> float:
     """The subject's gradients are those of the formula; returns the share of the budget used."""
     case, factors = asked.case, upstream(asked)
-    truth = slopes_of_module(asked, factors)
+    truth = slopes(asked, factors)
     module = asked.asked_of.build().module
     given = asked.asked(
         lambda: case.subject.context_gradients(

@@ -13,7 +13,7 @@ import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
-from properties.cases.call_gradients import slopes, slopes_of_module
+from properties.cases.call_gradients import slopes
 from properties.cases.question import Compared
 from properties.findings.call_tape import Asked, CallTape
 from properties.findings.scripts import text
@@ -222,7 +222,7 @@ def wrong_gradients(call: Asked) -> Iterator[CallFinding]:
     """Gradients that are not those of the definition."""
     assert call.gradients is not None
     assert call.upstream is not None
-    truth = (slopes if call.question.function else slopes_of_module)(call.question, call.upstream)
+    truth = slopes(call.question, call.upstream)
     for name, found in call.gradients.items():
         if found.shape != truth.right[name].shape:  # of a bias for several heads or items at once
             continue

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from properties.basics.assertions import Violation
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.case import Case
 from properties.cases.steps import Steps, chunks, splits
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
+from properties.findings.names import instead
 from properties.findings.names.caches.catalogue import CATALOGUE
 from properties.findings.names.caches.memory import Memory
 from properties.findings.names.caches.standin import Supposing, given
-from properties.spec.clause import clauses
 from properties.subjects.subject import Subject
 
 AREA = "cache"
@@ -144,18 +143,4 @@ def told(form: type[Memory]) -> str:
 
 def breaks(form: type[Memory], clause: str, case: Case) -> bool | None:
     """Whether a subject with such a cache breaks a clause that one with a right cache does not break."""
-    if passes(Memory, clause, case) is not True:
-        return None
-    passed = passes(form, clause, case)
-    return None if passed is None else not passed
-
-
-def passes(form: type[Memory], clause: str, case: Case) -> bool | None:
-    """Whether a subject with such a cache passes a clause; None where it cannot be asked."""
-    try:
-        clauses()[clause].check(replace(case, subject=Supposing(case, form)))
-    except (Violation, SubjectError):
-        return False
-    except Exception:  # what it needs of a subject besides steps is not there
-        return None
-    return True
+    return instead.breaks(clause, case, Supposing(case, form), Supposing(case, Memory))

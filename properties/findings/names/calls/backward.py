@@ -15,7 +15,7 @@ import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError
-from properties.cases.call_gradients import Slopes, slopes, slopes_of_module
+from properties.cases.call_gradients import Slopes, slopes
 from properties.cases.question import Question
 from properties.findings.call_tape import Asked
 from properties.findings.names.calls.form import Form, RefusedError, nothing_else, within
@@ -80,7 +80,7 @@ def gradients_of(form: Form, asked: Question, upstream: Array) -> Slopes:
     other = form.asks(asked)
     if form.gives is not nothing_else or other.shape[:3] != asked.shape[:3]:
         raise OutsideError(f"the gradients of {form.called}")
-    truth = (slopes if asked.function else slopes_of_module)(other, upstream)
+    truth = slopes(other, upstream)
     came = origins(form, asked, other)
     right, allowed = (back(part, came, asked.inputs) for part in (truth.right, truth.allowed))
     bias = other.arguments.bias

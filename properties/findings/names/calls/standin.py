@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from properties.basics.assertions import Violation
 from properties.basics.dtypes import Array
-from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.cases.question import Question
 from properties.findings.call_tape import Kept, heard_until_it_fails, with_heads
+from properties.findings.names import instead
 from properties.findings.names.calls.backward import gradients_of, item
 from properties.findings.names.calls.form import RIGHT, Supposed
 from properties.findings.names.calls.items import Item
@@ -101,18 +100,5 @@ def heard(clause: str, case: Case) -> tuple[Item, ...]:
 
 def breaks(supposed: Supposed, clause: str, case: Case) -> bool | None:
     """Whether a subject that computes a form breaks a clause that a right one does not break."""
-    if passes(Supposed(RIGHT), clause, case) is not True:
-        return None
-    passed = passes(supposed, clause, case)
-    return None if passed is None else not passed
-
-
-def passes(supposed: Supposed, clause: str, case: Case) -> bool | None:
-    """Whether a subject that computes a form passes a clause; None where it cannot be asked."""
-    try:
-        clauses()[clause].check(replace(case, subject=Supposing(case, supposed)))
-    except (Violation, SubjectError):
-        return False
-    except Exception:  # what it needs of a subject besides answers is not there
-        return None
-    return True
+    wrong, right = (Supposing(case, form) for form in (supposed, Supposed(RIGHT)))
+    return instead.breaks(clause, case, wrong, right)
