@@ -5,13 +5,13 @@ Legend: B batch, T queries, S keys, E width.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from properties.basics import interrupts
-from properties.recognition.signatures import parameters_of
 
 
 class OnItself(nn.Module):
@@ -67,9 +67,9 @@ class OnItself(nn.Module):
 
 
 def named_alone(module: nn.Module) -> set[str]:
-    """The arguments of forward that can be given by name alone."""
+    """The arguments of forward that can be given by name alone. Scripts contain this as it is."""
     try:
-        parameters = parameters_of(module.forward)
+        parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):
         return set()
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
