@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pytest
 
     from properties.compare.outcome import Comparison
+    from properties.judging.judgement import Judgement
+    from properties.judging.spec import Spec
     from properties.runs.result import Report
     from properties.subjects.subject import Subject as Subject
 
@@ -24,22 +26,27 @@ DISTRIBUTION = "attention-properties"  # which of the packages of this name it i
 __all__ = [
     "Comparison",
     "Config",
+    "Judgement",
     "QuestionError",
     "Report",
     "Sizes",
+    "Spec",
     "Subject",
     "Weights",
     "check",
     "diff",
+    "judge",
     "parametrize",
 ]
 
 _HOMES = {
     "Comparison": "properties.compare.outcome",
     "Config": "properties.subjects.subject",
+    "Judgement": "properties.judging.judgement",
     "QuestionError": "properties.basics.errors",
     "Report": "properties.runs.result",
     "Sizes": "properties.truth.parameters",
+    "Spec": "properties.judging.spec",
     "Subject": "properties.subjects.subject",
     "Weights": "properties.truth.parameters",
 }
@@ -153,6 +160,23 @@ def diff(
             conventions=conventions,
             given=given,
         )
+
+
+def judge(candidate: str, spec: Spec, seed: int | None = None, timeout: float = 60.0) -> Judgement:
+    """Judge one function that nobody has read, such as a generated kernel, by what it claims.
+
+    candidate: "path/to/file.py:NAME", or source text, of which the last public function is taken; spec:
+    what it claims, a `Spec`; seed: draws the same questions again, and is secret unless given; timeout:
+    seconds that one call may take.
+
+    What will be asked, what is right and how near is near are settled before the function is loaded, and
+    stay in this process; the function runs in another. docs/judging.md says what that cannot guard against.
+
+    Raises `QuestionError` where the candidate cannot be found.
+    """
+    from properties.judging.judge import judge_all
+
+    return judge_all([candidate], spec, seed, timeout)[0]
 
 
 def _page(report: Report) -> str:

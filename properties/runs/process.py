@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,8 @@ GRACE = 2.0  # seconds in which a process may end by itself
 START = 120.0  # seconds for our own imports, which are not the subject's to answer for
 LOOK = 0.2  # seconds after which it is asked whether it still lives
 PHRASE = 200  # bytes in which the process notes what it does with the subject
+# -P: a file of the user's that is called properties.py must not come before this package.
+WORKER = ("-P", "-m", "properties.worker")
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ class Lost(Exception):
 
 
 class Process:
-    """`properties.worker`, in a session of its own: whatever it starts is ended with it.
+    """A Python in a session of its own: whatever it starts is ended with it.
 
-    timeout: seconds without a sign of life after which it is taken to hang.
+    timeout: seconds without a sign of life after which it is taken to hang; program: what Python is
+    told, `properties.worker` unless given; handed: descriptors that it has besides, named last.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(
+        self, timeout: float, program: Sequence[str] = WORKER, handed: tuple[int, ...] = ()
+    ) -> None:
         self.timeout = timeout
         self.files = ExitStack()
         self.phrase, self.errors = (
@@ -57,10 +62,9 @@ class Process:
         self.started = False
         commands, self.commands = os.pipe()  # its end of file tells the worker that we are gone
         self.events, events = os.pipe()
-        theirs = (commands, events, self.phrase.fileno())
-        # -P: a file of the user's that is called properties.py must not come before this package.
+        theirs = (commands, events, self.phrase.fileno(), *handed)
         self.child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "properties.worker", *map(str, theirs)],
+            [sys.executable, *program, *map(str, theirs)],
             pass_fds=theirs,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -79,10 +83,9 @@ class Process:
         except BrokenPipeError:
             raise Lost(self.death()) from None
         for line in self.lines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                raise Lost(Loss("wrote into a pipe that is not its own", self.where())) from None
+            event = parsed(line)
+            if event is None:
+                raise Lost(Loss("wrote into a pipe that is not its own", self.where()))
             if event["event"] == "done":
                 return
             if event["event"] == "lost":
@@ -144,6 +147,15 @@ class Process:
             self.end()
             self.child.wait()
             self.files.close()
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """An event; None for what is none."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def send(descriptor: int, block: bytes) -> None:
