@@ -9,11 +9,13 @@ Importing this package is cheap: torch and Hypothesis are loaded by the first ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pytest
+    from hypothesis.database import ExampleDatabase
 
     from properties.compare.outcome import Comparison
     from properties.judging.judgement import Judgement
@@ -63,6 +65,7 @@ def check(
     strict: bool = False,
     conventions: Mapping[str, str] | None = None,
     given: Mapping[str, Any] | None = None,
+    database: ExampleDatabase | str | bool = True,
 ) -> Report:
     """Check one attention implementation against the specification.
 
@@ -73,7 +76,9 @@ def check(
     that are accepted; strict: whether bad input that is not refused, and an edge of a single size,
     decide as well; conventions: those that it is held to, whatever is found, such as
     {"mask": "hide"}; given: values by name for arguments of its constructor, or settings that this
-    reads, without a known meaning.
+    reads, without a known meaning; database: where failing cases are kept, to be asked first the next
+    time: True for the one of Hypothesis's settings, False for none, or one by name or as an object,
+    see `properties.runs.memory.opened`.
 
     The target runs in this process. Whatever it raises is reported, SystemExit and KeyboardInterrupt
     of its own included. What ends a process (os._exit, a crash in compiled code) or hangs ends or
@@ -82,19 +87,23 @@ def check(
     Raises `QuestionError` where the question cannot be asked.
     """
     from properties.recognition.targets import find_one
+    from properties.runs.memory import opened
     from properties.runs.result import Report
     from properties.runs.runner import run
 
     Report.drawn = staticmethod(_page)
-    return run(
-        find_one(target, family, conventions, given),
+    subject = find_one(target, family, conventions, given)
+    ask = partial(
+        run,
+        subject,
         profile=profile,
         seed=seed,
-        only=only,
+        only=only if only is None else list(only),
         fail_fast=fail_fast,
         waivers=waivers,
         strict=strict,
     )
+    return opened(database).ask(subject.name, lambda entries: ask(remembered=entries))
 
 
 def parametrize(
@@ -108,6 +117,7 @@ def parametrize(
     strict: bool = False,
     conventions: Mapping[str, str] | None = None,
     given: Mapping[str, Any] | None = None,
+    database: ExampleDatabase | str | bool = True,
 ) -> pytest.MarkDecorator:
     """A pytest decorator: one test for each clause that the spec asks of the target.
 
@@ -122,7 +132,7 @@ def parametrize(
     from properties.testing import parametrized
 
     return parametrized(
-        target, family, profile, seed, only, waivers, old, strict, conventions, given
+        target, family, profile, seed, only, waivers, old, strict, conventions, given, database
     )
 
 
@@ -136,30 +146,36 @@ def diff(
     only: Iterable[str] | None = None,
     conventions: Mapping[str, str] | None = None,
     given: Mapping[str, Any] | None = None,
+    database: ExampleDatabase | str | bool = True,
 ) -> Comparison:
     """What a refactor changed: old against new, on the same weights and the same inputs.
 
     old, new, family, profile, seed: as for `check`; mapping: old names of parameters or parts to
     new ones, where names are not recognised or are meant to change; only: the clauses asked of both;
-    conventions: those that both are held to; given: as for `check`, of either.
+    conventions: those that both are held to; given: as for `check`, of either; database: as
+    for `check`.
 
     Raises `QuestionError` where the two cannot be compared.
     """
     from properties.basics.interrupts import watched
     from properties.compare.compare import compare
+    from properties.compare.remembering import remembering
+    from properties.runs.memory import opened
 
+    ask = partial(
+        compare,
+        old,
+        new,
+        mapping=mapping,
+        family=family,
+        profile=profile,
+        seed=seed,
+        only=only,
+        conventions=conventions,
+        given=given,
+    )
     with watched():
-        return compare(
-            old,
-            new,
-            mapping=mapping,
-            family=family,
-            profile=profile,
-            seed=seed,
-            only=only,
-            conventions=conventions,
-            given=given,
-        )
+        return remembering(opened(database), old, new, lambda entries: ask(remembered=entries))
 
 
 def judge(candidate: str, spec: Spec, seed: int | None = None, timeout: float = 60.0) -> Judgement:

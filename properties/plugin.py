@@ -7,8 +7,9 @@ named. `properties.parametrize`, in a test file, makes the same tests.
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 LEVELS = ("must", "should", "may")
 HALVES = ("right", "guarded", "edge")
 TIMEOUT = 60.0
+REMEMBERED = "attention_remembered"
 WALLS = pytest.StashKey[dict[str, "Isolated"]]()  # by target, what runs it in a process of its own
 
 
@@ -48,6 +50,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="values for arguments and settings of the constructor that have no known meaning",
+    )
+    group.addoption(
+        "--attention-database",
+        default=True,
+        metavar="PLACE",
+        help="where failing cases are kept, as for `check` (default: as in Hypothesis's profile)",
+    )
+    group.addoption(
+        "--attention-no-database",
+        dest="attention_database",
+        action="store_false",
+        help="remember nothing, and ask nothing that is remembered",
     )
     group.addoption(
         "--attention-strict",
@@ -127,6 +141,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 value.options["seed"] = seed(config, value.options["seed"])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Send what is told of remembered failures along with the test: it may run in another process."""
+    report = yield
+    for note in told(item) if report.when == "call" else ():
+        report.user_properties.append((REMEMBERED, note))
+    return report
+
+
+def told(item: pytest.Item) -> list[str]:
+    """What the report behind a test says of remembered failures."""
+    if "properties.testing" not in sys.modules or not hasattr(item, "callspec"):
+        return []
+    from properties.testing import Check
+
+    checks = [value for value in item.callspec.params.values() if isinstance(value, Check)]
+    return [line for check in checks for line in check.asked.told]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What became of remembered failures, each line once."""
+    found = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == REMEMBERED
+    ]
+    for line in dict.fromkeys(found):
+        terminalreporter.write_line(f"attention: {line}")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `attention_check` runs once for each subject and clause of its family.
 
@@ -136,6 +182,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from properties.basics.errors import QuestionError
     from properties.basics.ownership import require_own
+    from properties.runs.memory import opened
     from properties.runs.runner import asked
     from properties.runs.waivers import read
     from properties.spec.profiles import profile_named
@@ -151,11 +198,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         profile_named(profile)
         if waivers is not None:
             read(Path(waivers))
+        memory = opened(option("--attention-database"))
         for name in dict.fromkeys(option("--attention")):
             target = walled(metafunc.config, name)
             for subject, concerned in target.clauses.items():
                 strict = option("--attention-strict")
-                run = Asked(behind_a_wall(target, subject, profile, waivers, strict))
+                run = Asked(behind_a_wall(target, subject, profile, waivers, strict, memory))
                 clauses = (clause for clause in asked(profile, None) if clause.id in concerned)
                 chosen += checks(run, clauses, prefix=f"{subject}-")
     except QuestionError as error:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis.database import ExampleDatabase
 from rich.console import Console
 
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.reports.text import WIDTH, explained, first_line
-from properties.runs.isolation import Isolated
+from properties.runs.isolation import Isolated, asked_with
+from properties.runs.memory import Memory, opened
+from properties.runs.recall import remembrances
 from properties.runs.result import Report, Result, Status
 from properties.runs.runner import asked, require_concern, run
 from properties.spec.clause import Clause
@@ -59,15 +63,27 @@ class Asked:
             raise
         return self.find(clause)
 
+    @property
+    def told(self) -> list[str]:
+        """What is to be said of remembered failures."""
+        return [
+            f"{report.subject}: {line}" for report in self.reports for line in remembrances(report)
+        ]
+
 
 def in_process(
-    subject: Subject, profile: str, waivers: str | PathLike[str] | None, strict: bool
+    subject: Subject,
+    profile: str,
+    waivers: str | PathLike[str] | None,
+    strict: bool,
+    memory: Memory,
 ) -> Ask:
     """Ask an object of this process; the examples are drawn once."""
     examples: list[Case] = []
 
     def ask(only: list[str], seed: int) -> Report:
-        return run(
+        again = partial(
+            run,
             subject,
             profile=profile,
             seed=seed,
@@ -76,16 +92,22 @@ def in_process(
             examples=examples,
             strict=strict,
         )
+        return memory.ask(subject.name, lambda entries: again(remembered=entries))
 
     return ask
 
 
 def behind_a_wall(
-    target: Isolated, name: str, profile: str, waivers: str | None, strict: bool
+    target: Isolated, name: str, profile: str, waivers: str | None, strict: bool, memory: Memory
 ) -> Ask:
     """Ask a subject in the process that its target has of its own."""
     options = {"profile": profile, "waivers": waivers, "strict": strict}
-    return lambda only, seed: target.run(name, {"only": only, "seed": seed, **options})
+
+    def ask(only: list[str], seed: int) -> Report:
+        asked = {"only": only, "seed": seed, **options}
+        return memory.ask(name, partial(asked_with, target, name, asked))
+
+    return ask
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +198,7 @@ def parametrized(
     strict: bool,
     conventions: Mapping[str, str] | None = None,
     given: Mapping[str, Any] | None = None,
+    database: ExampleDatabase | str | bool = True,
 ) -> pytest.MarkDecorator:
     """See `properties.parametrize`."""
     from properties.recognition.targets import find_one
@@ -190,7 +213,8 @@ def parametrized(
             read(Path(waivers))
         require_concern(subject, only or [])
         concerned = (clause for clause in asked(profile, only) if clause.concerns(subject))
-        chosen = checks(Asked(in_process(subject, profile, waivers, strict), seed), concerned)
+        ask = in_process(subject, profile, waivers, strict, opened(database))
+        chosen = checks(Asked(ask, seed), concerned)
     except QuestionError as error:
         raise pytest.Collector.CollectError(str(error)) from error
     if old is not None:

@@ -60,6 +60,24 @@ def add_run(command: argparse.ArgumentParser) -> None:
     add_timeout(command)
 
 
+def add_database(command: argparse.ArgumentParser) -> None:
+    """Where failures are remembered."""
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--database",
+        default=True,
+        metavar="PLACE",
+        help="where failing cases are kept, to be asked first the next time: a folder (default "
+        ".hypothesis), redis://HOST:PORT/0, or github:OWNER/REPOSITORY (read only)",
+    )
+    which.add_argument(
+        "--no-database",
+        dest="database",
+        action="store_false",
+        help="remember nothing, and ask nothing that is remembered",
+    )
+
+
 def add_timeout(command: argparse.ArgumentParser) -> None:
     """When to give up."""
     command.add_argument(

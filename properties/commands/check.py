@@ -37,6 +37,7 @@ def register(commands: Any) -> None:
     arguments.add_conventions(command)
     arguments.add_given(command)
     arguments.add_run(command)
+    arguments.add_database(command)
     command.add_argument(
         "-v", "--verbose", action="store_true", help="a line for each clause, findings in full"
     )
@@ -142,9 +143,10 @@ def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
 def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Listener) -> None:
     """Every target, one after the other. Ctrl-C ends it, and what is known by then is kept."""
     from properties.runs.isolation import Request, run_isolated
+    from properties.runs.memory import opened
     from properties.subjects.declaring import parse
 
-    declared = parse(options.convention)
+    declared, memory = parse(options.convention), opened(options.database)
     asked = {
         "profile": options.profile,
         "seed": options.seed,
@@ -170,6 +172,7 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
             declared,
             given=options.given,
             jobs=options.jobs,
+            memory=memory,
         )
         try:
             if not found.interrupted:

@@ -36,6 +36,7 @@ def register(commands: Any) -> None:
     arguments.add_conventions(command)
     arguments.add_given(command)
     arguments.add_run(command)
+    arguments.add_database(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     command.set_defaults(command=run)
 
@@ -44,11 +45,14 @@ def run(options: argparse.Namespace) -> int:
     """Compare, print and write."""
     from properties.compare.isolated import compare_isolated
     from properties.compare.mapping import parse
+    from properties.compare.remembering import remembering
     from properties.reports import comparison as report
+    from properties.runs.memory import opened
     from properties.spec.profiles import profile_named
     from properties.subjects.declaring import parse as declared
 
     profile_named(options.profile)
+    memory = opened(options.database)
     if options.json:
         read = (Path(side.rpartition(":")[0] or side) for side in (options.old, options.new))
         files.require({"json": options.json}, read)
@@ -64,11 +68,15 @@ def run(options: argparse.Namespace) -> int:
         "given": options.given,
     }
     with progress.shown("diff") as tell:
-        found = compare_isolated(
-            request,
-            options.timeout,
-            lambda phase, done, total: tell(phase.partition(" ")[0], phase, done, total),
-        )
+
+        def ask(entries: list[Any]) -> Any:
+            return compare_isolated(
+                {**request, "remembered": entries},
+                options.timeout,
+                lambda phase, done, total: tell(phase.partition(" ")[0], phase, done, total),
+            )
+
+        found = remembering(memory, options.old, options.new, ask)
     report.show(found, Console(highlight=False, soft_wrap=False))
     write = partial(report.write, found, options.json)
     if options.json and not files.written("json", options.json, write):

@@ -30,6 +30,8 @@ from properties.compare.results import (
     compare_outputs,
 )
 from properties.compare.verdicts import compare_interfaces, compare_verdicts
+from properties.runs.memory import FAILS, HOLDS, UNREADABLE, Entry, broken_by
+from properties.runs.recall import replayable
 from properties.runs.result import Report, Status, describe_case
 from properties.runs.runner import draw, quiet_and_repeatable, run, versions
 from properties.spec.profiles import Profile, profile_named
@@ -65,6 +67,8 @@ class Work:
     lost: Mapping[str, str]
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    remembered: Sequence[Entry] = ()
+    told: list[dict[str, Any]] = field(default_factory=list)
 
     def verdicts(self) -> int:
         """Ask both sides the clauses; how many were asked of both."""
@@ -77,6 +81,7 @@ class Work:
                 self.changes.append(Change("clause", clause, *told, clause))
             return 0
         old, new = (self.report(side) for side in ("old", "new"))
+        self.told += new.remembered
         changes, notes = compare_verdicts(old, new)
         self.changes += changes
         self.notes += notes
@@ -100,13 +105,14 @@ class Work:
             only=self.only,
             listen=listen,
             lost={n.removeprefix(prefix): h for n, h in self.lost.items() if n.startswith(prefix)},
+            remembered=[entry for entry in self.remembered if "clause" in entry],
         )
 
     def results(self, kind: str, judge: Judge, cases: list[Case]) -> Agreement:
         """Compare outputs or gradients until they differ; a difference is made small."""
         if self.is_lost(kind):
             return Agreement()
-        found = Agreement()
+        found, known = Agreement(), self.replay(kind, judge)
         for number, case in enumerate(cases):
             self.listen(kind, number, len(cases))
             try:
@@ -114,7 +120,22 @@ class Work:
             except Violation:
                 self.changes.append(self.smallest(kind, judge, case))
                 break
+        else:
+            self.changes += known[:1]
         return found
+
+    def replay(self, kind: str, judge: Judge) -> list[Change]:
+        """The remembered cases on which the sides still differ; they decide where no drawn one does."""
+        still = []
+        for entry in (e for e in self.remembered if e.get("compared") == kind):
+            self.listen(kind, 0, 0)
+            case, became = replayable(entry["counterexample"], Common(self.pair)), UNREADABLE
+            if case is not None:
+                violation = difference(self.pair, judge, case)
+                became = HOLDS if violation is None else FAILS
+                still += [] if violation is None else [changed(kind, violation, case)]
+            self.told.append({**entry, "became": became})
+        return still
 
     def long_rows(self, subject: Subject) -> Agreement:
         """Compare the outputs of more tokens than are drawn, as many as the profile asks for."""
@@ -138,19 +159,13 @@ class Work:
     def smallest(self, kind: str, judge: Judge, case: Case) -> Change:
         """The difference on the smallest example found."""
 
-        def differs(candidate: Case) -> Violation | None:
+        def differs(candidate: Case) -> bool:
             self.listen(kind, 0, 0)
-            try:
-                judge(self.pair, candidate)
-            except Violation as violation:
-                return violation
-            return None
+            return difference(self.pair, judge, candidate) is not None
 
-        small = reduce_case(case, lambda c: differs(c) is not None, self.profile.reduction)
-        violation = differs(small) or Violation("", "", {})
-        what = "eval mode" if kind == "outputs" else ""
-        actual = str(violation).partition("; got ")[2]
-        return Change(kind, what, violation.expected, actual, counterexample=describe_case(small))
+        small = reduce_case(case, differs, self.profile.reduction)
+        violation = difference(self.pair, judge, small) or Violation("", "", {})
+        return changed(kind, violation, small)
 
     def checkpoints(self, judged: bool) -> None:
         """Compare what is saved, without and with biases."""
@@ -212,6 +227,22 @@ class Work:
         return True
 
 
+def difference(pair: Pair, judge: Judge, case: Case) -> Violation | None:
+    """How the sides differ on a case, if they do."""
+    try:
+        judge(pair, case)
+    except Violation as violation:
+        return violation
+    return None
+
+
+def changed(kind: str, violation: Violation, case: Case) -> Change:
+    """A difference of outputs or gradients, with the case that shows it."""
+    what = "eval mode" if kind == "outputs" else ""
+    actual = str(violation).partition("; got ")[2]
+    return Change(kind, what, violation.expected, actual, counterexample=describe_case(case))
+
+
 def compare(
     old: Any,
     new: Any,
@@ -225,6 +256,7 @@ def compare(
     given: Mapping[str, Any] | None = None,
     listen: Listener = lambda phase, done, total: None,
     lost: Mapping[str, str] | None = None,
+    remembered: Sequence[Entry] = (),
 ) -> Comparison:
     """Compare two targets; see `properties.diff`."""
     amount = profile_named(profile)
@@ -240,6 +272,7 @@ def compare(
         )
     chosen = None if only is None else list(only)
     work = Work(pair, mapping or {}, amount, seed, chosen, listen, lost or {})
+    work.remembered = remembered
     with quiet_and_repeatable(), redirect_stdout(StringIO()):
         asked = [*words(family, mapping, chosen), *declaring.options(conventions or {})]
         asked += choosing.options(given or {})
@@ -260,6 +293,15 @@ def once(changes: list[Change]) -> list[Change]:
     """The changes without the refusals that a broken clause tells of already."""
     told = {change.clause for change in changes if change.kind == "clause"}
     return [c for c in changes if c.kind != "refusal" or c.clause not in told]
+
+
+def alike(told: Iterable[Entry]) -> list[str]:
+    """A note of what differed before and does not now."""
+    entries = list(told)
+    fails = {broken_by(entry) for entry in entries if entry["became"] == FAILS}
+    holds = {broken_by(entry) for entry in entries if entry["became"] == HOLDS} - fails
+    names = sorted(clause or kind or "" for clause, kind in holds)
+    return [f"differed last time, and does not now: {', '.join(names)}"] if names else []
 
 
 def complete(work: Work, common: Subject) -> Comparison:
@@ -287,6 +329,7 @@ def complete(work: Work, common: Subject) -> Comparison:
     asked = work.verdicts()
     work.draws(cases)
     work.changes += compare_interfaces(work.pair)
+    work.notes += alike(work.told)
     return Comparison(
         old=work.pair.old.name,
         new=work.pair.new.name,
@@ -299,6 +342,7 @@ def complete(work: Work, common: Subject) -> Comparison:
         asked=asked,
         notes=work.notes,
         cost=work.cost(common),
+        remembered=work.told,
         versions=versions(),
         seconds=round(time.perf_counter() - start, 3),
     )

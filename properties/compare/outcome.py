@@ -72,7 +72,8 @@ class Comparison:
     """Old against new, and what is needed to compare them again.
 
     cost: new over old, by what was measured; asked: clauses that both were asked; options: further
-    words of the command line that are needed to compare the same again.
+    words of the command line that are needed to compare the same again; remembered: cases on which
+    they differed before, and what became of each.
     """
 
     old: str
@@ -89,6 +90,7 @@ class Comparison:
     versions: dict[str, str] = field(default_factory=dict)
     options: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    remembered: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def results(self) -> str:

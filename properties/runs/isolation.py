@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
 from properties.basics.errors import QuestionError
+from properties.runs.memory import Entry, Memory
 from properties.runs.process import GRACE, Loss, Lost, Process
 from properties.runs.result import Report
 from properties.subjects.card import Card
@@ -167,7 +169,7 @@ def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
 class Request:
     """What is asked of every subject of a target, and what has come of it so far.
 
-    jobs: how many of them are asked at once, each in a process of its own.
+    jobs: how many of them are asked at once, each in a process of its own; memory: of failures.
     """
 
     target: str
@@ -179,6 +181,7 @@ class Request:
     conventions: dict[str, str] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
     jobs: int = 1
+    memory: Memory = field(default_factory=Memory)
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
@@ -220,6 +223,13 @@ def run_isolated(request: Request) -> list[Report]:
     return request.reports
 
 
+def asked_with(
+    isolated: Isolated, name: str, options: dict[str, Any], remembered: list[Entry]
+) -> Report:
+    """The report on a subject that is handed what is remembered of it."""
+    return isolated.run(name, {**options, "remembered": remembered})
+
+
 def ask_all(request: Request, every: list[Isolated], pool: ThreadPoolExecutor) -> None:
     """Each subject by whoever is free."""
     free: SimpleQueue[Isolated] = SimpleQueue()
@@ -229,7 +239,7 @@ def ask_all(request: Request, every: list[Isolated], pool: ThreadPoolExecutor) -
     def ask(name: str) -> Report:
         isolated = free.get()
         try:
-            return isolated.run(name, request.options)
+            return request.memory.ask(name, partial(asked_with, isolated, name, request.options))
         finally:
             free.put(isolated)
 

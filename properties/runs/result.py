@@ -40,7 +40,7 @@ class Result:
     behaves_like: wrong formulas that explain a failure; evidence: grids worth drawing;
     script: a file that fails by itself, where one was asked for; half: of the verdict, as in `Half`;
     probe: sizes and dtype of the probe that the clause made from the counterexample, where they are
-    others than the counterexample's own.
+    others than the counterexample's own; remembered: whether it failed on a remembered case alone.
     """
 
     clause: str
@@ -57,6 +57,7 @@ class Result:
     script: str = ""
     half: str = "right"
     probe: dict[str, Any] | None = None
+    remembered: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Report:
     probability that a law about chance failed though it holds; strict: whether input that is not
     refused, and edges, decide as well; findings: what failed, by cause, what decides first; takes:
     what a call may be told, and by which argument; conventions: the answer to each, and how it is
-    known.
+    known; remembered: failing cases of earlier runs, and what became of each.
     """
 
     drawn: ClassVar[Callable[[Report], str] | None] = None  # by the door that hands reports out
@@ -117,6 +118,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     takes: dict[str, str] = field(default_factory=dict)
     conventions: dict[str, dict[str, str]] = field(default_factory=dict)
+    remembered: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def refused(cls, subject: str, profile: str, seed: int, reason: str) -> Report:

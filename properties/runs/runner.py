@@ -34,6 +34,8 @@ from properties.findings.grouping import Group, groups
 from properties.findings.names import behaves_like
 from properties.findings.names.standin import explains
 from properties.runs.domain import Limitation, explore
+from properties.runs.memory import Entry
+from properties.runs.recall import Recall, remembrances
 from properties.runs.result import Finding, Report, Status, describe_case
 from properties.runs.tally import (
     Outcome,
@@ -76,6 +78,7 @@ class Run:
     findings: list[Finding] = field(default_factory=list)
     inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
+    recall: Recall = field(default_factory=Recall)
 
     def __post_init__(self) -> None:
         """Without a look at its limits a subject is asked everything."""
@@ -100,7 +103,7 @@ class Run:
             notes.append(
                 f"the subject printed {len(printed.getvalue())} characters; not shown here"
             )
-        return Report(
+        report = Report(
             subject=self.subject.name,
             family=self.subject.family,
             profile=self.profile.name,
@@ -123,7 +126,10 @@ class Run:
             findings=self.findings,
             takes=dict(self.subject.takes),
             conventions=conventions_of(self.subject),
+            remembered=self.recall.told,
         )
+        report.notes.extend(remembrances(report))
+        return report
 
     def tallies(self) -> dict[str, Tally]:
         """One for each clause of the subject's family, those that cannot be asked already decided."""
@@ -155,6 +161,9 @@ class Run:
     def go(self, tallies: dict[str, Tally]) -> None:
         """Pass every case through the clauses still standing."""
         self.replay(tallies)
+        self.recall.ask(self.inside, tallies, self.listen)
+        if self.fail_fast:
+            self.recall.decide(tallies)
         if self.fail_fast and any(map(self.decided, tallies.values())):
             stop(tallies, next(filter(self.decided, tallies.values())))
             return
@@ -176,6 +185,7 @@ class Run:
             if not any(tally.standing for tally in tallies.values()):
                 break
         keep_roots(tallies)
+        self.recall.decide(tallies)
         for tally in tallies.values():
             if tally.standing:
                 self.settle(tally, tallies)
@@ -425,12 +435,13 @@ def run(
     examples: list[Case] | None = None,
     scripts: bool = False,
     strict: bool = False,
+    remembered: Sequence[Entry] = (),
 ) -> Report:
     """Check a subject against the clauses named (all by default), but for what a file waives.
 
     examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
     whether each failure gets a script that reproduces it; strict: whether bad input that is not
-    refused, and edges, decide as well.
+    refused, and edges, decide as well; remembered: failing cases of earlier runs, asked first.
 
     Raises QuestionError for clauses that do not exist or none of which concerns the subject.
     """
@@ -443,6 +454,7 @@ def run(
         chosen.listen = listen
     chosen.lost = lost or {}
     chosen.scripts, chosen.strict = scripts, strict
+    chosen.recall = Recall(remembered)
     chosen.options += ["--strict"] * strict
     if waivers is not None:
         chosen.waivers = read(Path(waivers))

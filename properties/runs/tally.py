@@ -39,6 +39,7 @@ class Tally:
     limitations: list[str] = field(default_factory=list)  # what the subject cannot take, in words
     raised: str = ""  # what the subject raised, and on which line of it
     outside: int = 0  # examples that the subject cannot take
+    remembered: bool = False  # whether it failed on a remembered case alone
 
     @property
     def standing(self) -> bool:
@@ -101,6 +102,7 @@ class Tally:
             script=self.script,
             half=str(self.clause.half),
             probe=self.probe,
+            remembered=self.remembered,
         )
 
 

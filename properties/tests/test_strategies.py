@@ -8,6 +8,8 @@ from hypothesis import find as find_example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attention import CausalAttention
+from properties import strategies as public
 from properties.basics.dtypes import FORMATS
 from properties.cases.case import Case, parameters
 from properties.cases.strategies import COINCIDENCES, KINDS, cases, pinned_cases, sizes, values
@@ -97,3 +99,30 @@ def test_a_largest_size_too_small_for_five_different_ones_is_refused() -> None:
     """The message says what is needed."""
     with pytest.raises(ValueError, match="at least 5"):
         sizes(REFERENCE, largest=4)
+
+
+def test_a_users_own_test_draws_cases_of_a_class_and_shrinks_to_the_smallest_that_fails() -> None:
+    """As the public strategies are told: three tokens, other sizes small and different, no bias."""
+
+    @settings(max_examples=100, database=None, derandomize=True)
+    @given(public.cases(CausalAttention))
+    def mine(case: public.Case) -> None:
+        seen.append(case)
+        assert np.abs(case.output - case.trace.output).max() <= case.budget.output.max()
+        assert case.sizes.tokens < 3
+
+    seen: list[public.Case] = []
+    with pytest.raises(AssertionError):
+        mine()
+    case = seen[-1]
+    assert (case.sizes.tokens, case.sizes.heads, case.seed) == (3, 1, 0)
+    assert (case.dtype, case.about, case.bias) == ("float64", "ordinary", False)
+    assert (case.sizes.head_dim, case.sizes.batch, case.sizes.d_in) == (2, 4, 5)
+    assert len({each.sizes.tokens for each in seen}) > 3
+
+
+def test_public_sizes_are_those_of_a_target_or_of_a_subject() -> None:
+    """By name, as a class, or found before."""
+    for target in ("attention:CausalAttention", CausalAttention, CAUSAL):
+        found = find_example(public.sizes(target), lambda s: s.tokens > 2)
+        assert (found.tokens, found.heads) == (3, 1)
