@@ -146,6 +146,8 @@ class Work:
         drawn = self.examples.setdefault(
             json.dumps([name, options["profile"], options["seed"]]), []
         )
+        if options.pop("observed", False):
+            options["observe"] = lambda seen: self.wire.send("observation", seen=seen)
         report = run(
             self.subjects[name], listen=self.wire.step, lost=lost, examples=drawn, **options
         )

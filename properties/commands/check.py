@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from properties.basics.errors import INTERRUPTED, QuestionError
-from properties.commands import arguments, files, progress, waiving
+from properties.commands import arguments, files, observing, progress, waiving
 
 if TYPE_CHECKING:
     from properties.commands.progress import Listener
@@ -57,6 +57,7 @@ def register(commands: Any) -> None:
         help="how many implementations of a TARGET are asked at once (default 1)",
     )
     waiving.add(command)
+    observing.add(command)
     for name, (_, what) in WRITERS.items():
         command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what} too")
     command.add_argument(
@@ -77,6 +78,7 @@ class Found:
         default_factory=dict
     )  # by subject: phase, examples done, in all
     interrupted: bool = False
+    observe: Callable[[dict[str, Any]], None] | None = None
 
     def take(self, report: Report) -> None:
         """One more verdict."""
@@ -105,7 +107,10 @@ def run(options: argparse.Namespace) -> int:
     outputs = require_outputs(options)
     console = Console(highlight=False, soft_wrap=False)
     found = Found(partial(show, console, options.verbose))
-    with progress.shown(options.targets[0], options.jobs) as tell:
+    with (
+        observing.observed(options, console) as found.observe,
+        progress.shown(options.targets[0], options.jobs) as tell,
+    ):
         ask(options, waivers, found, tell)
     reports = list(found.reports)
     for name, reason in {**found.refused, **found.unfinished}.items():
@@ -127,11 +132,12 @@ def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
     from properties.reports import reproducer
 
     outputs = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
+    observed = {"observe": options.observe} if options.observe else {}
     sources = [Path(target.rpartition(":")[0] or target) for target in options.targets]
     if options.accept:
-        files.require({**outputs, "waivers": options.waivers}, sources)
+        files.require({**outputs, **observed, "waivers": options.waivers}, sources)
     else:
-        files.require(outputs, [*sources, *filter(None, [options.waivers])])
+        files.require({**outputs, **observed}, [*sources, *filter(None, [options.waivers])])
     if options.repro is not None:
         for name, path in outputs.items():
             if files.same(path, options.repro):
@@ -173,6 +179,7 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
             given=options.given,
             jobs=options.jobs,
             memory=memory,
+            observe=found.observe,
         )
         try:
             if not found.interrupted:

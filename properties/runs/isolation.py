@@ -38,6 +38,7 @@ class Isolated:
     progress: Progress = lambda subject, phase, done, total: None
     conventions: dict[str, str] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
+    observe: Callable[[dict[str, Any]], None] = lambda seen: None
     clauses: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
@@ -139,6 +140,8 @@ class Isolated:
                         self.progress(self.subject or self.target, phase, done, total)
                     case {"event": "finding", "name": name}:
                         self.subject = name
+                    case {"event": "observation", "seen": seen}:
+                        self.observe(seen)
                     case {"event": "question", "message": message}:
                         question = message
                     case _:
@@ -169,7 +172,8 @@ def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
 class Request:
     """What is asked of every subject of a target, and what has come of it so far.
 
-    jobs: how many of them are asked at once, each in a process of its own; memory: of failures.
+    jobs: how many of them are asked at once, each in a process of its own; memory: of failures;
+    observe: is handed what became of each clause on each case, where that is wanted.
     """
 
     target: str
@@ -182,6 +186,7 @@ class Request:
     given: list[str] = field(default_factory=list)
     jobs: int = 1
     memory: Memory = field(default_factory=Memory)
+    observe: Callable[[dict[str, Any]], None] | None = None
     names: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)  # by name: why it cannot be asked
     reports: list[Report] = field(default_factory=list)
@@ -197,6 +202,7 @@ class Request:
             self.progress,
             self.conventions,
             self.given,
+            self.observe or (lambda seen: None),
         )
 
 
@@ -239,7 +245,8 @@ def ask_all(request: Request, every: list[Isolated], pool: ThreadPoolExecutor) -
     def ask(name: str) -> Report:
         isolated = free.get()
         try:
-            return request.memory.ask(name, partial(asked_with, isolated, name, request.options))
+            options = {**request.options, "observed": request.observe is not None}
+            return request.memory.ask(name, partial(asked_with, isolated, name, options))
         finally:
             free.put(isolated)
 

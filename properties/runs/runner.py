@@ -35,6 +35,7 @@ from properties.findings.names import behaves_like
 from properties.findings.names.standin import explains
 from properties.runs.domain import Limitation, explore
 from properties.runs.memory import Entry
+from properties.runs.observing import Observation, observation
 from properties.runs.recall import Recall, remembrances
 from properties.runs.result import Finding, Report, Status, describe_case
 from properties.runs.tally import (
@@ -56,6 +57,7 @@ from properties.truth import chance
 
 COMPILED = 40  # tries to make a failure smaller of what is compiled for each
 Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
+Observer = Callable[[Observation], None]
 
 
 @dataclass
@@ -79,6 +81,8 @@ class Run:
     inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
     recall: Recall = field(default_factory=Recall)
+    observe: Observer | None = None
+    started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         """Without a look at its limits a subject is asked everything."""
@@ -171,14 +175,16 @@ class Run:
         if not self.examples:
             self.examples += pinned_cases(self.inside)
             self.examples += draw(self.inside, self.profile, self.seed)
+        pinned = len(pinned_cases(self.inside)) if self.observe else 0
         for number, case in enumerate(self.examples):
+            how = "pinned" if number < pinned else f"drawn by Hypothesis from seed {self.seed}"
             for tally in tallies.values():
                 if excuse(tally, case, tallies) or not tally.wants_more:
                     continue
                 self.listen(tally.clause.id, number, len(self.examples))
                 self.block(tally, tallies)
                 if tally.standing:
-                    self.check(tally, case, tallies)
+                    self.check(tally, case, tallies, how)
                 if self.fail_fast and self.decided(tally):
                     stop(tallies, tally)
                     return
@@ -240,10 +246,16 @@ class Run:
             if earlier in tallies and tallies[earlier].broken:
                 tally.status, tally.message = Status.BLOCKED, blocked_message(earlier, tallies)
 
-    def check(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
-        """One clause on one case; a failure is reduced at once."""
+    def check(self, tally: Tally, case: Case, tallies: dict[str, Tally], how: str) -> None:
+        """One clause on one case; a failure is reduced at once. how: the case came about."""
         start = time.perf_counter()
         outcome = judge(tally.clause, case)
+        if self.observe is not None:
+            seconds, started = time.perf_counter() - start, self.started
+            seen = observation(
+                tally.clause, case, outcome, seconds=seconds, started=started, how=how
+            )
+            self.observe(seen)
         tally.examples += not outcome.outside
         tally.outside += outcome.outside
         if outcome.status is Status.PASS:
@@ -436,12 +448,14 @@ def run(
     scripts: bool = False,
     strict: bool = False,
     remembered: Sequence[Entry] = (),
+    observe: Observer | None = None,
 ) -> Report:
     """Check a subject against the clauses named (all by default), but for what a file waives.
 
     examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
     whether each failure gets a script that reproduces it; strict: whether bad input that is not
-    refused, and edges, decide as well; remembered: failing cases of earlier runs, asked first.
+    refused, and edges, decide as well; remembered: failing cases of earlier runs, asked first;
+    observe: is handed what became of each clause on each drawn case.
 
     Raises QuestionError for clauses that do not exist or none of which concerns the subject.
     """
@@ -454,7 +468,7 @@ def run(
         chosen.listen = listen
     chosen.lost = lost or {}
     chosen.scripts, chosen.strict = scripts, strict
-    chosen.recall = Recall(remembered)
+    chosen.recall, chosen.observe = Recall(remembered), observe
     chosen.options += ["--strict"] * strict
     if waivers is not None:
         chosen.waivers = read(Path(waivers))
