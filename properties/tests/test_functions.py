@@ -16,6 +16,7 @@ from properties import Subject
 from properties.basics.errors import QuestionError
 from properties.cases.strategies import make_case, pinned_sizes
 from properties.recognition.targets import find
+from properties.runs.runner import run
 from properties.spec.clause import clauses
 from properties.tests.test_rights import accusations
 
@@ -199,3 +200,41 @@ def test_what_a_function_is_not_given_is_named() -> None:
     assert "float16" not in found.dtypes
     assert "not asked in float16: there a call with mask raises" in found.notes
     assert subject(F.scaled_dot_product_attention).unasked == {}
+
+
+def flag_or_mask(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    """As torch documents it: the flag beside a mask is refused."""
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("attn_mask should not be set when is_causal=True")
+    return F.scaled_dot_product_attention(query, key, value, attn_mask, is_causal=is_causal)
+
+
+def mask_upside_down(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    """The same, which turns the rows of a mask round."""
+    attn_mask = None if attn_mask is None else attn_mask.flip(-2)
+    return flag_or_mask(query, key, value, attn_mask, is_causal)
+
+
+MASKED = ["mask/shows-what-it-shows", "mask/joins-the-causal-flag"]
+
+
+@pytest.mark.parametrize(("target", "wrong"), [(flag_or_mask, []), (mask_upside_down, MASKED[:1])])
+def test_a_flag_that_no_mask_may_stand_beside_is_put_into_the_mask(
+    target: Callable[..., Any], wrong: list[str]
+) -> None:
+    """It is told, and what the mask then hides is asked all the same."""
+    [found] = find(target)
+    assert "is_causal beside a mask is refused: the mask hides the future" in found.notes
+    assert run(found, profile="quick", only=MASKED).failed == wrong

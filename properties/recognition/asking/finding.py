@@ -86,7 +86,7 @@ def manner(
     if bias_alone and not probing.polarity(asking(found), "mask"):  # True is a number to it
         found = found.without("mask")
     found = with_what_is_supported(with_window(with_kinds_of_mask(found)))
-    found = with_what_comes(found)
+    found = with_flag_apart(with_what_comes(found))
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)
     taken = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
@@ -137,6 +137,18 @@ def with_what_is_supported(found: Manner) -> Manner:
         and UNSUPPORTED.search(probing.refusal(asking(found), probing.level(3, 3), one))
     }
     return found.without(*absent)
+
+
+def with_flag_apart(found: Manner) -> Manner:
+    """With the future hidden by the mask, where the causal flag beside one is refused, as torch's
+    scaled_dot_product_attention says it is.
+    """
+    given = next((name for name in ("mask", "bias") if name in found.takes), "")
+    if not given or "causal" not in found.takes:
+        return found
+    both = replace(EACH[given], causal=True)
+    alone = works(asking(found), EACH[given]) and works(asking(found), EACH["causal"])
+    return replace(found, apart=alone and not works(asking(found), both))
 
 
 def with_window(found: Manner) -> Manner:
@@ -229,15 +241,19 @@ def declared(names: Collection[str]) -> tuple[str, Conventions]:
 
 
 def unusual(found: Manner, names: Collection[str]) -> list[str]:
-    """A remark on each convention that differs from what such a signature usually comes with."""
+    """A remark on each convention that differs from what such a signature usually comes with, and on a
+    flag that no mask may stand beside.
+    """
     kept = answered(found.conventions)
-    return [
+    remarks = [
         f"convention {name} is {kept[name]}; a signature like that of {whose} usually comes with "
         f"{answer}"
         for whose, signature in SIGNATURES.items()
         for name, answer in answered(signature.usual).items()
         if signature.names <= set(names) and kept.get(name, answer) != answer
     ]
+    flag = found.takes.get("causal", "")
+    return remarks + [f"{flag} beside a mask is refused: the mask hides the future"] * found.apart
 
 
 def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:

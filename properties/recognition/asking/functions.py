@@ -18,6 +18,7 @@ from properties.basics.errors import SubjectError
 from properties.recognition.asking import packed
 from properties.subjects.call import PLAINLY, Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import go_back, gradient_of, kind, to_array
+from properties.truth import visibility
 from properties.truth.oracle import merge
 
 QKV = ("queries", "keys", "values")
@@ -27,7 +28,8 @@ QKV = ("queries", "keys", "values")
 class Manner:
     """How a function is called. takes: its argument for each role, "" where none is needed; layout: the
     order of the axes of its tensors; pair: whether a window is given as (left, right); counted: whether a
-    side without a limit has to be a large number, not -1; origins: how each convention is known.
+    side without a limit has to be a large number, not -1; apart: whether a call with a mask and the
+    causal flag is refused, so that the mask hides the future, too; origins: how each convention is known.
     """
 
     call: Callable[..., Any]
@@ -37,6 +39,7 @@ class Manner:
     pair: bool = True
     dropout: str = ""
     counted: bool = False
+    apart: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def ask(
@@ -135,6 +138,8 @@ class Manner:
     ) -> dict[str, Any]:
         """The arguments by the function's own names; what keeps its default is left out."""
         heads, groups = inputs["queries"].shape[1], inputs["keys"].shape[1]
+        if self.apart:
+            a = joined(a, inputs, self.conventions.align or "top left")
         found: dict[str, Any] = {"causal": bool(a.causal), "scale": a.scale, "cap": a.cap}
         if groups < heads:
             found["groups"] = True
@@ -212,6 +217,18 @@ def reordered(part: Tensor, how: str) -> Tensor:
         return part.mT.contiguous().mT
     between = torch.full_like(part, True if part.dtype == torch.bool else torch.nan)
     return torch.stack([part, between], dim=-1)[..., 0]
+
+
+def joined(a: Arguments, inputs: Inputs, align: Any) -> Arguments:
+    """The same with the causal flag in the mask or bias, where there is one beside it."""
+    if not a.causal:
+        return a
+    past = visibility.causal(inputs["queries"].shape[2], inputs["keys"].shape[2], align)
+    if a.mask is not None:
+        return replace(a, causal=False, mask=a.mask & past)
+    if a.bias is not None:
+        return replace(a, causal=False, bias=np.where(past, a.bias, -np.inf))
+    return a
 
 
 def shares_memory(returned: Any, part: Tensor) -> bool:

@@ -1,0 +1,115 @@
+"""The command `survey`: attention of public libraries, as far as these are installed."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from properties.basics.errors import CANNOT_ASK
+from properties.commands import arguments, files, progress
+
+if TYPE_CHECKING:
+    from properties.commands.progress import Listener
+    from properties.survey.lines import Line
+    from properties.survey.row import Row
+
+
+def register(commands: Any) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "survey", help="ask the attention of every known library that is installed"
+    )
+    command.add_argument("--only", nargs="+", metavar="LIB", help="these libraries alone")
+    command.add_argument("--profile", default="quick", help="quick (default), ci or thorough")
+    command.add_argument("--seed", type=int, default=0, help="the same seed gives the same verdict")
+    command.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the rows; those of others there are kept"
+    )
+    command.add_argument(
+        "--page", type=Path, metavar="FILE", help="draw the tables of a Markdown page anew"
+    )
+    arguments.add_timeout(command)
+    command.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 all that was asked has a verdict, right or not; 2 something was refused, or nothing asked."""
+    from properties.spec.profiles import profile_named
+    from properties.survey.lines import chosen
+
+    profile_named(options.profile)
+    outputs = {name: getattr(options, name) for name in ("json", "page") if getattr(options, name)}
+    files.require(outputs)
+    console = Console(highlight=False, soft_wrap=True)
+    rows: list[Row] = []
+    complete = True
+    for line in chosen(options.only):
+        if line.missing:
+            console.print(f"{line.name}: not installed: {', '.join(line.missing)}", markup=False)
+            continue
+        rows.append(asked(line, options))
+        show(console, rows[-1])
+        complete &= kept(rows, options)  # what is known stays, if a later one is interrupted
+    complete &= drawn(rows, options)
+    if not rows or any(row.verdict == "refused" for row in rows):
+        return CANNOT_ASK
+    return 0 if complete else files.unwritten(0)
+
+
+def asked(line: Line, options: argparse.Namespace) -> Row:
+    """The row of one line."""
+    from properties.survey.asking import ask
+
+    how = {"profile": options.profile, "seed": options.seed, "only": None}
+    with progress.shown(line.name) as tell:
+        return ask(line, how, options.timeout, renamed(line, tell))
+
+
+def renamed(line: Line, tell: Listener) -> Listener:
+    """The progress of a line, by its name."""
+    return lambda subject, phase, done, total: tell(line.name, phase, done, total)
+
+
+def show(console: Console, row: Row) -> None:
+    """A row in a line or two."""
+    from properties.survey import page
+
+    laws = f"; {row.holding} of {row.laws} laws hold" if row.laws else ""
+    console.print(
+        f"{row.library} {row.version}: {row.path}: {page.verdict(row)}{laws}", markup=False
+    )
+
+
+def kept(rows: list[Row], options: argparse.Namespace) -> bool:
+    """Whether the rows could be written into the file for them, if there is one."""
+    from properties.survey import document
+
+    if options.json is None:
+        return True
+    text = document.as_json(content(rows, options)) + "\n"
+    return files.written("json", options.json, partial(options.json.write_text, text, "utf-8"))
+
+
+def drawn(rows: list[Row], options: argparse.Namespace) -> bool:
+    """Whether the tables could be drawn, if there is a page for them."""
+    from properties.survey import page
+
+    if options.page is None:
+        return True
+    draw = partial(page.redraw, options.page, content(rows, options))
+    return files.written("page", options.page, draw)
+
+
+def content(rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
+    """The rows, in the file with those that are there already."""
+    from properties.survey import document
+    from properties.survey.lines import lines
+
+    there = options.json is not None and options.json.exists()
+    old = document.rows(document.read(options.json)) if there else []
+    order = [line.name for line in lines()]
+    return document.document(document.renewed(old, rows, order), options.profile, options.seed)
