@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from properties.compare.outcome import Comparison
     from properties.judging.judgement import Judgement
     from properties.judging.spec import Spec
+    from properties.recognition.process.function import Process as Process
     from properties.runs.result import Report
     from properties.subjects.subject import Subject as Subject
 
@@ -29,6 +30,7 @@ __all__ = [
     "Comparison",
     "Config",
     "Judgement",
+    "Process",
     "QuestionError",
     "Report",
     "Sizes",
@@ -45,6 +47,7 @@ _HOMES = {
     "Comparison": "properties.compare.outcome",
     "Config": "properties.subjects.subject",
     "Judgement": "properties.judging.judgement",
+    "Process": "properties.recognition.process.function",
     "QuestionError": "properties.basics.errors",
     "Report": "properties.runs.result",
     "Sizes": "properties.truth.parameters",
@@ -70,7 +73,8 @@ def check(
     """Check one attention implementation against the specification.
 
     target: a class, a factory, a `Subject`, or a string such as "package.module:Name",
-    "path/to/file.py:Name" or "path/to/notebook.ipynb:Name"; family: one of plain, self, causal,
+    "path/to/file.py:Name" or "path/to/notebook.ipynb:Name", a `Process` or "process:COMMAND", which is a
+    program in whatever language (see docs/protocol.md); family: one of plain, self, causal,
     wrapper, multihead where it should not be found out; profile: quick, ci or thorough; only: ids
     or areas of clauses; fail_fast: stop at the first failed MUST clause; waivers: a file of failures
     that are accepted; strict: whether bad input that is not refused, and an edge of a single size,

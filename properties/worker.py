@@ -20,7 +20,7 @@ from io import StringIO
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from properties.basics import doing, interrupts
+from properties.basics import doing, interrupts, losing
 from properties.basics.errors import QuestionError
 from properties.runs.process import GRACE, PHRASE, end_group
 
@@ -66,10 +66,14 @@ class Wire:
         if time.monotonic() - self.last > ALIVE_SECONDS:
             self.step(*self.step_told)
 
+    def lose(self, how: str, advice: str = "") -> None:
+        """End the process: what it asks is not to be asked again."""
+        self.send("lost", how=how, advice=advice)
+        os._exit(1)
+
     def refuse_fork(self) -> None:
         """End the process before Python forks it."""
-        self.send("lost", how="called os.fork", advice=FORK_ADVICE)
-        os._exit(1)
+        self.lose("called os.fork", FORK_ADVICE)
 
     def require_original(self) -> None:
         """End a copy of the process that compiled code has made."""
@@ -93,14 +97,18 @@ class Work:
         lost: dict[str, str],
         conventions: dict[str, str],
         given: list[str],
+        timeout: float,
     ) -> None:
-        """Find the subjects. lost: those that ended a process before, which are passed over."""
+        """Find the subjects. lost: those that ended a process before, which are passed over; timeout:
+        seconds that a program of its own has for an answer.
+        """
         from properties.recognition.adapters import families
         from properties.recognition.targets import require_place, survey
         from properties.spec.clause import clauses, select
         from properties.subjects.choosing import parse
         from properties.subjects.declaring import require_known
 
+        losing.wait(timeout)
         chosen = parse(given)
         families.validate(family)
         require_known(conventions)
@@ -178,6 +186,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     os.register_at_fork(before=wire.refuse_fork)
     doing.listen(wire.note)
+    losing.listen(wire.lose)
     received: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=receive, args=(commands, received.put), daemon=True).start()
     work = Work(wire)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from properties.basics.errors import CANNOT_ASK
+from properties.basics.errors import CANNOT_ASK, QuestionError
 
 if TYPE_CHECKING:
     from properties.runs.result import Report
@@ -17,15 +17,31 @@ def add_targets(command: argparse.ArgumentParser) -> None:
     """TARGET, the implementations to ask about."""
     command.add_argument(
         "targets",
-        nargs="+",
+        nargs="*",
         metavar="TARGET",
         help="package.module:Name, path/to/file.py:Name or path/to/notebook.ipynb:Name; "
         "without a name, every attention class in it",
     )
     command.add_argument(
+        "--process",
+        action="append",
+        default=[],
+        metavar="CMD",
+        help="a program in any language that answers calls by the protocol of docs/protocol.md; as a "
+        "TARGET it is process:CMD",
+    )
+    command.add_argument(
         "--family",
         help="plain, self, causal, wrapper, multihead, encoder or cross; found if not said",
     )
+
+
+def named(options: argparse.Namespace) -> list[str]:
+    """The targets, each once; QuestionError where there is none."""
+    targets = [*options.targets, *(f"process:{command}" for command in options.process)]
+    if not targets:
+        raise QuestionError("name what is to be asked: a TARGET, or --process 'CMD'")
+    return list(dict.fromkeys(targets))
 
 
 def add_conventions(command: argparse.ArgumentParser) -> None:

@@ -102,6 +102,7 @@ def run(options: argparse.Namespace) -> int:
     from properties.runs.result import Report
     from properties.spec.profiles import profile_named
 
+    options.targets = arguments.named(options)
     waivers = waiving.file(options)
     profile_named(options.profile)
     outputs = require_outputs(options)
@@ -167,7 +168,7 @@ def ask(options: argparse.Namespace, waivers: str | None, found: Found, tell: Li
         found.now[subject] = now
         tell(subject, *now)
 
-    for target in dict.fromkeys(options.targets):
+    for target in options.targets:
         request = Request(
             target,
             options.family,

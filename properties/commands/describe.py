@@ -38,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     cards: list[Card] = []
     refused: dict[str, str] = {}
     console = Console(highlight=False, soft_wrap=False)
+    options.targets = arguments.named(options)
     with progress.shown(options.targets[0]) as tell:
-        for target in dict.fromkeys(options.targets):
+        for target in options.targets:
             read(target, options, tell, cards, refused)
     if options.json:
         document = {"schema": SCHEMA, "cards": [c.to_dict() for c in cards], "refused": refused}

@@ -1,8 +1,8 @@
 """From what a person names to subjects: a class, a function, an adapter, or a string for one.
 
-    package.module:Name    path/to/file.py:Name    path/to/notebook.ipynb:Name
+    package.module:Name    path/to/file.py:Name    path/to/notebook.ipynb:Name    process:COMMAND
 
-Without :Name, every attention class that is defined there.
+Without :Name, every attention class that is defined there. COMMAND is run: a program that answers calls.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from properties.recognition.files import (
     load_file,
     make_importable,
 )
+from properties.recognition.process import subject as programs
+from properties.recognition.process.function import Process
 from properties.subjects import choosing, declaring
 from properties.subjects.call import CONCERNS
 from properties.subjects.source import source_of
@@ -180,7 +182,7 @@ def surveyed(
         listen(name)
         return understood(target, name, family, chosen, given)
 
-    if not isinstance(target, str):
+    if not isinstance(target, str) or programs.command_of(target) is not None:
         return one(target, name_of(target))
     source, name = split(target)
     module = load(source)
@@ -222,7 +224,7 @@ def understood(
         return Survey(refused={name: error})
     if not isinstance(target, Subject):
         subject.name = name
-    subject.source = source_of(target)
+    subject.source = {} if isinstance(target, str | Process) else source_of(target)
     subject.options = () if family is None else ("--family", family)
     subject.options += choosing.options(given)
     return Survey([subject])
@@ -230,6 +232,8 @@ def understood(
 
 def name_of(target: Any) -> str:
     """`module:Name` of an object that was not named by a string."""
+    if isinstance(target, str | Process):
+        return target if isinstance(target, str) else programs.PREFIX + target.command
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return f"{getattr(target, '__module__', type(target).__module__)}:{name}"
 
@@ -240,6 +244,8 @@ def as_subject(target: Any, family: str | None, given: Mapping[str, Any]) -> Sub
         return checked(instantiate(target), family)
     if isinstance(target, Subject):
         return checked(target, family)
+    if isinstance(target, str | Process):
+        return programs.subject(target, family)
     return subject_for(target, family, given)
 
 
@@ -319,7 +325,7 @@ def require_modules(subject: Subject) -> None:
 
 def require_attention(target: Any, name: str, family: str | None) -> None:
     """QuestionError unless the object can be a subject and nothing says that it is none."""
-    if isinstance(target, Subject):
+    if isinstance(target, Subject | Process | str):
         return
     if not (inspect.isclass(target) or callable(target)) or is_instance(target):
         kind = type(target) if isinstance(target, nn.Module) else None

@@ -78,6 +78,7 @@ class Isolated:
                 "lost": lost,
                 "conventions": self.conventions,
                 "given": self.given,
+                "timeout": self.timeout,
             }
             try:
                 for event in self.ask("survey", target=self.target, **options):

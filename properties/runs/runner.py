@@ -306,7 +306,8 @@ class Run:
         """Give each failure a script that reproduces it, unless making one has ended a process."""
         from properties.findings.scripts import reproduction
 
-        if failed(tallies) and self.subject.has("other arrays"):
+        foreign = self.subject.has("other arrays") and not self.subject.has("program")
+        if failed(tallies) and foreign:
             self.notes.append("no script is written for what takes another library's arrays")
             return
         for tally in failed(tallies):

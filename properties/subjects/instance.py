@@ -156,9 +156,12 @@ def gradient_of(leaf: torch.Tensor) -> Array:
 
 
 def describe(error: BaseException) -> str:
-    """Type, text and the place in the subject's own file, on one line."""
+    """Type, text and the place in the subject's own file, on one line: it has none where a program of
+    another language raised it.
+    """
     text = " ".join(str(error).split()) or "without a message"
-    return f"{type(error).__name__}: {text[:300]}{place(error)}"
+    where = "" if hasattr(error, "told_by_program") else place(error)
+    return f"{type(error).__name__}: {text[:300]}{where}"
 
 
 def place(error: BaseException) -> str:

@@ -89,6 +89,7 @@ CAPABILITIES = {
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
     "other arrays": "its numbers are in arrays of another library than torch: what is torch's alone is "
     "not asked",
+    "program": "a program of its own, in any language, that answers calls by a protocol",
     "widens": "a number among its arrays may widen them, as is usual in its library",
     "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
     "partly turned": "positions turn some of the columns of a head, and leave the others",

@@ -15,7 +15,7 @@ from torch import Tensor
 from properties.findings.call_tape import Asked, CallTape
 from properties.findings.recording import Build
 from properties.findings.scripts import text
-from properties.findings.scripts.construction import called, packing
+from properties.findings.scripts.construction import called, packing, program_of
 from properties.findings.scripts.script import Script, equal
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
@@ -86,6 +86,8 @@ class CallScript(Script):
     @property
     def needs(self) -> str:
         """What the file needs, in words."""
+        if program_of(self.subject) is not None:
+            return "the program, torch, NumPy and properties"
         return "torch, NumPy and the function alone" if self.subject.bare else super().needs
 
     def prelude(self) -> list[str]:

@@ -22,6 +22,7 @@ from properties.recognition.adapters import calls, plain_function, qkv_function,
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
 from properties.recognition.asking.on_itself import OnItself, named_alone
+from properties.recognition.process.function import Process
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
@@ -30,6 +31,9 @@ ALIAS = "Attention"  # what the class is called in a script, whatever its name
 
 def imports(subject: Subject) -> list[str]:
     """The lines after which the class is called `Attention`."""
+    if (program := program_of(subject)) is not None:
+        made = f"{ALIAS} = Process({program.command!r}, {program.folder!r})"
+        return ["from properties import Process", "", made]
     source, name = targets.split(subject.name)
     first = name.partition(".")[0]
     alias = [f"{ALIAS} = {name}"] if "." in name else []
@@ -52,9 +56,17 @@ def imports(subject: Subject) -> list[str]:
     ]
 
 
+def program_of(subject: Subject) -> Process | None:
+    """The program that the subject is; None for all that is Python's."""
+    call = subject.function.call if isinstance(subject, qkv_function.FunctionSubject) else None
+    return call if isinstance(call, Process) else None
+
+
 def bindings(subject: Subject) -> list[str]:
     """Those of these lines that find the class; definitions by themselves only name it."""
     lines = imports(subject)
+    if program_of(subject) is not None:
+        return [line for line in lines if line]
     in_place = in_pieces(targets.split(subject.name)[0])
     return lines[-1:] if in_place else [line for line in lines if line]
 

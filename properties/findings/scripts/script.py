@@ -151,6 +151,7 @@ class Script:
 
     def run(self, target: Any = None) -> None:
         """Execute it here, on the subject or on another class; raises what the script raises."""
+        target = target or construction.program_of(self.subject)
         if target is None:
             source, name = targets.split(self.subject.name)
             target = targets.lookup(targets.load(source), source, name)

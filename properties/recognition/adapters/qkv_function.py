@@ -434,7 +434,7 @@ def understand(target: Callable[..., Any], name: str) -> Function:
     documents = packed.names_of(rest)
     told = tuple(name for name in documents or () if name)
     left: dict[str, str] = {}
-    if isinstance(target, Bridge):
+    if isinstance(target, Bridge) and not target.arrays.draws:
         left = {a: DRAWS for a in rest if DRAWN.search(a)}
         dropout = ""
     unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told)]

@@ -17,7 +17,8 @@ Function = Callable[..., Sequence[Any]]  # of arrays alone, to some arrays
 class Arrays(ABC):
     """One kind of array. name: as its users write it; roots: the packages whose arrays, annotations and
     functions are of this kind; compiled: whether a call is compiled anew for each shape; widens:
-    whether a number among arrays may widen them; derives: whether there are derivatives.
+    whether a number among arrays may widen them; derives: whether there are derivatives; draws: whether
+    dropout is drawn from a seed that torch's generator gives.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Arrays(ABC):
     compiled: bool = False
     widens: bool = False
     derives: bool = True
+    draws: bool = False
 
     @abstractmethod
     def array(self, tensor: Tensor) -> Any:

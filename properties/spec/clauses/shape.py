@@ -74,7 +74,8 @@ def dtype_preserved(case: Case) -> None:
     """A mask, a scale or a dropout mask of another type than the rest promotes the result, or stops
     the next product. Training is asked where there is dropout, for its mask is of its own making.
     """
-    require_dtypes(case, dict.fromkeys((*FULL, *case.subject.dtypes)))
+    claimed = case.subject.has("program")  # which says itself in which formats it computes
+    require_dtypes(case, dict.fromkeys((*(() if claimed else FULL), *case.subject.dtypes)))
 
 
 @clause(

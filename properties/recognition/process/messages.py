@@ -1,0 +1,150 @@
+"""The protocol's messages: what the program says of itself, and arrays as text.
+
+Every message is one JSON object on a line of its own. docs/protocol.md is the whole of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from properties.subjects.call import ANSWERS
+
+PROTOCOL = 1
+FORMATS = ("float64", "float32", "bfloat16", "float16")
+ARGUMENTS = {
+    "mask": "mask",
+    "bias": "bias",
+    "padding": "padding_mask",
+    "causal": "causal",
+    "window": "window",
+    "scale": "scale",
+    "cap": "softcap",
+    "slopes": "slopes",
+    "dropout": "dropout_p",
+    "weights": "return_weights",
+    "lse": "return_lse",
+}
+"""What a program may say that it takes, with the argument of `Process` for it."""
+SIZES = ("groups", "lengths")
+"""What it may say of sizes: fewer heads of keys than of queries; as many keys as one likes."""
+
+
+class MessageError(ValueError):
+    """A message that is not as the protocol has it: what was wrong, and what was expected."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a program says of itself. formats: those in which it computes; takes: some of `ARGUMENTS` and
+    `SIZES`; conventions: see `subjects.call.ANSWERS`; gradients: whether it answers for them.
+    """
+
+    name: str = ""
+    formats: tuple[str, ...] = ("float32",)
+    takes: frozenset[str] = frozenset()
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    gradients: bool = False
+
+
+def hello(message: Mapping[str, Any]) -> Hello:
+    """What the answer to "hello" says; MessageError where it says what nobody knows."""
+    version = message.get("protocol")
+    if version != PROTOCOL or isinstance(version, bool):
+        raise MessageError(
+            f"says that it speaks version {version!r} of the protocol; expected {PROTOCOL}"
+        )
+    name, gradients = message.get("name", ""), message.get("gradients", False)
+    if not isinstance(name, str):
+        raise MessageError(f"says that its name is {name!r}; expected a string")
+    if not isinstance(gradients, bool):
+        raise MessageError(f"says gradients: {gradients!r}; expected true or false")
+    formats = words(message, "formats", ["float32"], FORMATS)
+    if not formats:
+        raise MessageError(f"names no formats; expected some of {', '.join(FORMATS)}")
+    takes = words(message, "takes", [], (*ARGUMENTS, *SIZES))
+    return Hello(name, formats, frozenset(takes), conventions(message), gradients)
+
+
+def words(
+    message: Mapping[str, Any], name: str, default: list[str], known: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A list of words that are known, without repetitions."""
+    found = message.get(name, default)
+    if not isinstance(found, list):
+        raise MessageError(f"says {name}: {found!r}; expected a list of strings")
+    unknown = [one for one in found if one not in known]
+    if unknown:
+        raise MessageError(
+            f"names {unknown[0]!r} among its {name}; expected some of {', '.join(known)}"
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def conventions(message: Mapping[str, Any]) -> dict[str, str]:
+    """Its conventions, by name."""
+    found = message.get("conventions", {})
+    if not isinstance(found, dict):
+        raise MessageError(f"says conventions: {found!r}; expected an object")
+    for name, answer in found.items():
+        if name not in ANSWERS:
+            raise MessageError(f"names a convention {name!r}; expected {', '.join(ANSWERS)}")
+        if answer not in ANSWERS[name]:
+            raise MessageError(
+                f"says that its convention {name} is {answer!r}; "
+                f"expected {' or '.join(map(repr, ANSWERS[name]))}"
+            )
+    return found
+
+
+def written(value: Any) -> Any:
+    """An argument as JSON has it: a tensor as an array, a number that JSON lacks as a string."""
+    if isinstance(value, Tensor):
+        return array(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def array(tensor: Tensor) -> dict[str, Any]:
+    """Shape, format and the bytes in base64: the numbers in row-major order, little-endian."""
+    plain = tensor.detach().cpu().contiguous()
+    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return {
+        "shape": list(plain.shape),
+        "dtype": str(plain.dtype).removeprefix("torch."),
+        "data": base64.b64encode(raw).decode("ascii"),
+    }
+
+
+def tensor(name: str, part: Any) -> Tensor:
+    """An array of an answer as a tensor; MessageError where it is none."""
+    if not isinstance(part, dict) or not {"shape", "dtype", "data"} <= part.keys():
+        raise MessageError(f"gave as {name} no array; expected shape, dtype and data")
+    shape, kind, data = part["shape"], part["dtype"], part["data"]
+    whole = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+    if not whole:
+        raise MessageError(f"gave {name} the shape {shape!r}; expected a list of sizes")
+    if kind not in FORMATS:
+        raise MessageError(f"gave {name} the dtype {kind!r}; expected one of {', '.join(FORMATS)}")
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise MessageError(f"gave as data of {name} what is no base64") from None
+    dtype: torch.dtype = getattr(torch, kind)
+    wanted = math.prod(shape) * dtype.itemsize
+    if len(raw) != wanted:
+        sizes = "x".join(map(str, shape)) or "one number"
+        raise MessageError(
+            f"gave {len(raw)} bytes for {name}; expected {wanted} for {sizes} in {kind}"
+        )
+    if not raw:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
