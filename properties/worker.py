@@ -161,6 +161,19 @@ class Work:
         )
         self.wire.send("report", report=report.to_dict())
 
+    def accuracy(self, name: str, formats: list[str] | None, examples: int, seed: int) -> None:
+        """Search for the largest errors of one of the subjects, in the formats that it runs in."""
+        from properties.runs.accuracy import accuracy
+        from properties.runs.domain import explore
+        from properties.runs.runner import quiet_and_repeatable
+
+        with quiet_and_repeatable():
+            inside, _ = explore(self.subjects[name])
+            for dtype in inside.dtypes:
+                if formats is None or dtype in formats:
+                    found = accuracy(inside, dtype, examples, seed, self.wire.step)
+                    self.wire.send("found", found=found.to_dict())
+
     def compare(self, **request: Any) -> None:
         """Compare two targets."""
         from properties.compare.compare import compare

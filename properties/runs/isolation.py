@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from properties.basics.errors import QuestionError
 from properties.runs.memory import Entry, Memory
 from properties.runs.process import GRACE, Loss, Lost, Process
 from properties.runs.result import Report
 from properties.subjects.card import Card
+
+if TYPE_CHECKING:
+    from properties.runs.accuracy import Accuracy
 
 Progress = Callable[[str, str, int, int], None]  # subject, phase or clause, cases done, in all
 PATIENCE = 3  # lost processes after which a subject's remaining clauses are not asked any more
@@ -44,6 +47,7 @@ class Isolated:
     lost: dict[str, dict[str, str]] = field(default_factory=dict)  # by subject and phase: how
     process: Process | None = None
     stopped: bool = False
+    losses: int = 0  # processes that were lost so far
     subject: str = ""  # what is being found or checked
     phase: str = ""
 
@@ -126,6 +130,22 @@ class Isolated:
             raise QuestionError(sentence(name, error.loss, "no card")) from error
         return Card(**found["card"])
 
+    def accuracy(
+        self, name: str, formats: list[str] | None, examples: int, seed: int
+    ) -> list[Accuracy]:
+        """The largest errors found of one of the subjects; QuestionError where there are none."""
+        from properties.runs.accuracy import Accuracy
+
+        if self.process is None:
+            self.survey()
+        self.subject = name
+        options = {"formats": formats, "examples": examples, "seed": seed}
+        try:
+            events = list(self.ask("accuracy", name=name, **options))
+        except Lost as error:
+            raise QuestionError(sentence(name, error.loss, "nothing was found")) from error
+        return [Accuracy.from_dict(event["found"]) for event in events]
+
     def ask(self, command: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The answer to a command, without the signs of life on the way."""
         if self.process is None:
@@ -148,6 +168,7 @@ class Isolated:
                     case _:
                         yield event
         except Lost:
+            self.losses += 1
             self.close(0.0)
             raise
         if question:
