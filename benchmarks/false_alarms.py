@@ -4,27 +4,35 @@ Asks every right implementation of `properties/zoo/rights` and `properties/zoo/w
 standard subjects all clauses, once for each seed, from a checkout. Prints, per subject, the runs,
 the laws on valid input that were decided in each, the alarms (one of them that failed, or an error),
 the SHOULD clauses that failed, the vacuous clauses, the largest share of an error budget used, and
-the seconds. Exit code 1 if there is an alarm, 2 if a name or a clause does not exist.
+the seconds. With --results FILE each finished run is kept there, and the same command goes on where it
+stopped. Exit code 1 if there is an alarm, 2 if a name or a clause does not exist or a run was lost.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from properties.basics.dtypes import FORMATS
 from properties.basics.errors import QuestionError
+from properties.commands.campaign import Told
 from properties.recognition.targets import find
-from properties.runs.result import Report, Result, Status
+from properties.reports.campaign import decides
+from properties.runs.campaign import Campaign
+from properties.runs.engines import started
+from properties.runs.journal import Journal, Line, Piece
+from properties.runs.plan import summary
+from properties.runs.result import Status
 from properties.runs.runner import run
+from properties.spec.clause import Half, Level, clauses
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import Subject
 from properties.zoo.rights import rights
@@ -43,17 +51,6 @@ STANDARD = (
 )
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run: a subject by name, a seed, and what it is asked."""
-
-    name: str
-    seed: int
-    profile: str
-    dtypes: tuple[str, ...]  # none: all that the subject runs in
-    only: tuple[str, ...]  # none: all clauses
-
-
 @dataclass
 class Row:
     """What the runs of one subject came to."""
@@ -67,18 +64,18 @@ class Row:
     widest: str = ""
     seconds: float = 0.0
 
-    def add(self, report: Report) -> None:
-        """One more run."""
-        must = report.with_status(Status.PASS, Status.FAIL, half="right")
-        margins = {r.margin: r.clause for r in report.results if r.margin is not None}
+    def add(self, report: Mapping[str, Any]) -> None:
+        """One more run, as `summary` tells it."""
+        status, margins = report["status"], {m: c for c, m in report["margins"].items()}
+        decided = [id for id, word in status.items() if word in DECIDED and is_law(id)]
         self.runs += 1
-        self.decided = len(must) if self.runs == 1 else min(self.decided, len(must))
-        self.alarms |= {r.clause for r in accusations(report)}
-        self.advised |= {r.clause for r in report.with_status(Status.FAIL, level="SHOULD")}
-        self.vacuous |= {r.clause for r in report.results if r.status is Status.VACUOUS}
+        self.decided = len(decided) if self.runs == 1 else min(self.decided, len(decided))
+        self.alarms |= {failed["clause"] for failed in report["failures"] if decides(failed)}
+        self.advised |= {id for id, word in status.items() if word == Status.FAIL and advice(id)}
+        self.vacuous |= {id for id, word in status.items() if word == Status.VACUOUS}
         if margins and max(margins) >= self.margin:
             self.margin, self.widest = max(margins), margins[max(margins)]
-        self.seconds += report.seconds
+        self.seconds += report["seconds"]
 
     def cells(self) -> tuple[str, ...]:
         """As it is printed."""
@@ -105,10 +102,17 @@ HEADER = (
 )
 
 
-def accusations(report: Report) -> list[Result]:
-    """What is held against the subject: each law on valid input that failed, and every error."""
-    errors = [result for result in report.results if result.status is Status.ERROR]
-    return report.with_status(Status.FAIL, half="right") + errors
+DECIDED = (Status.PASS, Status.FAIL)
+
+
+def is_law(id: str) -> bool:
+    """Whether a clause is a law on valid input."""
+    return clauses()[id].level == Level.MUST and clauses()[id].half == Half.RIGHT
+
+
+def advice(id: str) -> bool:
+    """Whether a clause is one that should hold."""
+    return clauses()[id].level == Level.SHOULD
 
 
 def listed(names: Iterable[str]) -> str:
@@ -122,27 +126,31 @@ def subject_named(name: str) -> Subject:
     return rights()[name].subject() if name in rights() else find(name)[0]
 
 
-def ask(job: Job) -> Report | None:
-    """The report on one run; None if the subject runs in none of the formats."""
-    subject = copy(subject_named(job.name))
-    if job.dtypes:
-        subject.dtypes = tuple(dtype for dtype in subject.dtypes if dtype in job.dtypes)
+def ask(piece: Piece) -> Line:
+    """The report on one run, in short; none if the subject runs in none of the formats."""
+    subject = copy(subject_named(piece["name"]))
+    if piece["dtypes"]:
+        subject.dtypes = tuple(dtype for dtype in subject.dtypes if dtype in piece["dtypes"])
     if not subject.dtypes:
-        return None
-    return run(subject, profile=job.profile, seed=job.seed, only=job.only or None)
+        return {"reports": []}
+    only = piece["only"] or None
+    report = run(subject, profile=piece["profile"], seed=piece["seed"], only=only)
+    return {"reports": [summary(report)]}
 
 
-def finished(jobs: list[Job], processes: int) -> Iterator[tuple[Job, Report | None]]:
-    """The report on each job, in this process or as they come from several."""
-    if processes == 1:
-        for job in jobs:
-            yield job, ask(job)
-        return
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        running = {pool.submit(ask, job): job for job in jobs}
-        for future in as_completed(running):
-            yield running[future], future.result()
+def tell(line: Line) -> None:
+    """What is wrong in a run, as soon as it is known."""
+    for report in line.get("reports", ()):
+        for failed in filter(decides, report["failures"]):
+            named = f"{line['piece']['name']} seed {line['piece']['seed']}"
+            print(f"ALARM {named} {failed['level']} {failed['clause']}:")
+            print(f"    {failed['status']}: {failed['message']}", flush=True)
+
+
+def finished(pieces: list[Piece], processes: int, results: Path) -> list[Line]:
+    """A line for each piece, those that were finished before among them."""
+    with Journal(results) as journal, started("local", processes, None) as engine:
+        return Campaign(ask, engine, journal, Told(), tell).carry_out(pieces)
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -160,24 +168,22 @@ def main(arguments: list[str]) -> int:
     options = parsed(arguments)
     wide = [each.address for each in sound_ones().values()]
     names = options.names or [*rights(), *wide, *(() if options.only_rights else STANDARD)]
-    settings = (options.profile, tuple(options.dtypes or ()), tuple(options.only or ()))
+    same = {"profile": options.profile, "dtypes": options.dtypes, "only": options.only}
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    jobs = [Job(name, seed, *settings) for seed, name in product(seeds, names)]
+    pieces = [{"name": name, "seed": seed, **same} for seed, name in product(seeds, names)]
+    with TemporaryDirectory() as folder:
+        results = options.results or Path(folder) / "results.jsonl"
+        lines = finished(pieces, options.jobs, results)
     rows = {name: Row() for name in names}
-    start = time.perf_counter()
-    for done, (job, report) in enumerate(finished(jobs, options.jobs), start=1):
-        taken = time.perf_counter() - start
-        print(f"{done}/{len(jobs)} {taken:.0f} s {job.name} seed {job.seed}", file=sys.stderr)
-        if report is None:
-            continue
-        rows[job.name].add(report)
-        for result in accusations(report):
-            print(f"ALARM {job.name} seed {job.seed} {result.level} {result.clause}:")
-            print(f"    {result.status}: {result.message}", flush=True)
+    for line in lines:
+        for report in line.get("reports", ()):
+            rows[line["piece"]["name"]].add(report)
     print(table(rows))
     accused = [name for name, row in rows.items() if row.alarms]
-    print(f"{len(rows)} subjects, {len(jobs)} runs, {len(accused)} accused: {listed(accused)}")
-    return 1 if accused else 0
+    lost = [f"{line['piece']}: {line['lost']}" for line in lines if "lost" in line]
+    print(f"{len(rows)} subjects, {len(pieces)} runs, {len(accused)} accused: {listed(accused)}")
+    print("\n".join(f"LOST {each}" for each in lost), end="\n" * bool(lost))
+    return 1 if accused else 2 if lost else 0
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
@@ -192,6 +198,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     add("--dtypes", nargs="+", choices=FORMATS, help="ask in these formats alone")
     add("--only", nargs="+", metavar="CLAUSE", help="ids or areas of clauses")
     add("--jobs", type=int, default=1, help="how many processes")
+    add("--results", type=Path, metavar="FILE", help="keep finished runs, and go on with them")
     return parser.parse_args(arguments)
 
 

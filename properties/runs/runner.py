@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -82,6 +83,7 @@ class Run:
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
     recall: Recall = field(default_factory=Recall)
     observe: Observer | None = None
+    formats: Sequence[str] | None = None
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
@@ -95,6 +97,7 @@ class Run:
         with interrupts.watched(), quiet_and_repeatable(), redirect_stdout(printed):
             self.listen("shape/output-shape", 0, 0)
             self.inside, limitations = (self.subject, []) if self.lost else explore(self.subject)
+            self.inside = asked_in(self.inside, self.formats)
             tallies = self.tallies()
             self.limit(tallies, limitations)
             self.go(tallies)
@@ -450,15 +453,17 @@ def run(
     strict: bool = False,
     remembered: Sequence[Entry] = (),
     observe: Observer | None = None,
+    formats: Sequence[str] | None = None,
 ) -> Report:
     """Check a subject against the clauses named (all by default), but for what a file waives.
 
     examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
     whether each failure gets a script that reproduces it; strict: whether bad input that is not
     refused, and edges, decide as well; remembered: failing cases of earlier runs, asked first;
-    observe: is handed what became of each clause on each drawn case.
+    observe: is handed what became of each clause on each drawn case; formats: those that it is asked in.
 
-    Raises QuestionError for clauses that do not exist or none of which concerns the subject.
+    Raises QuestionError for clauses that do not exist or none of which concerns the subject, and where it
+    runs in none of the formats.
     """
     only = list(only or ())
     require_concern(subject, only)
@@ -470,12 +475,25 @@ def run(
     chosen.lost = lost or {}
     chosen.scripts, chosen.strict = scripts, strict
     chosen.recall, chosen.observe = Recall(remembered), observe
+    chosen.formats = formats
     chosen.options += ["--strict"] * strict
     if waivers is not None:
         chosen.waivers = read(Path(waivers))
         chosen.options += ["--waivers", str(waivers)]
         chosen.notes.append(f"waivers are read from {waivers}, which holds {len(chosen.waivers)}")
     return chosen.report()
+
+
+def asked_in(subject: Subject, formats: Sequence[str] | None) -> Subject:
+    """The subject in these of its formats alone; QuestionError where it runs in none of them."""
+    if formats is None:
+        return subject
+    fewer = copy(subject)
+    fewer.dtypes = tuple(dtype for dtype in subject.dtypes if dtype in formats)
+    if not fewer.dtypes:
+        has = ", ".join(subject.dtypes)
+        raise QuestionError(f"{subject.name} runs in {has}, not in {', '.join(formats)}")
+    return fewer
 
 
 def require_concern(subject: Subject, only: Collection[str]) -> None:
