@@ -14,10 +14,10 @@ PAGE = """# How accurate attention is
 The largest error that a search found, by implementation and format: as a share of the error bound that
 the verdict goes by, and in units in the last place (ulps) of the largest value of its row. Each search
 took {examples} examples from seed {seed}, half of them drawn, half of them made worse by Hypothesis's
-`target`; what it found was measured again against sixty decimal digits. Sizes are at most {largest},
-numbers are exact in the format, and rows whose magnitudes leave the format's range are left out. A search
-finds a lower bound: there may be worse inputs. A module is measured with its projections, a function by
-itself. Where W = H * D is 1 a row is one number, which may be near zero because terms cancel.
+`target`; what looked worst was measured against sixty decimal digits. Sizes are at most {largest}, numbers
+are exact in the format, and rows whose magnitudes leave the format's range are left out. A search finds a
+lower bound: there may be worse inputs. A module is measured with its projections, a function by itself.
+Where W = H * D is 1 a row is one number, which may be near zero because terms cancel.
 
     attention-properties accuracy {targets} \\
       --examples {examples} --seed {seed} --page docs/accuracy.md

@@ -11,6 +11,7 @@ timeout = 60
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 import tomllib
@@ -145,6 +146,7 @@ def process_of(piece: Piece) -> Isolated:
     target = Isolated(piece["target"], piece["family"], piece["timeout"], piece["only"])
     target.survey()
     _own.known = which, target
+    atexit.register(target.close)  # twice is once
     return target
 
 
