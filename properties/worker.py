@@ -149,17 +149,30 @@ class Work:
 
     def run(self, name: str, lost: Mapping[str, str], options: dict[str, Any]) -> None:
         """Check one of the subjects; its examples are kept for the next time."""
+        from properties.runs.ahead import known
         from properties.runs.runner import run
 
-        drawn = self.examples.setdefault(
-            json.dumps([name, options["profile"], options["seed"]]), []
-        )
+        drawn = self.drawn(name, options)
+        if ahead := options.pop("ahead", None):
+            options["ahead"] = known(ahead)
         if options.pop("observed", False):
             options["observe"] = lambda seen: self.wire.send("observation", seen=seen)
         report = run(
             self.subjects[name], listen=self.wire.step, lost=lost, examples=drawn, **options
         )
         self.wire.send("report", report=report.to_dict())
+
+    def drawn(self, name: str, options: Mapping[str, Any]) -> list[Case]:
+        """The examples of a subject, a profile and a seed; empty until they are drawn."""
+        which = json.dumps([name, options["profile"], options["seed"]])
+        return self.examples.setdefault(which, [])
+
+    def ahead(self, name: str, share: int, jobs: int, options: dict[str, Any]) -> None:
+        """What is asked of a subject, a part of it, for the process that has the whole run."""
+        from properties.runs.ahead import look_ahead
+
+        given = (self.subjects[name], share, jobs, options, self.drawn(name, options))
+        self.wire.send("ahead", told=look_ahead(*given, self.wire.step))
 
     def accuracy(self, name: str, formats: list[str] | None, examples: int, seed: int) -> None:
         """Search for the largest errors of one of the subjects, in the formats that it runs in."""

@@ -54,7 +54,7 @@ def register(commands: Any) -> None:
         type=arguments.count,
         default=1,
         metavar="N",
-        help="how many implementations of a TARGET are asked at once (default 1)",
+        help="how many processes share the work (default 1); the verdict is the same",
     )
     waiving.add(command)
     observing.add(command)

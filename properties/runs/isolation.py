@@ -130,6 +130,18 @@ class Isolated:
             raise QuestionError(sentence(name, error.loss, "no card")) from error
         return Card(**found["card"])
 
+    def ahead(self, name: str, share: int, jobs: int, options: dict[str, Any]) -> list[Any]:
+        """A part of what a run will ask; nothing where the process is lost, which the run tells of."""
+        try:
+            if self.process is None:
+                self.survey()
+            self.subject = name
+            (found,) = self.ask("ahead", name=name, share=share, jobs=jobs, options=options)
+        except (Lost, QuestionError):
+            return []
+        told: list[Any] = found["told"]
+        return told
+
     def accuracy(
         self, name: str, formats: list[str] | None, examples: int, seed: int
     ) -> list[Accuracy]:
@@ -194,7 +206,8 @@ def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
 class Request:
     """What is asked of every subject of a target, and what has come of it so far.
 
-    jobs: how many of them are asked at once, each in a process of its own; memory: of failures;
+    jobs: how many of them are asked at once, each in a process of its own, or, of a single one, how many
+    processes share the work; memory: of failures;
     observe: is handed what became of each clause on each case, where that is wanted.
     """
 
@@ -238,17 +251,32 @@ def run_isolated(request: Request) -> list[Report]:
         first = stack.enter_context(request.isolated())
         first.survey()
         request.names, request.refused = list(first.clauses), dict(first.refused)
-        further = max(0, min(request.jobs, len(request.names)) - 1)
+        single = len(request.names) == 1 and not request.options.get("fail_fast")
+        further = (request.jobs if single else min(request.jobs, len(request.names))) - 1
         every = [first, *(stack.enter_context(request.isolated()) for _ in range(further))]
         pool = stack.enter_context(ThreadPoolExecutor(len(every)))
         try:
-            ask_all(request, every, pool)
+            if single and further > 0 and request.observe is None:
+                look_ahead(request, every, pool)
+            ask_all(request, every[:1] if single else every, pool)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for isolated in every:
                 isolated.stop()
             raise
     return request.reports
+
+
+def look_ahead(request: Request, every: list[Isolated], pool: ThreadPoolExecutor) -> None:
+    """Have a single subject asked by all, each a part, before one of them goes through the whole run."""
+    (name,) = request.names
+    options = {known: request.options[known] for known in ("profile", "seed", "only")}
+    parts = [
+        pool.submit(isolated.ahead, name, share, len(every), options)
+        for share, isolated in enumerate(every)
+    ]
+    told = [each for part in parts for each in part.result()]
+    request.options = {**request.options, "ahead": told}
 
 
 def asked_with(

@@ -84,6 +84,7 @@ class Run:
     recall: Recall = field(default_factory=Recall)
     observe: Observer | None = None
     formats: Sequence[str] | None = None
+    ahead: Mapping[tuple[str, int], Outcome] = field(default_factory=dict)  # by clause and case
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
@@ -187,7 +188,8 @@ class Run:
                 self.listen(tally.clause.id, number, len(self.examples))
                 self.block(tally, tallies)
                 if tally.standing:
-                    self.check(tally, case, tallies, how)
+                    ahead = self.ahead.get((tally.clause.id, number))
+                    self.check(tally, case, tallies, how, ahead)
                 if self.fail_fast and self.decided(tally):
                     stop(tallies, tally)
                     return
@@ -249,10 +251,19 @@ class Run:
             if earlier in tallies and tallies[earlier].broken:
                 tally.status, tally.message = Status.BLOCKED, blocked_message(earlier, tallies)
 
-    def check(self, tally: Tally, case: Case, tallies: dict[str, Tally], how: str) -> None:
-        """One clause on one case; a failure is reduced at once. how: the case came about."""
+    def check(
+        self,
+        tally: Tally,
+        case: Case,
+        tallies: dict[str, Tally],
+        how: str,
+        ahead: Outcome | None = None,
+    ) -> None:
+        """One clause on one case; a failure is reduced at once. how: the case came about; ahead: the
+        outcome, where another process has it.
+        """
         start = time.perf_counter()
-        outcome = judge(tally.clause, case)
+        outcome = ahead or judge(tally.clause, case)
         if self.observe is not None:
             seconds, started = time.perf_counter() - start, self.started
             seen = observation(
@@ -454,13 +465,15 @@ def run(
     remembered: Sequence[Entry] = (),
     observe: Observer | None = None,
     formats: Sequence[str] | None = None,
+    ahead: Mapping[tuple[str, int], Outcome] | None = None,
 ) -> Report:
     """Check a subject against the clauses named (all by default), but for what a file waives.
 
     examples: what an earlier run has drawn, or an empty list to keep it for a later one; scripts:
     whether each failure gets a script that reproduces it; strict: whether bad input that is not
     refused, and edges, decide as well; remembered: failing cases of earlier runs, asked first;
-    observe: is handed what became of each clause on each drawn case; formats: those that it is asked in.
+    observe: is handed what became of each clause on each drawn case; formats: those that it is asked in;
+    ahead: what other processes have computed of this run, see `properties.runs.ahead`.
 
     Raises QuestionError for clauses that do not exist or none of which concerns the subject, and where it
     runs in none of the formats.
@@ -475,7 +488,7 @@ def run(
     chosen.lost = lost or {}
     chosen.scripts, chosen.strict = scripts, strict
     chosen.recall, chosen.observe = Recall(remembered), observe
-    chosen.formats = formats
+    chosen.formats, chosen.ahead = formats, ahead or {}
     chosen.options += ["--strict"] * strict
     if waivers is not None:
         chosen.waivers = read(Path(waivers))

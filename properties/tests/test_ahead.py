@@ -1,0 +1,84 @@
+"""Several processes give the verdict and the counterexample of a single one, and share the work."""
+
+from __future__ import annotations
+
+import json
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attention import CausalAttention
+from properties.cli import main
+from properties.recognition.targets import find_one
+from properties.runs import runner
+from properties.runs.ahead import known, look_ahead
+from properties.runs.result import Report
+from properties.runs.runner import run
+from properties.runs.tally import judge
+from properties.subjects.subject import Subject
+from properties.zoo.faults import faults
+
+ONLY = ["weights", "causality", "shape"]
+WRONG = faults()["mask-result-discarded"].module
+
+
+def told(subject: Subject, jobs: int, seed: int) -> list[list[Any]]:
+    """What so many processes compute, after its way through a pipe; the part of each."""
+    options = {"profile": "quick", "seed": seed, "only": ONLY}
+    parts = [look_ahead(subject, n, jobs, options, [], lambda *now: None) for n in range(jobs)]
+    return json.loads(json.dumps(parts))  # type: ignore[no-any-return]
+
+
+def verdict(report: Report) -> list[Any]:
+    """All of it, but for the time."""
+    return [replace(result, seconds=0.0) for result in report.results] + [report.findings]
+
+
+@pytest.mark.parametrize(("target", "seed", "jobs"), [(CausalAttention, 0, 2), (WRONG, 1, 3)])
+def test_the_verdict_of_several_processes_is_that_of_one(target: Any, seed: int, jobs: int) -> None:
+    """Of a right subject and of a wrong one, to the last number of the counterexample."""
+    subject = find_one(target)
+    parts = told(subject, jobs, seed)
+    one = run(subject, profile="quick", seed=seed, only=ONLY)
+    ahead = known(each for part in parts for each in part)
+    assert verdict(run(subject, profile="quick", seed=seed, only=ONLY, ahead=ahead)) == verdict(one)
+
+
+def test_of_a_right_subject_nothing_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts are disjoint, of nearly one size, and leave nothing to the run itself."""
+    subject = find_one(CausalAttention)
+    parts = told(subject, 2, 0)
+    asked = [{(clause, number) for clause, number, _ in part} for part in parts]
+    assert asked[0].isdisjoint(asked[1])
+    assert abs(len(asked[0]) - len(asked[1])) < 0.2 * len(asked[0])
+    again: list[str] = []
+
+    def count(clause: Any, case: Any) -> Any:
+        again.append(clause.id)
+        return judge(clause, case)
+
+    monkeypatch.setattr(runner, "judge", count)
+    only = [
+        id for id in ONLY if id != "causality"
+    ]  # one of whose clauses may fail, and is made small
+    report = run(subject, profile="quick", only=only, ahead=known(parts[0] + parts[1]))
+    assert report.right
+    assert again == []
+
+
+def test_check_with_two_jobs_prints_what_it_prints_with_one(tmp_path: Path) -> None:
+    """For a single subject, by the processes that it is asked in."""
+    documents = []
+    for jobs in ("1", "2"):
+        file = tmp_path / f"{jobs}.json"
+        asked = ["attention:CausalAttention", "--profile", "quick", "--only", "shape"]
+        with redirect_stdout(StringIO()):
+            main(["check", *asked, "--jobs", jobs, "--json", str(file)])
+        (report,) = json.loads(file.read_text())["reports"]
+        results = [{**result, "seconds": 0} for result in report.pop("results")]
+        documents.append([{**report, "seconds": 0}, results])
+    assert documents[0] == documents[1]
