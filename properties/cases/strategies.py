@@ -203,7 +203,8 @@ def cases(subject: Subject, *, largest: int = 9) -> SearchStrategy[Case]:
 
 def few(subject: Subject, number: int, kind: str, bias: bool, dropout: float, seed: int) -> Case:
     """An example of the number-th of `FEW_SIZES`; with this number all shapes are the same."""
-    s = coincide(FEW_SIZES[number], "all different", subject)
+    groups = GROUPS[number % len(GROUPS)] if subject.has("groups") else "as heads"
+    s = coincide(grouped(FEW_SIZES[number], groups), "all different", subject)
     dtype = subject.dtypes[number % len(subject.dtypes)]
     own = number + OF_A_SEED * seed
     return make_case(subject, s, dtype, kind, bias, dropout, number + 1, own)

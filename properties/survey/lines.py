@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from types import MappingProxyType
 
 from properties.basics.errors import QuestionError
@@ -23,7 +24,8 @@ class Line:
 
     library: the package by which it is installed; path: what is asked, as its users know it; target,
     family, conventions: as `check` takes them; given: texts of values for its constructor, as --with
-    takes them; needs: other packages; environment: variables that are set before it is imported.
+    takes them; needs: other modules that have to be there; environment: variables that are set before it
+    is imported.
     """
 
     library: str
@@ -37,8 +39,9 @@ class Line:
 
     @property
     def missing(self) -> list[str]:
-        """The packages that are not installed."""
-        return [name for name in (self.library, *self.needs) if not installed(name)]
+        """The package or modules that are not there."""
+        absent = [name for name in self.needs if find_spec(name) is None]
+        return absent if installed(self.library) else [self.library, *absent]
 
     @property
     def name(self) -> str:

@@ -319,9 +319,9 @@ def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
     """The shape in which such a mask is taken, "" if in none.
 
     With three items first, then with as many as there are heads: one that falls on the heads is
-    taken then, and judged.
+    taken then, and judged. One of keys with five, so that no item can be taken for a query.
     """
-    counts = (3, trial.sizes.heads) if name == "mask" else (3,)
+    counts = (3, trial.sizes.heads) if name == "mask" else (KEYS + 1,)
     for items in counts:
         for shape in trial.shapes if name == "mask" else trial.of_keys:
             of = {trial.roles[name]: shape}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,8 +12,30 @@ from torch import Tensor
 
 from properties.recognition.foreign.arrays import Arrays, Function, to_numpy
 
-SOON = {"xla_backend_optimization_level": 0}
-"""Compiling takes nearly all of the time."""
+SOON: tuple[dict[str, Any], ...] = (
+    {
+        "xla_backend_optimization_level": 0,
+        "xla_cpu_use_fusion_emitters": False,
+        "xla_cpu_parallel_codegen_split_count": 1,
+    },
+    {"xla_backend_optimization_level": 0},
+    {},
+)
+"""Compiling takes nearly all of the time: options with which it takes least, if a compiler has them."""
+
+
+@cache
+def soon() -> dict[str, Any]:
+    """The first of these that the compiler here knows."""
+    import jax
+
+    for options in SOON[:-1]:
+        try:
+            jax.jit(lambda x: x + 1, compiler_options=options)(0.0)
+        except jax.errors.JaxRuntimeError:  # there is no such option in this version
+            continue
+        return options
+    return SOON[-1]
 
 
 class JaxArrays(Arrays):
@@ -61,7 +84,7 @@ class Compiled:
     def __init__(self, function: Function) -> None:
         import jax
 
-        self.function, self.fast = function, jax.jit(function, compiler_options=SOON)
+        self.function, self.fast = function, jax.jit(function, compiler_options=soon())
         self.looks = False  # whether it looks at its numbers
 
     def __call__(self, *arrays: Any) -> Sequence[Any]:

@@ -7,7 +7,14 @@ from typing import Any
 from properties.survey.lines import Line
 from properties.survey.masks import of_the_past
 
-LINES = (Line("litgpt", "CausalSelfAttention, whole heads turned", f"{__name__}:attention"),)
+LINES = (
+    Line(
+        "litgpt",
+        "CausalSelfAttention, whole heads turned",
+        f"{__name__}:attention",
+        needs=("lightning",),
+    ),
+)
 
 
 def attention(n_embd: int, n_head: int, n_query_groups: int, attn_bias: bool = False) -> Any:

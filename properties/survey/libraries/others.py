@@ -6,8 +6,8 @@ from properties.survey.lines import Line
 
 LINES = (
     Line("openai-whisper", "MultiHeadAttention", "whisper.model:MultiHeadAttention"),
-    Line("timm", "Attention", "timm.layers.attention:Attention"),
-    Line("vit-pytorch", "Attention", "vit_pytorch.vit:Attention"),
+    Line("timm", "Attention", "timm.layers.attention:Attention", needs=("torchvision",)),
+    Line("vit-pytorch", "Attention", "vit_pytorch.vit:Attention", needs=("torchvision",)),
     Line("labml-nn", "MultiHeadAttention", "labml_nn.transformers.mha:MultiHeadAttention"),
     Line("diffusers", "Attention", "diffusers.models.attention_processor:Attention"),
     Line("x-transformers", "Attend", "x_transformers.attend:Attend"),
