@@ -17,6 +17,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases import probing
 from properties.cases.call import Call
+from properties.cases.lending import lent
 from properties.subjects.instance import Instance, describe
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth import bounds, oracle
@@ -112,7 +113,13 @@ class Case:
         case = self
         if self.subject.limits.full_context:  # then a module is made for the tokens that come
             case = replace(self, sizes=replace(self.sizes, tokens=x.shape[1]))
-        instance = case.build(dropout=dropout)
+        probing.note(case.sizes, case.dtype)
+        instance = lent(
+            self.subject,
+            case.config(dropout=dropout),
+            self.weights,
+            lambda: case.build(dropout=dropout),
+        )
         return instance.run(x, training=training, seed=self.seed if seed is None else seed)
 
     @property

@@ -19,7 +19,7 @@ from properties.cases.strategies import pinned_cases
 from properties.runs.domain import explore
 from properties.runs.result import Status
 from properties.runs.runner import Listener, Run, asked, draw, quiet_and_repeatable
-from properties.runs.tally import Outcome, Tally, judge
+from properties.runs.tally import Outcome, Tally
 from properties.spec.profiles import profile_named
 from properties.subjects.subject import Subject
 
@@ -60,19 +60,20 @@ def told_of(run: Run, share: int, jobs: int, examples: list[Case]) -> Iterator[T
     tallies = run.tallies()
     own = {id for place, id in enumerate(tallies) if place % jobs == share}
     for number, case in enumerate(examples):
+        run.lender.reused = False
         for id, tally in tallies.items():
             mine = number % jobs == share if tally.clause.examples is None else id in own
             if mine and tally.wants_more:
                 run.block(tally, tallies)
             if mine and tally.wants_more:
                 run.listen(id, number, len(examples))
-                outcome = note(tally, case)
+                outcome = note(run, tally, case)
                 yield [id, number, asdict(outcome)]
 
 
-def note(tally: Tally, case: Case) -> Outcome:
+def note(run: Run, tally: Tally, case: Case) -> Outcome:
     """One clause on one case; after a failure no more is asked of it here, the run makes it small."""
-    outcome = judge(tally.clause, case)
+    outcome, _ = run.ask(tally.clause, case)
     if outcome.status is Status.PASS:
         tally.counted += outcome.counted
     else:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from io import StringIO
@@ -28,6 +28,7 @@ from properties.basics import advice, interrupts
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.cases.drawing import from_the_seed_alone
+from properties.cases.lending import Lender
 from properties.cases.reduction import reduce_case
 from properties.cases.strategies import cases, pinned_cases
 from properties.findings.evidence import evidence
@@ -86,6 +87,7 @@ class Run:
     formats: Sequence[str] | None = None
     ahead: Mapping[tuple[str, int], Outcome] = field(default_factory=dict)  # by clause and case
     started: float = field(default_factory=time.time)
+    lender: Lender = field(default_factory=Lender)
 
     def __post_init__(self) -> None:
         """Without a look at its limits a subject is asked everything."""
@@ -181,6 +183,7 @@ class Run:
             self.examples += draw(self.inside, self.profile, self.seed)
         pinned = len(pinned_cases(self.inside)) if self.observe else 0
         for number, case in enumerate(self.examples):
+            self.lender.reused = False
             how = "pinned" if number < pinned else f"drawn by Hypothesis from seed {self.seed}"
             for tally in tallies.values():
                 if excuse(tally, case, tallies) or not tally.wants_more:
@@ -263,7 +266,9 @@ class Run:
         outcome, where another process has it.
         """
         start = time.perf_counter()
-        outcome = ahead or judge(tally.clause, case)
+        outcome = ahead
+        if outcome is None:
+            outcome, case = self.ask(tally.clause, case)
         if self.observe is not None:
             seconds, started = time.perf_counter() - start, self.started
             seen = observation(
@@ -281,6 +286,15 @@ class Run:
         elif not tally.covers(case):
             self.fail(tally, outcome, case, tallies)
         tally.seconds += time.perf_counter() - start
+
+    def ask(self, clause: Clause, case: Case) -> tuple[Outcome, Case]:
+        """One clause on one case, and that case; what does not hold is asked anew, on new modules."""
+        with self.lender.lending():
+            outcome = judge(clause, case)
+        if self.lender.reused and outcome.status is not Status.PASS:
+            case = replace(case)
+            outcome = judge(clause, case)
+        return outcome, case
 
     def fail(self, tally: Tally, outcome: Outcome, case: Case, tallies: dict[str, Tally]) -> None:
         """Note a failure, and make its example small."""

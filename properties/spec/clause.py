@@ -61,7 +61,8 @@ class Clause:
     half: which half of the verdict it belongs to; brief: what is wrong where it fails, in a few
     words, for the first line of a report (of clauses that are no part of the first half);
     unless: capabilities with which the question makes no sense;
-    examples: how many that count are enough, where one tells as much as many; None: all there are;
+    examples: how many that count are enough, where one tells as much as many (`ENOUGH` in areas of
+    structure); None: all there are;
     since: the first profile that has time for it; those before it ask it by name alone;
     shared: whether it is asked, too, where several heads of queries read one head of keys and values;
     False where the check sets keys or values of each head by itself.
@@ -121,6 +122,10 @@ class Clause:
         return sorted(needs - subject.offers)
 
 
+STRUCTURE = frozenset({"argument", "error", "shape", "state", "transform"})
+"""The areas whose laws are about what is built, kept, copied and refused, not about numbers."""
+ENOUGH = 20
+"""Examples that count are enough for such a law: what it looks at is the same at most sizes."""
 TURNED = "position/rotary-is-a-known-one"
 _TESTING = frozenset({"projections"})  # what the suite needs in order to look, whatever the family
 ALWAYS = Condition("any example", lambda case: True)
@@ -146,6 +151,9 @@ def clause(
     """Register the decorated check as a clause."""
     if id in _registry:
         raise ValueError(f"clause {id} is registered twice")
+
+    if examples is None and id.partition("/")[0] in STRUCTURE:
+        examples = ENOUGH
 
     def register(check: Check) -> Check:
         _registry[id] = Clause(

@@ -24,8 +24,8 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", drawn=20, counted=2, reduction=300, largest=6),
-        Profile("ci", drawn=150, counted=10, reduction=600, largest=9),
+        Profile("quick", drawn=9, counted=2, reduction=300, largest=6),
+        Profile("ci", drawn=89, counted=6, reduction=600, largest=9),
         Profile("thorough", drawn=1500, counted=50, reduction=2000, largest=13),
     )
 }

@@ -195,6 +195,10 @@ class Subject(ABC):
         are exact in config.dtype: convert the module before they are copied into it.
         """
 
+    def refill(self, module: Any, config: Config, weights: Weights | None) -> bool:
+        """Write other weights into a module that was built for the same config; False if it cannot be."""
+        return False
+
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
         """Arrays in the shapes of the module's own parameters, by their names, in our layout.
 

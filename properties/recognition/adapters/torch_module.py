@@ -137,6 +137,11 @@ class ModuleSubject(Subject):
             structure = found_in(module, self.blueprint.owner, self.has("out-projection"))
             load(structure, weights, config.sizes, self.scheme)
 
+    def refill(self, module: nn.Module, config: Config, weights: Weights | None) -> bool:
+        """The same with other weights."""
+        self.fill(module, config, weights)
+        return True
+
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
         """Arrays by the names of the module's parameters, in our layout; None without projections."""
         if not self.has("projections"):

@@ -26,7 +26,7 @@ from properties.basics.errors import SubjectError
 from properties.cases import budgets
 from properties.cases.case import Case
 from properties.cases.devices import pad, with_queries_keys_values
-from properties.spec.clause import Condition, Level, clause
+from properties.spec.clause import ENOUGH, Condition, Level, clause
 from properties.spec.clauses.conditions import ALIVE, visible
 from properties.subjects.instance import Instance, go_back, gradient_of, seed_generators, to_array
 from properties.subjects.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
@@ -37,7 +37,6 @@ CALLS = 16  # of one instance, at the example's own sizes: enough for most to te
 OWN_CALLS = 3  # at the example's own scores: a weight should survive in two of them
 SEEDED = 4  # calls of which the patterns of two seeds are compared
 CROWD_TOKENS = 32
-ENOUGH = 20  # examples of a law whose sample shows what it must by itself
 RARE = 1.0 / 8.0  # the rate is also looked at where p is this part of itself, near zero
 SEEDS = 2**16  # seeds of cases are below this; a fresh sample takes the next as many
 TRAINS = ("dropout/inert-in-eval", "dropout/keeps-the-shape", "argument/dropout-has-effect")
@@ -391,6 +390,7 @@ def zero_p_is_inert_in_training(case: Case) -> float:
         "heads/split-equals-per-head-matmul",
         "heads/wrapper-concatenates-in-order",
     ),
+    examples=ENOUGH,
 )
 def keeps_the_shape(case: Case) -> None:
     """Training often takes a path of its own, which raises or returns something else besides. All
@@ -471,6 +471,7 @@ def steady(what: str, run: Training) -> float:
     needs={"projections", "dropout"},
     counts=PART_OF_A_ROW,
     after=TRAINS,
+    examples=ENOUGH,
 )
 def not_renormalised(case: Case) -> float:
     """The factor 1 / (1 - p) makes up for the loss on average; dividing by the sum of what is left
@@ -664,6 +665,7 @@ def independent_over_calls(case: Case) -> float:
     needs={"projections", "dropout"},
     counts=A_LONG_PATTERN,
     after=SHARING,
+    examples=ENOUGH,
 )
 def reproducible_under_manual_seed(case: Case) -> float:
     """The same seed gives the same pattern, in the same instance and in a new one, and another seed
@@ -691,6 +693,7 @@ def reproducible_under_manual_seed(case: Case) -> float:
     needs={"dropout"},
     counts=A_CHANCE,
     after=("dropout/keeps-the-shape",),
+    examples=ENOUGH,
 )
 def does_not_reseed_the_global_generator(case: Case) -> None:
     """A seed set inside makes all chance of the program the same from then on, the order of batches
@@ -751,6 +754,7 @@ def with_gradient(instance: Instance, x: Array, upstream: Array, seed: int) -> t
     Level.SHOULD,
     "At p = 1 all is dropped in training, the output is its bias or zero; or p = 1 is refused.",
     needs={"projections", "dropout"},
+    examples=ENOUGH,
 )
 def p_one_gives_zeros(case: Case) -> float:
     """The limit of dropping more and more. The factor 1 / (1 - p) is infinite there, and zero times

@@ -91,7 +91,6 @@ def attended_beyond(case: Case, limit: int) -> float:
     unless={"function"},
     counts=ROOM,
     half=Half.GUARDED,
-    examples=40,
 )
 def too_many_tokens_raise(case: Case) -> None:
     """Who says how long a sequence may become wants to hear of a longer one: the positions of the
@@ -212,7 +211,6 @@ def indivisible_heads(case: Case) -> None:
     "d_out columns.",
     families=JOINED_FAMILIES,
     unless={"own-head-dim", "function"},
-    examples=40,
 )
 def indivisible_heads_lose_nothing(case: Case) -> None:
     """To refuse at construction is another clause. Here a width that was asked for, and got without
@@ -306,7 +304,6 @@ def dropout_out_of_range(case: Case) -> float:
     "A dropout below 0 or above 1 is refused at construction.",
     needs={"dropout"},
     unless={"function"},
-    examples=40,
     half=Half.GUARDED,
 )
 def dropout_out_of_range_at_construction(case: Case) -> None:
@@ -349,7 +346,6 @@ def refusing_changes_nothing(case: Case) -> float:
     "error/messages-name-the-numbers",
     Level.SHOULD,
     "The text of an error names the offending numbers.",
-    examples=40,
     half=Half.GUARDED,
 )
 def messages_name_the_numbers(case: Case) -> None:

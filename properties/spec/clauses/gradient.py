@@ -16,7 +16,7 @@ from properties.basics.dtypes import Array
 from properties.cases.case import Case, parameters
 from properties.cases.devices import with_queries_keys_values
 from properties.recognition.adapters.derived import originals
-from properties.spec.clause import Condition, Level, clause
+from properties.spec.clause import ENOUGH, Condition, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS
 from properties.spec.clauses.numerics import STEEP, in_half_formats, with_scores
 from properties.spec.clauses.oracle import near_gradients
@@ -61,6 +61,7 @@ STEEP_IN_RANGE = Condition(
         "numerics/deterministic-in-eval",
         "causality/every-past-token-is-seen",
     ),
+    examples=ENOUGH,
 )
 def gradcheck(case: Case) -> None:
     """torch.autograd.gradcheck in float64: central differences against the backward pass, whatever
@@ -226,6 +227,7 @@ def two_tokens(case: Case) -> Iterator[Case]:
     needs={"module", "gradients"},
     counts=SEVERAL_TOKENS,
     after=("gradient/gradcheck",),
+    examples=ENOUGH,
 )
 def every_parameter_receives_gradient(case: Case) -> None:
     """A parameter without a gradient is not part of the computation, or cut off from it. Where the
@@ -271,6 +273,7 @@ def expects_gradient(case: Case, carried: Weights | None, axes: int) -> bool:
     needs={"projections", "gradients"},
     counts=STEEP_IN_RANGE,
     after=("numerics/large-scores-stay-finite",),
+    examples=ENOUGH,
 )
 def gradients_are_finite_for_large_scores(case: Case) -> None:
     """A saturated softmax has small gradients, not NaN: infinity must not meet zero on the way back."""

@@ -11,7 +11,7 @@ from properties.basics.assertions import near, require
 from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
 from properties.cases.devices import pad, read_weights, with_queries_keys_values
-from properties.spec.clause import Condition, Half, Level, clause
+from properties.spec.clause import ENOUGH, Condition, Half, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
 from properties.subjects.subject import PROJECTED_FAMILIES
 
@@ -205,6 +205,7 @@ def weights_in_float32(probe: Case) -> bool:
     "numerics/deterministic-in-eval",
     Level.MUST,
     "In eval mode the same module gives the same bits for the same input.",
+    examples=ENOUGH,
 )
 def deterministic_in_eval(case: Case) -> float:
     """Nothing random is left in eval mode, and one machine adds in one order."""

@@ -67,7 +67,6 @@ def any_length_up_to_context(case: Case) -> float:
     "shape/dtype-preserved",
     Level.MUST,
     "The output has the dtype of the input, in float64, in float32 and in what else it runs in.",
-    examples=40,
     unless={"widens"},
 )
 def dtype_preserved(case: Case) -> None:
@@ -82,7 +81,6 @@ def dtype_preserved(case: Case) -> None:
     "shape/half-precision-runs",
     Level.SHOULD,
     "There is an output in bfloat16 and in float16, of the input's dtype.",
-    examples=40,
     unless={"other arrays"},
 )
 def half_precision_runs(case: Case) -> None:
@@ -178,7 +176,6 @@ def batch_of_one_and_one_token_keep_their_axes(case: Case) -> None:
     Level.SHOULD,
     "A batch without items gives an output without items.",
     needs={"batched"},
-    examples=40,
 )
 def empty_batch(case: Case) -> None:
     """The last batch of a filtered data set may be empty; sums over nothing are defined."""

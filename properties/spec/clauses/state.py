@@ -248,7 +248,6 @@ def deep_copy(case: Case) -> float:
     "A pickled module, once loaded, does what the original does.",
     needs={"module"},
     counts=SEVERAL_TOKENS,
-    examples=40,
 )
 def pickled(case: Case) -> float:
     """Workers of another process get their module that way. A class is pickled by its name; where
@@ -307,7 +306,6 @@ def dtype_move_takes_the_mask_along(case: Case) -> float:
     "On one instance train() always switches dropout on, and eval() always switches it off.",
     needs={"projections", "dropout", "module"},
     after=("argument/dropout-has-effect",),
-    examples=40,
 )
 def train_and_eval_reach_dropout(case: Case) -> float:
     """The mode is read at each call, wherever dropout is kept. The scores are made equal and the
