@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rich.console import Console
-
 
 def register(commands: Any) -> None:
     """Add the command."""
@@ -16,7 +14,9 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    from properties.reports.specification import table
+    from rich.console import Console
+
+    from properties.reports.specified import table
 
     Console(highlight=False).print(table())
     return 0

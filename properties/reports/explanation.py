@@ -1,33 +1,26 @@
-"""One clause explained: its section of the specification, and how it is usually broken."""
+"""How a clause is usually broken."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from properties.basics.errors import QuestionError
 from properties.recognition.targets import find
 from properties.reports import characters
-from properties.reports.specification import section
 from properties.runs.result import Result
 from properties.runs.runner import Run
-from properties.spec.clause import Clause, select
+from properties.spec.clause import Clause, clauses
 from properties.spec.profiles import profile_named
 from properties.zoo.faults import Fault, faults
 
 WIDTH = 80
 
 
-def explain(name: str) -> Iterator[str]:
-    """The lines of one clause, the law first. The fault is run as they are read."""
-    matches = [clause for clause in select([name]) if clause.id == name]
-    if not matches:
-        raise QuestionError(f"{name!r} is an area; name one clause of it, such as {name}/...")
-    yield section(matches[0])
-    yield from usually_broken(matches[0])
+def usually_broken(name: str) -> Iterator[str]:
+    """The best known fault of a clause: what a user sees, what the clause says of it, and a picture.
 
-
-def usually_broken(clause: Clause) -> Iterator[str]:
-    """The best known fault: what a user sees, what the clause says of it, and a picture."""
+    The fault is run as the lines are read.
+    """
+    clause = clauses()[name]
     fault = best_known(clause)
     yield ""
     yield f"Usually broken by {fault.name}: {fault.symptom}"

@@ -1,4 +1,4 @@
-"""The specification as a table, and the clauses' part of SPEC.md."""
+"""The clauses' part of SPEC.md."""
 
 from __future__ import annotations
 
@@ -6,29 +6,12 @@ import inspect
 from itertools import groupby
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
 from properties.spec.clause import Clause, area_rank, clauses
 from properties.subjects.subject import FAMILIES
 from properties.zoo.faults import faults
 
 NAMED = 6
 MARK = "<!-- Below this line: written by `python -m properties.reports.specification`. -->"
-
-
-def table() -> Table:
-    """Every clause with its level, and its requirement below its id: side by side they need more
-    than 80 columns.
-    """
-    grid = Table(box=None, pad_edge=False, show_header=False)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for clause in by_area():
-        grid.add_row(
-            str(clause.level), Text.assemble((clause.id, "bold"), "\n", clause.requirement)
-        )
-    return grid
 
 
 def section(clause: Clause) -> str:

@@ -7,7 +7,6 @@ or None where the law has no tolerance. Its docstring is the clause's reason or 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -16,9 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from properties.basics.errors import QuestionError
 from properties.cases.case import Case
-from properties.spec.areas import AREAS
+from properties.spec.areas import AREAS, unknown
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import EXPECTED, FAMILIES, Subject
 
@@ -211,11 +209,7 @@ def select(only: Iterable[str] | None) -> list[Clause]:
     for name in only:
         matches = [id for id in known if name in (id, known[id].area)]
         if not matches:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-            raise QuestionError(
-                f"no clause {name!r}; did you mean {' or '.join(near) or 'another one'}? "
-                "`attention-properties clauses` lists them all."
-            )
+            raise unknown(name, known)
         wanted.update(matches)
     pending = list(wanted)
     while pending:

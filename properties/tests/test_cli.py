@@ -317,3 +317,14 @@ def test_explain_prints_one_clause_and_suggests_another_for_a_typo(
     assert "weights/rows-sum-to-one" in capsys.readouterr().err
     assert main(["explain", "weights"]) == 2
     assert "area" in capsys.readouterr().err
+
+
+def test_the_text_of_the_specification_needs_no_torch() -> None:
+    """`clauses`, and what `explain` says first, are read from SPEC.md: torch takes over a second to load."""
+    code = (
+        "import sys; from properties.cli import main; main(['clauses'])\n"
+        "from properties.reports.specified import section; section('weights/rows-sum-to-one')\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0
