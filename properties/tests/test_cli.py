@@ -320,7 +320,7 @@ def test_explain_prints_one_clause_and_suggests_another_for_a_typo(
 
 
 def test_the_text_of_the_specification_needs_no_torch() -> None:
-    """`clauses`, and what `explain` says first, are read from SPEC.md: torch takes over a second to load."""
+    """`clauses`, and what `explain` says first, are read from SPEC.md: loading torch takes a second."""
     code = (
         "import sys; from properties.cli import main; main(['clauses'])\n"
         "from properties.reports.specified import section; section('weights/rows-sum-to-one')\n"
