@@ -10,6 +10,7 @@ Legend: B batch, T tokens, H heads, G heads of keys and values, D head_dim, W = 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,9 @@ COINCIDENCES: dict[str, dict[str, int | str]] = {
     "T = context_length": {"context_length": "tokens"},
     "B = T": {"batch": "tokens"},
     "H = T": {"heads": "tokens"},
-    "D = T": {"head_dim": "tokens"},
+    "D = T": {"tokens": "head_dim"},
+    "B = H": {"batch": "heads"},
+    "H = D": {"heads": "head_dim"},
     "d_in = W": {"d_in": "width"},
     "B = 1": {"batch": 1},
     "T = 1": {"tokens": 1},
@@ -55,7 +58,9 @@ OF_A_SEED = 60
 """Seeds that differ by this choose the same number of keys, of groups, the same window and scale."""
 
 
-def sizes(subject: Subject, *, largest: int = 9) -> SearchStrategy[Sizes]:
+def sizes(
+    subject: Subject, *, largest: int = 9, coincidences: Sequence[str] = tuple(COINCIDENCES)
+) -> SearchStrategy[Sizes]:
     """Sizes that the subject's constructor can take, each at most `largest`."""
     if largest < 5:
         raise ValueError(f"largest is {largest}; five different sizes need at least 5")
@@ -65,7 +70,7 @@ def sizes(subject: Subject, *, largest: int = 9) -> SearchStrategy[Sizes]:
         ),
         st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True),
         st.integers(1, 4),
-        st.sampled_from(list(COINCIDENCES)),
+        st.sampled_from(coincidences),
         st.sampled_from(GROUPS) if subject.has("groups") else st.just("as heads"),
     )
 
@@ -187,17 +192,61 @@ def cases(subject: Subject, *, largest: int = 9) -> SearchStrategy[Case]:
             st.sampled_from(PROBABILITIES),
             st.integers(0, 2**10 - 1),
         )
+    return drawn(
+        subject,
+        largest,
+        sizes(subject, largest=largest),
+        st.sampled_from(subject.dtypes),
+        st.sampled_from(KINDS),
+    )
+
+
+def drawn(
+    subject: Subject,
+    largest: int,
+    sizes: SearchStrategy[Sizes],
+    dtypes: SearchStrategy[str],
+    kinds: SearchStrategy[str],
+) -> SearchStrategy[Case]:
+    """Whole examples of these sizes, formats and kinds of values; all else is drawn."""
     return st.builds(
         lambda s, dtype, kind, bias, dropout, position, seed: make_case(
             subject, s, dtype, kind, bias, dropout, position, seed
         ),
-        sizes(subject, largest=largest),
-        st.sampled_from(subject.dtypes),
-        st.sampled_from(KINDS),
+        sizes,
+        dtypes,
+        kinds,
         st.booleans(),
         st.sampled_from(PROBABILITIES),
         st.integers(0, largest - 1),
         st.integers(0, 2**16 - 1),
+    )
+
+
+def spread(
+    subject: Subject, numbers: Iterable[int], *, largest: int = 9
+) -> SearchStrategy[tuple[Case, ...]]:
+    """One example for each number, all of a run together.
+
+    Formats and kinds of values take turns, so that every pair of them is met as soon as it can be, and
+    every second time round all sizes are different. One by one Hypothesis would go on from what it has
+    drawn before, with examples that differ in little.
+    """
+    if subject.compiled:
+        return st.tuples(*(cases(subject) for _ in numbers))
+    return st.tuples(*(in_turn(subject, number, largest) for number in numbers))
+
+
+def in_turn(subject: Subject, number: int, largest: int) -> SearchStrategy[Case]:
+    """The example whose turn it is."""
+    turn, format = divmod(number, len(subject.dtypes))
+    names = list(COINCIDENCES)
+    return drawn(
+        subject,
+        largest,
+        sizes(subject, largest=largest, coincidences=names if turn % 2 else names[:1]),
+        st.just(subject.dtypes[format]),
+        st.just(KINDS[(number + turn) % len(KINDS)]),
     )
 
 

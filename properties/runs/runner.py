@@ -23,6 +23,7 @@ import hypothesis
 import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
 
 from properties.basics import advice, interrupts
 from properties.basics.errors import QuestionError
@@ -30,7 +31,7 @@ from properties.cases.case import Case
 from properties.cases.drawing import from_the_seed_alone
 from properties.cases.lending import Lender
 from properties.cases.reduction import reduce_case
-from properties.cases.strategies import cases, pinned_cases
+from properties.cases.strategies import pinned_cases, spread
 from properties.findings.evidence import evidence
 from properties.findings.grouping import Group, groups
 from properties.findings.names import behaves_like
@@ -57,6 +58,7 @@ from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
 from properties.truth import chance
 
+TOGETHER = 50  # examples that Hypothesis draws as one: it has a limit to the size of an example
 COMPILED = 40  # tries to make a failure smaller of what is compiled for each
 Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
 Observer = Callable[[Observation], None]
@@ -405,24 +407,34 @@ def remove_message(outlived: Iterable[Waiver]) -> str:
 
 def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:
     """The profile's number of cases, drawn by Hypothesis; the same seed draws the same ones."""
-    drawn: list[Case] = []
+    found: list[Case] = []
+    for start in range(0, profile.drawn, TOGETHER):
+        numbers = range(start, min(start + TOGETHER, profile.drawn))
+        shifted = (seed * profile.drawn + number for number in numbers)
+        found += draw_together(spread(subject, shifted, largest=profile.largest), f"{seed} {start}")
+    return found
+
+
+def draw_together(strategy: SearchStrategy[tuple[Case, ...]], seed: str) -> tuple[Case, ...]:
+    """One example of a strategy."""
+    drawn: list[tuple[Case, ...]] = []
 
     @hypothesis.seed(seed)
     @settings(
-        max_examples=profile.drawn,
+        max_examples=2,  # the first is the simplest one
         phases=[Phase.generate],
         database=None,
         deadline=None,
         # A slow machine must not change the verdict, and nothing here is filtered.
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases(subject, largest=profile.largest))
-    def collect(case: Case) -> None:
-        drawn.append(case)
+    @given(strategy)
+    def collect(cases: tuple[Case, ...]) -> None:
+        drawn.append(cases)
 
     with from_the_seed_alone():
         collect()
-    return drawn
+    return drawn[-1]
 
 
 def false_alarm(tallies: Mapping[str, Tally]) -> float:
