@@ -111,14 +111,14 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
         base = replace(base, groups=1 if base.heads > 1 else 0)
     limits = subject.limits
     tokens, batch = limits.tokens(base.tokens), 1 if limits.one_item else base.batch
-    base = replace(base, tokens=tokens, batch=batch)
+    longest = tokens if limits.full_context else max(base.context_length, tokens)
+    base = replace(base, tokens=tokens, batch=batch, context_length=longest)
     if subject.family == "plain":
         return replace(base, head_dim=base.d_in)
     base = replace(base, head_dim=limits.head_dim(base.head_dim))
     if not subject.has("rectangular"):
         base = replace(base, d_in=base.width)
-    longest = tokens if limits.full_context else max(base.context_length, tokens)
-    return replace(base, context_length=longest)
+    return base
 
 
 def pinned_sizes(subject: Subject) -> list[Sizes]:

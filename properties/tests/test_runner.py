@@ -68,7 +68,7 @@ def test_a_clause_whose_condition_is_never_met_is_vacuous() -> None:
     never = clause_of(lambda case: None, counts=Condition("the impossible", lambda case: False))
     report = Run(REFERENCE, [never], QUICK, 0).report()
     assert report.results[0].status == "vacuous"
-    assert "0 of 20 examples had the impossible" in report.results[0].message
+    assert "0 of 22 examples had the impossible" in report.results[0].message
     assert not report.conforms
     assert report.exit_code == 2
 
