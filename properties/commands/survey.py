@@ -32,6 +32,11 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--page", type=Path, metavar="FILE", help="draw the tables of a Markdown page anew"
     )
+    command.add_argument(
+        "--inject",
+        action="store_true",
+        help="put four faults around each, and say by which law they are told",
+    )
     arguments.add_timeout(command)
     command.set_defaults(command=run)
 
@@ -45,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
     outputs = {name: getattr(options, name) for name in ("json", "page") if getattr(options, name)}
     files.require(outputs)
     console = Console(highlight=False, soft_wrap=True)
+    if options.inject:
+        return inject(options, console)
     rows: list[Row] = []
     complete = True
     for line in chosen(options.only):
@@ -58,6 +65,25 @@ def run(options: argparse.Namespace) -> int:
     if not rows or any(row.verdict == "refused" for row in rows):
         return CANNOT_ASK
     return 0 if complete else files.unwritten(0)
+
+
+def inject(options: argparse.Namespace, console: Console) -> int:
+    """0 every fault is told, 1 one is not, 2 something was refused, or nothing asked."""
+    from properties.survey.injecting import Told
+    from properties.survey.injecting import inject as put_in
+    from properties.survey.lines import chosen
+
+    found: list[Told] = []
+    for line in chosen(options.only):
+        if line.missing:
+            console.print(f"{line.name}: not installed: {', '.join(line.missing)}", markup=False)
+            continue
+        with progress.shown(line.name) as tell:
+            found.append(put_in(line, options.seed, options.timeout, renamed(line, tell)))
+        console.print(f"{line.name}: {found[-1].words}", markup=False)
+    if any(told.untold for told in found):
+        return 1
+    return CANNOT_ASK if not found or any(told.reason for told in found) else 0
 
 
 def asked(line: Line, options: argparse.Namespace) -> Row:
