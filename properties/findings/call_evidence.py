@@ -16,11 +16,13 @@ from properties.findings.names.calls.standin import heard
 from properties.findings.pictures import Picture, off, worst
 from properties.truth.oracle import split
 
+LARGEST = 300  # keys of a row that is drawn
+
 
 def call_pictures(clause: str, case: Case) -> Iterator[Picture]:
     """Of what a clause asked until it failed, the calls that were answered wrongly."""
     for item in heard(clause, case):
-        if item.answer is None or item.right:
+        if item.answer is None or item.right or item.asked.shape[3] > LARGEST:
             continue
         yield from weights(item.asked)
         yield from output(item.asked)

@@ -127,7 +127,9 @@ class Script:
         body, before = self.body, self.prelude()
         helpers = [HELPERS[name].strip("\n") for name in needed(body)]
         wanted = construction.imports(self.subject)
-        modules = [name for name in ("copy", "pickle", "re") if f"{name}." in body]
+        modules = [
+            name for name in ("base64", "copy", "pickle", "re", "zlib") if f"{name}." in body
+        ]
         modules += ["sys"] if any("sys." in line for line in [*wanted, body]) else []
         numpy = ["import numpy as np"] * any("np." in part for part in (body, *helpers))
         names = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", body)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from decimal import ROUND_UP, Context
 
 import numpy as np
@@ -13,6 +15,7 @@ from properties.findings.recording import Layout
 from properties.subjects.instance import to_array
 
 WIDTH = 96
+LONGEST = 20_000  # numbers that are written one by one
 FLOAT64 = "dtype=torch.float64"
 
 
@@ -27,7 +30,14 @@ def tensor(array: Array, indent: int = 0) -> str:
         return f"{tensor(array[:1])}.repeat({', '.join(map(str, same))})"
     if array.size > 4 and (square := identity(array)):
         return square
-    return f"tensor({nested(array, indent)})"
+    return packed(array) if array.size > LONGEST else f"tensor({nested(array, indent)})"
+
+
+def packed(array: Array) -> str:
+    """An expression for many numbers: their bytes, compressed."""
+    text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
+    unpacked = f"zlib.decompress(base64.b64decode({text!r}))"
+    return f"torch.tensor(np.frombuffer({unpacked}).reshape{array.shape}, {FLOAT64})"
 
 
 def slack(allowed: Array) -> str:
