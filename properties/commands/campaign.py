@@ -60,20 +60,21 @@ def run(options: argparse.Namespace) -> int:
     files.require(
         {"results": results, **({"json": options.json} if options.json else {})}, [options.plan]
     )
-    memory, told = opened(options.database), Told()
+    memory, known = opened(options.database), set[tuple[str, str]]()
 
     def arrived(line: dict[str, Any]) -> None:
         for report in line.get("reports", ()):
-            failed = [
-                f for f in report["failures"] if f["counterexample"] and f["status"] == "fail"
-            ]
-            memory.learn(report["subject"], failed, ())
+            for failed in report["failures"]:
+                which = (report["subject"], failed["clause"])
+                if failed["clause"] in report["remembered"] and which not in known:
+                    known.add(which)
+                    memory.learn(report["subject"], [failed], ())
 
     with (
         Journal(results) as journal,
         started(options.engine, options.jobs, options.address) as engine,
     ):
-        found = merged(Campaign(plan.ask, engine, journal, told, arrived).carry_out(pieces))
+        found = merged(Campaign(plan.ask, engine, journal, Told(), arrived).carry_out(pieces))
     for line in found.lines():
         print(line)
     write = partial(write_json, options.json, found.to_dict())

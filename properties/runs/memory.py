@@ -117,12 +117,18 @@ def spelled(target: Any) -> str:
 
 def failures(report: Report) -> list[Entry]:
     """What is worth remembering of a report. What a subject cannot take is found at every run."""
-    limits = {c for f in report.findings if f.kind in ("domain", "edge") for c in f.clauses}
     return [
         {"clause": result.clause, "counterexample": result.counterexample}
         for result in report.results
-        if result.status is Status.FAIL and result.counterexample and result.clause not in limits
+        if result.status is Status.FAIL
+        and result.counterexample
+        and result.clause not in at_limits(report)
     ]
+
+
+def at_limits(report: Report) -> set[str]:
+    """The clauses that fail for what the subject cannot take."""
+    return {c for f in report.findings if f.kind in ("domain", "edge") for c in f.clauses}
 
 
 def opened(place: ExampleDatabase | str | bool = True) -> Memory:

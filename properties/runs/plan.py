@@ -25,7 +25,8 @@ from properties.basics.dtypes import FORMATS
 from properties.basics.errors import QuestionError
 from properties.runs.isolation import Isolated
 from properties.runs.journal import Line, Piece
-from properties.runs.result import Report, Status
+from properties.runs.memory import failures
+from properties.runs.result import Report, Result, Status
 from properties.runs.waivers import require_known
 from properties.spec.clause import select
 from properties.spec.profiles import profile_named
@@ -151,7 +152,9 @@ def process_of(piece: Piece) -> Isolated:
 
 
 def summary(report: Report) -> Line:
-    """What a campaign keeps of a report: every clause's status and margin, and what failed in full."""
+    """What a campaign keeps of a report: every clause's status and margin, and what failed in full;
+    remembered: the clauses whose failures are worth asking first the next time.
+    """
     return {
         "subject": report.subject,
         "family": report.family,
@@ -162,10 +165,11 @@ def summary(report: Report) -> Line:
         "status": {r.clause: str(r.status) for r in report.results},
         "margins": {r.clause: r.margin for r in report.results if r.margin is not None},
         "failures": [failure(r) for r in report.results if r.status in (Status.FAIL, Status.ERROR)],
+        "remembered": [entry["clause"] for entry in failures(report)],
     }
 
 
-def failure(result: Any) -> Mapping[str, Any]:
+def failure(result: Result) -> Mapping[str, Any]:
     """A clause that failed, with what shows it."""
     names = ("clause", "level", "half", "message", "behaves_like", "counterexample")
     return {"status": str(result.status), **{name: getattr(result, name) for name in names}}

@@ -22,7 +22,8 @@ from properties.runs.tally import judge
 from properties.subjects.subject import Subject
 from properties.zoo.faults import faults
 
-ONLY = ["weights", "causality", "shape"]
+CLAUSE = "causality/future-does-not-change-past"
+ONLY = ["shape", CLAUSE]
 WRONG = faults()["mask-result-discarded"].module
 
 
@@ -49,12 +50,12 @@ def test_the_verdict_of_several_processes_is_that_of_one(target: Any, seed: int,
 
 
 def test_of_a_right_subject_nothing_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts are disjoint, of nearly one size, and leave nothing to the run itself."""
+    """The parts are disjoint, each has its share, and they leave nothing to the run itself."""
     subject = find_one(CausalAttention)
     parts = told(subject, 2, 0)
     asked = [{(clause, number) for clause, number, _ in part} for part in parts]
     assert asked[0].isdisjoint(asked[1])
-    assert abs(len(asked[0]) - len(asked[1])) < 0.2 * len(asked[0])
+    assert min(map(len, asked)) > 0.3 * sum(map(len, asked))
     again: list[str] = []
 
     def count(clause: Any, case: Any) -> Any:
@@ -70,15 +71,12 @@ def test_of_a_right_subject_nothing_is_asked_twice(monkeypatch: pytest.MonkeyPat
     assert again == []
 
 
-def test_check_with_two_jobs_prints_what_it_prints_with_one(tmp_path: Path) -> None:
+def test_check_with_two_jobs_reports_what_a_run_in_this_process_does(tmp_path: Path) -> None:
     """For a single subject, by the processes that it is asked in."""
-    documents = []
-    for jobs in ("1", "2"):
-        file = tmp_path / f"{jobs}.json"
-        asked = ["attention:CausalAttention", "--profile", "quick", "--only", "shape"]
-        with redirect_stdout(StringIO()):
-            main(["check", *asked, "--jobs", jobs, "--json", str(file)])
-        (report,) = json.loads(file.read_text())["reports"]
-        results = [{**result, "seconds": 0} for result in report.pop("results")]
-        documents.append([{**report, "seconds": 0}, results])
-    assert documents[0] == documents[1]
+    file = tmp_path / "two.json"
+    asked = ["attention:CausalAttention", "--profile", "quick", "--only", "shape"]
+    with redirect_stdout(StringIO()):
+        main(["check", *asked, "--jobs", "2", "--json", str(file)])
+    (found,) = json.loads(file.read_text())["reports"]
+    here = run(find_one("attention:CausalAttention"), profile="quick", only=["shape"])
+    assert verdict(Report.from_dict(found)) == verdict(here)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ import pytest
 from hypothesis.database import (
     DirectoryBasedExampleDatabase,
     ExampleDatabase,
+    GitHubArtifactDatabase,
     InMemoryExampleDatabase,
     MultiplexedDatabase,
+    ReadOnlyDatabase,
 )
 
 import properties
@@ -242,3 +245,17 @@ def test_a_difference_is_remembered_by_diff_and_told_once_it_is_gone(tmp_path: P
     gone = "differed last time, and does not now: causality/future-does-not-change-past, outputs"
     assert gone in properties.diff(*pair, database=database, **options).notes
     assert gone not in properties.diff(*pair, database=database, **options).notes
+
+
+def test_what_another_machine_has_uploaded_is_asked_first_and_left_as_it_is(tmp_path: Path) -> None:
+    """An artifact is the zipped folder of a machine's own database; nothing is fetched while it is new."""
+    folder, artifacts = tmp_path / "theirs", tmp_path / "artifacts"
+    name = ask(LEAKY, DirectoryBasedExampleDatabase(folder)).subject
+    artifacts.mkdir()
+    made = datetime.now(UTC).isoformat().replace(":", "_")
+    shutil.make_archive(str(artifacts / made), "zip", folder)
+    before = [path.read_bytes() for path in artifacts.iterdir()]
+    database = ReadOnlyDatabase(GitHubArtifactDatabase("owner", "name", path=artifacts))
+    assert len(entries(database, name)) == 1
+    assert FAILS in ask(LEAKY, database, seed=1).notes
+    assert [path.read_bytes() for path in artifacts.iterdir()] == before
