@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import find as find_example
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention import CausalAttention
@@ -104,7 +104,7 @@ def test_a_largest_size_too_small_for_five_different_ones_is_refused() -> None:
 def test_a_users_own_test_draws_cases_of_a_class_and_shrinks_to_the_smallest_that_fails() -> None:
     """As the public strategies are told: three tokens, other sizes small and different, no bias."""
 
-    @settings(max_examples=100, database=None, derandomize=True)
+    @settings(phases=[Phase.generate, Phase.shrink], database=None, derandomize=True)
     @given(public.cases(CausalAttention))
     def mine(case: public.Case) -> None:
         seen.append(case)
