@@ -16,9 +16,10 @@ from properties.zoo.wide import held_ones
 
 KINDS = {
     "polarity": "True |padding on the other side|dropout turned over|distance rewarded|bias subtracted",
-    "alignment": ".*from the (top left|bottom right)|backward pass (assumes|shows)",
+    "alignment": "corner of|.*from the (top left|bottom right)|backward pass (assumes|shows)",
     "cache": ".*cache|cached |the present before|past forgotten|values of another token",
-    "position": ".*position|.*rotat|.*angles|.*pairs of|.*cosine|.*base|start of queries|all columns",
+    "position": ".*position|.*rotat|.*angles|.*pairs of|.*cosine|.*base|start of (keys|queries)"
+    "|all columns",
     "dropout": ".*dropout|survivors|dropped weights",
     "off by one": "causal (shows|hides)|window (keeps|counts)|.*start one token late|(first|last) key"
     "|keys beyond",
@@ -28,9 +29,8 @@ KINDS = {
     "|a row that sees|NaN",
     "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces)"
     "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)"
-    "|LSE before"
-    "|weights before|last document|empty documents|starts of queries|mask added|bias read|as many keys"
-    "|right side|left side|sides of|backward pass without",
+    "|LSE before|weights before|last document|empty documents|documents of one|starts of queries|mask added"
+    "|bias read|as many keys|right side|left side|sides of|backward pass without",
     "layout": ".*",
 }
 """The first kind whose pattern a name begins with."""
@@ -104,6 +104,7 @@ PUBLIC = {
 
 EFFECTS = {
     "a hidden score is zero": "A hidden key has a score like others.",
+    "angles in float16": "Near tokens are told apart, far ones are not: angles keep eleven bits.",
     "all columns rotated": "Columns that should stay are turned with the others.",
     "another base": "Slow pairs of columns turn too slowly.",
     "bias added twice": "What is favoured is favoured doubly.",
@@ -112,7 +113,9 @@ EFFECTS = {
     "bias of the first query for all": "One query's bias serves all queries.",
     "causal from the bottom right": "The first query sees the keys before it, which are not its past.",
     "cap after the mask": "Minus infinity is capped, too: what is hidden has a weight of exp(-c).",
+    "columns that stay rotated back": "Columns that should stay are turned the other way.",
     "dropout applied twice": "What is left is multiplied twice.",
+    "first head alone rotated": "Right with one head: the others know no positions.",
     "first group for all heads": "All but the first head of keys and values are never read.",
     "fill of -1e2 leaks": "A hidden key has a score of -100 and not of minus infinity.",
     "fill of -1e3 leaks": "A hidden key has a score of -1e3 and not of minus infinity.",
@@ -120,6 +123,7 @@ EFFECTS = {
     "fill of -1e6 leaks": "A hidden key has a score of -1e6 and not of minus infinity.",
     "fill of -1e9 leaks": "A row that sees nothing is spread over keys, as with any finite number.",
     "keys and values of the first item for all": "The other items' are never read.",
+    "last item not rotated": "The last item of a batch is left as it is.",
     "left side of the window ignored": "All of the past is seen.",
     "left side of the window used for both": "As many keys are seen after as before.",
     "mask of the first head for all": "One head's mask serves all heads.",
@@ -129,6 +133,7 @@ EFFECTS = {
     "one draw of dropout for all queries": "Queries lose the same keys.",
     "padding ignored": "Padding takes part.",
     "past forgotten": "Each call sees what it was given and nothing before.",
+    "positions multiplied by the number of the head": "Each head turns as many times faster.",
     "queries not rotated": "Scores depend on where a key stands, and not on the distance.",
     "scale 1/D": "The scale is applied twice, or without its root: weights are blunt.",
     "scale 1/sqrt(all columns)": "The root of the width of all heads: weights are blunt.",
@@ -138,6 +143,7 @@ EFFECTS = {
     "scale divides": "A given scale is taken for a divisor.",
     "scale inverted": "Multiplied by the root for divided: one key takes all.",
     "scale multiplies the mask, too": "A bias joins the scores before they are scaled.",
+    "start of keys alone": "Right from position 0; with an offset the queries stay where they were.",
     "survivors divided by p": "What is left is too large or too small, unless p is a half.",
     "survivors multiplied by 1 - p": "The mean is too small.",
     "survivors not scaled": "The mean is too small, and evaluation differs from training.",

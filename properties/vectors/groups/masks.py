@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,31 @@ def causal() -> Iterator[Vector]:
         loud=0.0625,
     )
     yield vector(354, "a window of as many keys as there are", B=1, T=3, S=3, E=3, window=(3, 3))
+    yield from causal_alone()
+
+
+def causal_alone() -> Iterator[Vector]:
+    """The flag and nothing else, values as wide as keys: sizes that coincide, and loud numbers."""
+    few: dict[str, Any] = {"D": 5, "E": 5, "causal": True}
+    three = {"T": 3, "S": 3, **few}
+    yield vector(
+        355, "causal, five tokens, three items, three heads", B=3, H=3, S=5, T=5, causal=True, D=7
+    )
+    yield vector(356, "causal, eleven tokens", B=1, T=11, S=11, D=13, E=13, causal=True, loud=1.0)
+    yield vector(357, "causal, two items of two tokens, one head", H=1, T=2, S=2, **few)
+    yield vector(358, "causal, three items of three tokens, one head", B=3, H=1, **three)
+    yield vector(359, "causal, one item, three heads, three tokens", B=1, H=3, **three)
+    yield vector(360, "causal, one token", B=1, T=1, S=1, **few)
+    yield vector(361, "causal, one item of one head", B=1, H=1, **three)
+    one = vector(362, "causal, scores of hundreds", B=1, **three)
+    yield replace(one, queries=Exact(one.queries.integers, 16.0))
+    one = vector(363, "causal, values of hundreds", **three)
+    yield replace(one, values=Exact(one.values.integers, 32.0))
+    one = vector(364, "causal, a hidden key of thousands, a last query of zero", B=1, **three)
+    queries, keys = one.queries.integers.copy(), one.keys.integers.copy()
+    queries[..., -1, :] = 0
+    keys[..., -1, :] *= 2**13
+    yield replace(one, queries=Exact(queries, 0.25), keys=Exact(keys, 0.25))
 
 
 def below() -> Seen:

@@ -24,6 +24,8 @@ def plain() -> Iterator[Vector]:
     yield vector(105, "one key: its value, whatever the score", B=1, H=2, T=2, S=1, E=2)
     yield vector(106, "one column", H=3, T=2, S=3, D=1, E=3)
     yield vector(107, "the most keys, the most columns", B=1, T=2, S=11, D=13, E=11, loud=1.0)
+    one = vector(108, "scores of hundreds, values as wide as keys", B=1, T=3, S=3, D=5, E=5)
+    yield replace(one, queries=Exact(one.queries.integers, 16.0))
 
 
 @group(

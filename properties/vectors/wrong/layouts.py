@@ -85,6 +85,8 @@ def over_heads(vector: Vector) -> Parts | None:
     _, heads, tokens, keys = call.shape
     if not plain or tokens != keys or heads != call.keys.shape[1]:
         return None
+    if told.sink is not None and tokens != heads:
+        return None  # there is no sink for each token
     q, k, v = (part.swapaxes(1, 2) for part in (call.queries, call.keys, call.values))
     request = replace(call.request, visible=np.ones((1, 1), dtype=np.bool_))
     found = replace(call, queries=q, keys=k, values=v, request=request).parts
