@@ -238,3 +238,14 @@ def test_a_flag_that_no_mask_may_stand_beside_is_put_into_the_mask(
     [found] = find(target)
     assert "is_causal beside a mask is refused: the mask hides the future" in found.notes
     assert run(found, profile="quick", only=MASKED).failed == wrong
+
+
+def heads_in_another_order(q: Tensor, k: Tensor, v: Tensor, causal: bool = True) -> Tensor:
+    """(B, T, H, D), and wrong."""
+    return tokens_before_heads(q, k, v.flip(2), causal)
+
+
+def test_heads_in_another_order_are_no_reason_to_take_them_for_tokens() -> None:
+    """The fault is told in the order of axes that the function has."""
+    [found] = find(heads_in_another_order)
+    assert found.layout == "B T H D"

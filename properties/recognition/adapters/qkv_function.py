@@ -384,19 +384,21 @@ def attempted(way: Function) -> Attempt:
     if way.dropout:
         trained = trials.call(shell.train().attend, *parts).output
         shell.eval()
-    moved = []
-    for axis in (1, 2):
-        other = value.index_fill(axis, torch.tensor(0), 7.0)
-        changed = trials.call(shell.attend, query, key, other).output
-        rest = [
-            part.narrow(axis, 1, part.shape[axis] - 1)
-            for part in (output, changed)
-            if part is not None
-        ]
-        moved.append(len(rest) == 2 and not trials.same(*rest))
-    return Attempt(
-        way, (True, trained is not None and trained.shape == query.shape, moved == [False, True])
+    heads, tokens = (
+        moved(output, trials.call(shell.attend, query, key, other).output, axis)
+        for axis in (1, 2)
+        for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
     )
+    mixed = sum(heads) <= 1 and any(tokens[1:])  # heads in another order are not mixed
+    return Attempt(way, (True, trained is not None and trained.shape == query.shape, mixed))
+
+
+def moved(output: Tensor, changed: Tensor | None, axis: int) -> list[bool]:
+    """Which parts of an output along an axis are others in another one; none where that is no tensor."""
+    if changed is None or changed.shape != output.shape:
+        return [False] * output.shape[axis]
+    pairs = zip(output.unbind(axis), changed.unbind(axis), strict=True)
+    return [not trials.same(*pair) for pair in pairs]
 
 
 def found_family(function: Function) -> tuple[str, str]:

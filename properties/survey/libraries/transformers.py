@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from properties.survey.lines import Line
+from properties.survey.masks import of_the_past
 
 READ = {
     "GPT2Attention": "gpt2",
@@ -18,6 +19,8 @@ READ = {
 OWN = {"LlamaAttention": "llama", "MistralAttention": "mistral", "Qwen3Attention": "qwen3"}
 """Classes whose own config has to be told so before it is handed over."""
 WAYS = ("eager", "sdpa")
+FLAGGED = {(name, "sdpa") for name in ("BertSelfAttention", "T5Attention", "WhisperAttention")}
+"""Those that have a causal flag whose place a mask takes: they are asked without it."""
 
 
 def path(folder: str) -> str:
@@ -32,6 +35,7 @@ LINES = (
             f"{name}, {way}",
             f"{path(folder)}:{name}",
             given=(f'_attn_implementation_internal="{way}"',),
+            family="encoder" if (name, way) in FLAGGED else None,
         )
         for name, folder in READ.items()
         for way in WAYS
@@ -53,11 +57,29 @@ def __getattr__(name: str) -> Any:
 
 
 def by(attention: type, way: str) -> type:
-    """The class that tells its config how to compute before it reads it."""
+    """The class that tells its config how to compute before it reads it.
+
+    By sdpa a mask takes the place of the causal flag: there it is handed over with the future hidden.
+    """
 
     @functools.wraps(attention.__init__)  # type: ignore[misc]
     def build(self: Any, config: Any, *others: Any, **named: Any) -> None:
         config._attn_implementation = way
         attention.__init__(self, config, *others, **named)  # type: ignore[misc]
 
-    return type(attention.__name__, (attention,), {"__init__": build, "__module__": __name__})
+    @functools.wraps(attention.forward)  # type: ignore[attr-defined]
+    def forward(
+        self: Any,
+        hidden_states: Any,
+        position_embeddings: Any = None,
+        attention_mask: Any = None,
+        *others: Any,
+        **named: Any,
+    ) -> Any:
+        if way == "sdpa":
+            attention_mask = of_the_past(attention_mask, hidden_states.shape[1])
+        given = (hidden_states, position_embeddings, attention_mask, *others)
+        return attention.forward(self, *given, **named)  # type: ignore[attr-defined]
+
+    own = {"__init__": build, "forward": forward, "__module__": __name__}
+    return type(attention.__name__, (attention,), own)
