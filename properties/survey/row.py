@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -90,7 +91,7 @@ def refused(line: Line, reason: str) -> Row:
 
 def of(line: Line) -> dict[str, Any]:
     """What is known of a line before it is asked."""
-    options = [f"--with {text}" for text in line.given]
+    options = [f"--with {shlex.quote(text)}" for text in line.given]
     options += [f"--family {line.family}"] * bool(line.family)
     options += [f"--convention {name}={answer}" for name, answer in line.conventions.items()]
     return {
