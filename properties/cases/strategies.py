@@ -30,14 +30,14 @@ COINCIDENCES: dict[str, dict[str, int | str]] = {
     "B = T": {"batch": "tokens"},
     "H = T": {"heads": "tokens"},
     "D = T": {"tokens": "head_dim"},
-    "B = H": {"batch": "heads"},
-    "H = D": {"heads": "head_dim"},
     "d_in = W": {"d_in": "width"},
     "B = 1": {"batch": 1},
     "T = 1": {"tokens": 1},
     "H = 1": {"heads": 1},
     "D = 1": {"head_dim": 1},
     "one of each": {"batch": 1, "tokens": 1, "heads": 1, "head_dim": 1, "context_length": 1},
+    "B = H": {"batch": "heads"},
+    "H = D": {"heads": "head_dim"},
 }
 PLAIN_SIZES = Sizes(batch=2, tokens=5, d_in=7, heads=3, head_dim=4, context_length=11)
 GROUPS = (

@@ -5,6 +5,9 @@ Whether True shows or hides is a convention, found or declared before; a subject
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from properties.basics.assertions import near, require
@@ -135,18 +138,32 @@ def all_shown_is_no_mask(case: Case) -> float:
 )
 def every_shape_that_is_taken(case: Case) -> float | None:
     """(T, S), (1, 1, T, S), (B, 1, T, S), (1, H, T, S), (B, 1, 1, S): what is refused is not judged, what
-    is taken is the formula's.
+    is taken is the formula's. Also asked with as many heads as items: only then may the mask of an item
+    fall on a head without an error.
     """
-    full = question(case, "mask")
     shares = []
-    for mask in narrower(full.arguments.mask):
-        asked = full.changed(mask=mask)
-        try:
-            asked.answer()
-        except SubjectError:
-            continue
-        shares.append(asked.agrees())
+    for probe in (case, *alike(case)):
+        full = question(probe, "mask")
+        for mask in narrower(full.arguments.mask):
+            asked = full.changed(mask=mask)
+            try:
+                asked.answer()
+            except SubjectError:
+                continue
+            shares.append(asked.agrees())
     return max(shares, default=None)
+
+
+def alike(case: Case) -> Iterator[Case]:
+    """The case with as many heads as items, where there are two of each to keep."""
+    call, count = case.call, min(case.sizes.batch, case.sizes.key_heads)
+    if call is None or call.own_heads or count < 2:
+        return
+    few = range(count)
+    smaller = case.take(batch=few, heads=few)
+    tokens, dims = range(case.sizes.tokens), range(case.sizes.head_dim)
+    one_reader = call.take(batch=few, tokens=tokens, heads=few, dims=dims, readers=[0])
+    yield replace(smaller, call=one_reader)
 
 
 def narrower(mask: Seen | None) -> list[Seen]:

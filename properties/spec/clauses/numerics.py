@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -236,9 +237,16 @@ def low_precision_within_bound(case: Case) -> float:
             "batch token column",
         )
         for half in in_half_formats(case)
-        for probe in (half, two_ones(half))
+        for probe in probes(half)
     ]
     return max(shares, default=0.0)
+
+
+def probes(case: Case) -> Iterator[Case]:
+    """The case, and where queries and keys can be chosen two tokens of ones."""
+    yield case
+    if case.subject.family in PROJECTED_FAMILIES:
+        yield two_ones(case)
 
 
 def two_ones(case: Case) -> Case:
