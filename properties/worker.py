@@ -21,8 +21,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from properties.basics import doing, interrupts, losing
+from properties.basics.ending import end_group
 from properties.basics.errors import QuestionError
-from properties.runs.process import GRACE, PHRASE, end_group
+from properties.runs.process import GRACE, PHRASE
 
 if TYPE_CHECKING:
     from properties.cases.case import Case

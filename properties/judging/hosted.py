@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 import properties
 from properties.basics.dtypes import Array
+from properties.basics.ending import signal_named
 from properties.judging.host import EDGE
 from properties.judging.plan import Content, Plan, Question, seen
 from properties.judging.spec import Spec
-from properties.runs.process import Lost, Process
+from properties.runs.process import Process
 
 Bits = NDArray[Any]
 SIZE = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": np.uint16,
@@ -92,13 +93,16 @@ class Hosted:
             self.process = None
 
     def ask(self, command: str, **content: Any) -> list[dict[str, Any]]:
-        """The events of an answer; raises `Lost`."""
+        """The events of an answer; raises `Lost`, and `Ended` where it ends without its last word."""
         assert self.process is not None
         found = []
         for event in self.process.ask(command, **content):
             if event["event"] in ("watched", "library"):
                 self.watched |= set(event.get("names", ())) | {event.get("what", "")} - {""}
             found.append(event)
+        told = {event["event"]: event for event in found}
+        if "ended" in told and not told.keys() & {"refused", "replaced"}:
+            raise Ended(int(told["ended"]["code"]))
         return found
 
     def load(self, file: Path, name: str) -> str:
@@ -117,9 +121,8 @@ class Hosted:
         self.recorded = (0, 1, 3)[(self.plan.seed + number) % 3]
         message = self.message(number, storage, content)
         sent = arrays(self.plan.spec, *self.asked(number, content))
-        self.array[2 * self.room : 3 * self.room] = (
-            255  # NaN in every format: nothing is left from before
-        )
+        # NaN in every format: nothing is left from before
+        self.array[2 * self.room : 3 * self.room] = 255
         came = self.came(message["result"], self.ask("call", **message))
         for part, (name, inside, dtype) in zip(message["inputs"], sent, strict=True):
             frame = self.read(part["back"], inside.size + 2 * EDGE, dtype)
@@ -146,8 +149,7 @@ class Hosted:
         self.recorded = -1
         first = self.message(number, "a", 2)
         second = self.message(number, "b", 3, place=3 * self.room)
-        found = self.ask("burst", calls=[first, second], times=times)
-        return Came(raised=next((e["what"] for e in found if e["event"] == "raised"), ""))
+        return Came(raised=what_raised(self.ask("burst", calls=[first, second], times=times)))
 
     def finish(self) -> list[str]:
         """End its copy of the process; the names that it has replaced."""
@@ -182,11 +184,8 @@ class Hosted:
 
     def came(self, result: dict[str, Any], events: list[dict[str, Any]]) -> Came:
         """What the events tell, and the result as it lies in memory."""
-        for event in events:
-            if event["event"] == "ended":
-                raise Ended(int(event["code"]))
-            if event["event"] == "raised":
-                return Came(raised=str(event["what"]))
+        if raised := what_raised(events):
+            return Came(raised=raised)
         answer = next((event for event in events if event["event"] == "answer"), None)
         if answer is None:
             return Came(odd="nothing that can be read")
@@ -210,11 +209,16 @@ class Hosted:
 
 
 class Ended(Exception):
-    """The copy of the process has ended with an answer outstanding. code: its exit code."""
+    """The copy of the process has ended with an answer outstanding: how."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
-        self.code = code
+        how = f"was ended by {signal_named(-code)}" if code < 0 else f"ended with exit code {code}"
+        super().__init__(how)
+
+
+def what_raised(events: list[dict[str, Any]]) -> str:
+    """What the function raised, or nothing."""
+    return next((str(event["what"]) for event in events if event["event"] == "raised"), "")
 
 
 def ways() -> tuple[list[str], list[str]]:
@@ -291,6 +295,3 @@ def room(spec: Spec, question: Question) -> int:
     )
     result = (int(np.prod(shape(content))) + 2 * EDGE) * 8 + 128
     return -(-max(inputs, result) // 4096) * 4096
-
-
-__all__ = ["Came", "Ended", "Hosted", "Lost"]

@@ -76,8 +76,8 @@ def asked_there(called: str, file: Path, name: str, plan: Plan, hosted: Hosted) 
             )
         )
     except Ended as ended:
-        words = f"It ended with exit code {ended.code} before it answered"
-        found.append(Finding("ended the process", f"{words}; {done(asked, plan)}."))
+        words = f"It {ended} before it answered; {done(asked, plan)}."
+        found.append(Finding("ended the process", words))
     found = [*of_watched(hosted.watched), *findings(asked), *found]
     return Judgement(called, plan.seed, len(asked), len(plan.questions), tuple(found))
 

@@ -30,7 +30,6 @@ SHORT = 64  # keys up to which every row is compared, by the bounds of any call
 STEEP = 64.0  # the score of a key that outweighs thousands of others in every format
 EDGES = (0, 63, 64, 127, 128, 255, 511, 512, 1023)
 """Where tiles begin and end."""
-Rows_ = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Content:
     """One call. rows: the queries whose results are compared; right, allowed: (B, H, rows, E)."""
 
     vector: Vector
-    rows: Rows_
+    rows: NDArray[np.intp]
     right: Array
     allowed: Array
 

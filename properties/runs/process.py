@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+
+from properties.basics.ending import end_group, signal_named
 
 GRACE = 2.0  # seconds in which a process may end by itself
 START = 120.0  # seconds for our own imports, which are not the subject's to answer for
@@ -128,7 +129,7 @@ class Process:
         last = self.errors.read().decode(errors="replace").strip().splitlines()[-1:]
         text = f" ({last[0][:200]})" if last else ""
         if code < 0:
-            return Loss(f"killed the process by {signal.Signals(-code).name}{text}", self.where())
+            return Loss(f"killed the process by {signal_named(-code)}{text}", self.where())
         return Loss(f"ended the process with exit code {code}{text}", self.where())
 
     def end(self) -> None:
@@ -162,16 +163,6 @@ def send(descriptor: int, block: bytes) -> None:
     """Write all of it."""
     while block:
         block = block[os.write(descriptor, block) :]
-
-
-def end_group(group: int) -> None:
-    """Kill what is left of a process group."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing is
-    except PermissionError:  # macOS, where all that is left has ended and was not waited for
-        pass
 
 
 def environment() -> dict[str, str]:

@@ -57,6 +57,22 @@ def by_torch(query, key, value, mask=None, causal=False):
 
 SOFTMAX = "(q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v"
 
+ENDING = {
+    "not loaded: ValueError: no": "raise ValueError('no')\ndef f(q, k, v): ...\n",
+    "exit code 7 before it answered; 0 of": "import os\nos._exit(7)\ndef f(q, k, v): ...\n",
+    "by SIGSEGV before it answered; 1 of": "import os\ndef f(q, k, v): os.kill(os.getpid(), 11)\n",
+    "exit code 9 before it answered; 1 of": f"""
+import os
+calls = []
+def f(q, k, v):
+    calls.append(None)
+    if len(calls) > 5:
+        os._exit(9)
+    return {SOFTMAX}
+""",
+}
+"""By what is told of it: what ends before it has answered."""
+
 CHEATS = {
     "constant answer": """
 import torch

@@ -15,7 +15,7 @@ from properties.cli import main
 from properties.judging.judge import judge_all
 from properties.judging.plan import freeze
 from properties.judging.spec import spec_of
-from properties.tests.judged import BY_TORCH, CHEATS, FAULTS, FLASH, IN_BLOCKS, PLAIN
+from properties.tests.judged import BY_TORCH, CHEATS, ENDING, FAULTS, FLASH, IN_BLOCKS, PLAIN
 
 FORMATS = ("float32", "bfloat16")
 HOME = Path(properties.__file__).parent
@@ -40,6 +40,15 @@ def test_a_cheat_is_told_by_its_name_and_by_no_other_cheat_s(kind: str) -> None:
 def test_what_is_right_passes_in_any_style() -> None:
     for found in judge_all([PLAIN, BY_TORCH], MASKED):
         assert found.right, found
+
+
+def test_what_ends_is_told_by_how_it_ended_and_the_next_one_is_judged_by_itself() -> None:
+    """While it is loaded, in a call, in a row of calls."""
+    sources = [source for wrong in ENDING.values() for source in (wrong, PLAIN)]
+    found = judge_all(sources, Spec(tokens=33))
+    assert all(one.right for one in found[1::2])
+    for how, one in zip(ENDING, found[::2], strict=True):
+        assert how in str(one), one
 
 
 def test_the_command_judges_what_writes_to_its_out(tmp_path: Path) -> None:

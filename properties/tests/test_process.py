@@ -19,6 +19,7 @@ import torch
 import properties
 from properties import Process, QuestionError, check
 from properties.basics import losing
+from properties.basics.ending import signal_named
 from properties.cli import main
 from properties.recognition.process import program
 from properties.recognition.process.messages import FORMATS, array, tensor
@@ -179,6 +180,10 @@ def test_what_says_no_hello_cannot_be_asked(saying: Saying, body: list[str], tol
     with pytest.raises(QuestionError, match=told) as error:
         Process(saying(*body))
     assert "What to do: run it by hand" in str(error.value)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    assert [signal_named(n) for n in (signal.SIGSEGV, 99)] == ["SIGSEGV", "signal 99"]
 
 
 @pytest.mark.parametrize(

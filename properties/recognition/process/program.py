@@ -6,14 +6,13 @@ import json
 import os
 import selectors
 import shlex
-import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
 from typing import IO, Any
 
 from properties.basics import doing, losing
+from properties.basics.ending import end_group, signal_named
 from properties.basics.errors import SubjectError
 
 GRACE = 1.0  # seconds in which it may end by itself after its input is closed
@@ -201,7 +200,7 @@ class Program:
         except subprocess.TimeoutExpired:
             return self.failed("closed its standard input or output without an answer")
         if code < 0:
-            return self.failed(f"was ended by {named(-code)} without an answer")
+            return self.failed(f"was ended by {signal_named(-code)} without an answer")
         return self.failed(f"ended with exit code {code} without an answer")
 
     def hangs(self) -> ProgramError:
@@ -226,15 +225,3 @@ class Program:
         self.errors.seek(max(0, end - 4096))
         lines = self.errors.read().decode(errors="replace").strip().splitlines()[-LINES:]
         return f"; standard error ends with: {' | '.join(lines)[-600:]}" if lines else ""
-
-
-def named(number: int) -> str:
-    """SIGSEGV, or a number that has no name."""
-    known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, f"signal {number}")
-
-
-def end_group(group: int) -> None:
-    """Kill what is left of a process group."""
-    with suppress(ProcessLookupError, PermissionError):  # macOS says so of what was not waited for
-        os.killpg(group, signal.SIGKILL)
