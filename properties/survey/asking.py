@@ -21,7 +21,6 @@ def ask(line: Line, options: Mapping[str, Any], timeout: float, progress: Progre
         options=dict(options),
         timeout=timeout,
         progress=progress,
-        conventions=dict(line.conventions),
         given=list(line.given),
     )
     try:

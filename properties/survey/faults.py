@@ -26,7 +26,7 @@ FACTOR = 1.5
 DROPPED = 0.25
 
 
-class Faulty:
+class Faulty(Subject):
     """What a fault may change; it changes nothing. Mixed in before the class of a subject."""
 
     def changed(self, weights: Weights, config: Config) -> Weights:
@@ -49,7 +49,8 @@ class Faulty:
         """The module with the fault."""
         if weights is not None:
             weights = self.changed(weights, config)
-        module: nn.Module = super().build(config, weights)  # type: ignore[misc]
+        # that of the class it is mixed in before, never the one without a body
+        module: nn.Module = super().build(config, weights)  # type: ignore[safe-super]
         module.register_forward_hook(self.after)
         return module
 
@@ -62,7 +63,7 @@ class Faulty:
     def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The answer with the fault."""
         inputs, arguments = self.told(inputs, arguments)
-        answer: Answer = super().ask(module, inputs, arguments, dtype)  # type: ignore[misc]
+        answer = super().ask(module, inputs, arguments, dtype)
         return replace(answer, output=self.answered(answer.output))
 
 
@@ -112,7 +113,7 @@ class MaskOffByOne(Faulty):
 
     def output(self, context: Tensor) -> Tensor:
         """Of modules that hide the future themselves: a row is what the next token would be given."""
-        if getattr(self, "family", "") not in CAUSAL_FAMILIES:
+        if self.family not in CAUSAL_FAMILIES:
             return context
         return functional.pad(context[..., 1:, :], (0, 0, 0, 1))
 

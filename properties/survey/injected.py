@@ -19,7 +19,7 @@ def subjects() -> Iterator[tuple[str, Subject]]:
     """The line's subject with each fault that has a place in it, by the fault."""
     line = next(line for line in lines() if line.name == os.environ[LINE])
     given = choosing.parse(list(line.given))
-    found = find_one(line.target, line.family, dict(line.conventions), given)
+    found = find_one(line.target, line.family, given=given)
     yield from ((fault, injected(found, fault)) for fault in FAULTS if has_place(found, fault))
 
 

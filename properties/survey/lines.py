@@ -10,12 +10,9 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from types import MappingProxyType
 
 from properties.basics.errors import QuestionError
 from properties.survey import libraries
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -23,16 +20,15 @@ class Line:
     """One way through a library.
 
     library: the package by which it is installed; path: what is asked, as its users know it; target,
-    family, conventions: as `check` takes them; given: texts of values for its constructor, as --with
-    takes them; needs: other modules that have to be there; environment: variables that are set before it
-    is imported.
+    family: as `check` takes them; given: texts of values for its constructor, as --with takes them;
+    needs: other modules that have to be there; environment: variables that are set before it is
+    imported.
     """
 
     library: str
     path: str
     target: str
     family: str | None = None
-    conventions: Mapping[str, str] = field(default_factory=dict)
     given: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -50,12 +50,18 @@ def told(row: Row) -> list[str]:
     """A row of the first table."""
     return [
         f"{row.library} {row.version}",
-        f"{row.path}: `{' '.join((row.target, *row.options))}`",
+        f"{row.path}: `{asked_as(row)}`",
         verdict(row),
         f"{row.holding} of {row.laws}" if row.laws else "",
         not_asked(row),
         "" if row.margin is None else f"{100 * row.margin:.2g}%",
     ]
+
+
+def asked_as(row: Row) -> str:
+    """The target and its options, variables before it as a shell has them."""
+    variables = [part for part in row.options if not part.startswith("--")]
+    return " ".join([*variables, row.target, *row.options[len(variables) :]])
 
 
 def verdict(row: Row) -> str:

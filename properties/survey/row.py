@@ -93,7 +93,6 @@ def of(line: Line) -> dict[str, Any]:
     """What is known of a line before it is asked."""
     options = [f"--with {shlex.quote(text)}" for text in line.given]
     options += [f"--family {line.family}"] * bool(line.family)
-    options += [f"--convention {name}={answer}" for name, answer in line.conventions.items()]
     return {
         "library": line.library,
         "version": installed(line.library),

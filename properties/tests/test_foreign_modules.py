@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class MultiHead(ForeignSubject):
     name = "multi-head attention of NumPy"
     arrays = numpy_arrays.ARRAYS
     capabilities = frozenset({"projections", "out-projection", "rectangular", "batched"})
-    places = {  # noqa: RUF012
+    places: Mapping[str, Place] = {
         **{role: Place(f"{role}.kernel") for role in ("query", "key", "value")},
         "out": Place("out", turned=True),
     }

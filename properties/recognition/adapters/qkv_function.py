@@ -389,8 +389,8 @@ def attempted(way: Function) -> Attempt:
         for axis in (1, 2)
         for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
     )
-    mixed = sum(heads) <= 1 and any(tokens[1:])  # heads in another order are not mixed
-    return Attempt(way, (True, trained is not None and trained.shape == query.shape, mixed))
+    apart = sum(heads) <= 1 and any(tokens[1:])  # one head moves one, wherever it comes
+    return Attempt(way, (True, trained is not None and trained.shape == query.shape, apart))
 
 
 def moved(output: Tensor, changed: Tensor | None, axis: int) -> list[bool]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,7 +26,6 @@ from properties.truth.parameters import Sizes, Weights
 
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 MATRICES = ("query", "key", "value", "out")
-BIASES = tuple(f"{role}_bias" for role in MATRICES)
 
 
 class Place(NamedTuple):
@@ -74,7 +74,6 @@ class ForeignSubject(Subject):
     arrays: Arrays | None = None
     places: Mapping[str, Place] = {}
     told: tuple[str, ...] = ()
-    modes = False
 
     @abstractmethod
     def make(self, config: Config) -> Made:
@@ -82,7 +81,7 @@ class ForeignSubject(Subject):
 
     def __init__(self) -> None:
         """Find out in which formats it runs, and by which conventions it is told masks."""
-        self.calls: dict[Any, tuple[Callable[..., Any], Mapping[str, Any]]] = {}
+        self.calls: dict[Any, Made] = {}
         self.lacking = {**type(self).lacking, "dropout": "it draws by its library's own generator"}
         x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
         self.dtypes, remarks = trials.usable_dtypes(
@@ -108,18 +107,16 @@ class ForeignSubject(Subject):
         tensors = {name: torch.tensor(part, dtype=dtype) for name, part in numbers.items()}
         return ForeignModule(call, tensors)
 
-    def called(self, config: Config) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+    def called(self, config: Config) -> Made:
         """The call of modules like this and their initial parameters, made once for all of a kind."""
         sizes = replace(config.sizes, batch=1, tokens=1, context_length=1)
         key = sizes, config.bias, config.dtype, config.odd
         if key not in self.calls:
-            if self.arrays is None:
+            with nullcontext() if self.arrays is None else self.arrays.within():
                 made = self.make(config)
-                self.calls[key] = made.call, made.parameters
-            else:
-                with self.arrays.within():
-                    made = self.make(config)
-                self.calls[key] = Bridge(made.call, self.arrays), made.parameters
+            if self.arrays is not None:
+                made = made._replace(call=Bridge(made.call, self.arrays))
+            self.calls[key] = made
         return self.calls[key]
 
     def filled(self, weights: Weights, like: Mapping[str, Array]) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import qkv_function
@@ -67,15 +68,15 @@ def require_claims(process: Process) -> None:
     manner = Manner(process, {role: ARGUMENTS.get(role, "") for role in process.hello.takes})
     plain = probing.level(3, 3)
     for dtype in process.hello.formats:
-        tried(process, f"in {dtype}", lambda dtype=dtype: manner.ask(plain, Arguments(), dtype))  # type: ignore[misc]
+        tried(process, f"in {dtype}", partial(manner.ask, plain, Arguments(), dtype))
     dtype = process.hello.formats[0]
     for role, told in (finding.EACH | FURTHER).items():
         if role in process.hello.takes:
-            tried(process, f"with {role}", lambda told=told: manner.ask(plain, told, dtype))  # type: ignore[misc]
+            tried(process, f"with {role}", partial(manner.ask, plain, told, dtype))
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     for role, inputs in sizes.items():
         if role in process.hello.takes:
-            tried(process, f"with {role}", lambda i=inputs: manner.ask(i, Arguments(), dtype))  # type: ignore[misc]
+            tried(process, f"with {role}", partial(manner.ask, inputs, Arguments(), dtype))
 
 
 def tried(process: Process, what: str, ask: Callable[[], object]) -> None:

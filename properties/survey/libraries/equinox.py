@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from properties.recognition.foreign import jax_arrays
@@ -21,7 +22,7 @@ class MultiHead(ForeignSubject):
     capabilities = frozenset(
         {"projections", "out-projection", "out-bias", "qkv-bias", "rectangular", "batched"}
     )
-    places = {  # noqa: RUF012 - read only
+    places: Mapping[str, Place] = {
         **{role: Place(f"{name}_proj.weight", turned=True) for role, name in ROLES.items()},
         **{f"{role}_bias": Place(f"{name}_proj.bias") for role, name in ROLES.items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from properties.recognition.foreign import jax_arrays
@@ -29,12 +30,12 @@ class MultiHead(ForeignSubject):
             "groups",
         }
     )
-    places = {  # noqa: RUF012 - read only
+    places: Mapping[str, Place] = {
         **{role: Place(f"{name}.kernel") for role, name in ROLES.items()},
         **{f"{role}_bias": Place(f"{name}.bias") for role, name in ROLES.items()},
     }
     told = ("mask", "context")
-    unasked = {  # noqa: RUF012 - read only
+    unasked: Mapping[str, str] = {
         "is_causal": "whether the future is hidden: it keeps its default",
         "decode": "keys and values of earlier tokens: it keeps its default",
         "normalize_qk": "whether queries and keys are normalised: it keeps its default",

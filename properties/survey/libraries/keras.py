@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from properties.recognition.foreign import keras_arrays
@@ -28,12 +29,12 @@ class MultiHead(ForeignSubject):
     capabilities = frozenset(
         {"projections", "out-projection", "out-bias", "always-biased", "rectangular", "batched"}
     )
-    places = {  # noqa: RUF012 - read only
+    places: Mapping[str, Place] = {
         **{role: Place(f"{name}.kernel") for role, name in ROLES.items()},
         **{f"{role}_bias": Place(f"{name}.bias") for role, name in ROLES.items()},
     }
     told = ("attention_mask", "context")
-    unasked = {  # noqa: RUF012 - read only
+    unasked: Mapping[str, str] = {
         "use_causal_mask": "whether the future is hidden: it keeps its default",
         "sliding_window": "how many keys a query sees: it keeps its default",
         "query_mask, value_mask, key_mask": "which tokens are padding: they keep their defaults",

@@ -56,18 +56,18 @@ def __getattr__(name: str) -> Any:
     return by(getattr(import_module(path(OWN[of])), of), way)
 
 
-def by(attention: type, way: str) -> type:
+def by(attention: Any, way: str) -> Any:
     """The class that tells its config how to compute before it reads it.
 
     By sdpa a mask takes the place of the causal flag: there it is handed over with the future hidden.
     """
 
-    @functools.wraps(attention.__init__)  # type: ignore[misc]
+    @functools.wraps(attention.__init__)
     def build(self: Any, config: Any, *others: Any, **named: Any) -> None:
         config._attn_implementation = way
-        attention.__init__(self, config, *others, **named)  # type: ignore[misc]
+        attention.__init__(self, config, *others, **named)
 
-    @functools.wraps(attention.forward)  # type: ignore[attr-defined]
+    @functools.wraps(attention.forward)
     def forward(
         self: Any,
         hidden_states: Any,
@@ -79,7 +79,7 @@ def by(attention: type, way: str) -> type:
         if way == "sdpa":
             attention_mask = of_the_past(attention_mask, hidden_states.shape[1])
         given = (hidden_states, position_embeddings, attention_mask, *others)
-        return attention.forward(self, *given, **named)  # type: ignore[attr-defined]
+        return attention.forward(self, *given, **named)
 
     own = {"__init__": build, "forward": forward, "__module__": __name__}
     return type(attention.__name__, (attention,), own)
