@@ -88,7 +88,7 @@ class Work:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.subjects: dict[str, Subject] = {}
-        self.examples: dict[str, list[Case]] = {}
+        self.examples: dict[str, tuple[str, list[Case]]] = {}  # by subject: drawn with what
 
     def survey(
         self,
@@ -154,8 +154,9 @@ class Work:
         from properties.runs.runner import run
 
         drawn = self.drawn(name, options)
-        if ahead := options.pop("ahead", None):
-            options["ahead"] = known(ahead)
+        ahead = options.pop("ahead", ())
+        # After a loss limits are not looked for again, so other cases are drawn.
+        options["ahead"] = {} if lost else known(ahead)
         if options.pop("observed", False):
             options["observe"] = lambda seen: self.wire.send("observation", seen=seen)
         report = run(
@@ -164,9 +165,11 @@ class Work:
         self.wire.send("report", report=report.to_dict())
 
     def drawn(self, name: str, options: Mapping[str, Any]) -> list[Case]:
-        """The examples of a subject, a profile and a seed; empty until they are drawn."""
-        which = json.dumps([name, options["profile"], options["seed"]])
-        return self.examples.setdefault(which, [])
+        """The examples of a subject that were drawn last, if with these options; else none yet."""
+        which = json.dumps([options["profile"], options["seed"], options.get("formats")])
+        if name not in self.examples or self.examples[name][0] != which:
+            self.examples[name] = which, []
+        return self.examples[name][1]
 
     def ahead(self, name: str, share: int, jobs: int, options: dict[str, Any]) -> None:
         """What is asked of a subject, a part of it, for the process that has the whole run."""
@@ -179,14 +182,13 @@ class Work:
         """Search for the largest errors of one of the subjects, in the formats that it runs in."""
         from properties.runs.accuracy import accuracy
         from properties.runs.domain import explore
-        from properties.runs.runner import quiet_and_repeatable
+        from properties.runs.runner import asked_in, quiet_and_repeatable
 
         with quiet_and_repeatable():
-            inside, _ = explore(self.subjects[name])
+            inside = asked_in(explore(self.subjects[name])[0], formats)
             for dtype in inside.dtypes:
-                if formats is None or dtype in formats:
-                    found = accuracy(inside, dtype, examples, seed, self.wire.step)
-                    self.wire.send("found", found=found.to_dict())
+                found = accuracy(inside, dtype, examples, seed, self.wire.step)
+                self.wire.send("found", found=found.to_dict())
 
     def compare(self, **request: Any) -> None:
         """Compare two targets."""

@@ -54,13 +54,12 @@ def run(options: argparse.Namespace) -> int:
 
     require_formats(options.formats or ())
     outputs = {name: getattr(options, name) for name in ("json", "page") if getattr(options, name)}
-    files.require(
-        outputs, [Path(target.rpartition(":")[0] or target) for target in options.targets]
-    )
+    options.targets = arguments.named(options)
+    files.require(outputs, arguments.sources(options.targets))
     found: list[Accuracy] = []
     refused: dict[str, str] = {}
     with progress.shown(options.targets[0]) as tell:
-        for target in dict.fromkeys(options.targets):
+        for target in options.targets:
             search(target, options, tell, found, refused)
     for line in report.lines(found):
         print(line)
@@ -69,13 +68,26 @@ def run(options: argparse.Namespace) -> int:
     writers = {
         "json": lambda path: report.write(path, report.as_json(found)),
         "page": lambda path: report.write(
-            path, report.page(found, options.targets, LARGEST, versions())
+            path, report.page(found, words(options), LARGEST, versions())
         ),
     }
     complete = bool(found)
     for name, path in outputs.items() if found else ():
         complete &= files.written(name, path, partial(writers[name], path))
     return CANNOT_ASK if refused or not complete else 0
+
+
+def words(options: argparse.Namespace) -> list[str]:
+    """What was asked, and of what: targets and the options that change what is found."""
+    given = {
+        "--family": [options.family] if options.family else [],
+        "--convention": options.convention,
+        "--with": options.given,
+    }
+    named = [
+        word for option, values in given.items() for value in values for word in (option, value)
+    ]
+    return [*options.targets, *named, *(["--formats", *options.formats] if options.formats else [])]
 
 
 def require_formats(names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from properties.basics.errors import CANNOT_ASK, QuestionError
@@ -42,6 +43,11 @@ def named(options: argparse.Namespace) -> list[str]:
     if not targets:
         raise QuestionError("name what is to be asked: a TARGET, or --process 'CMD'")
     return list(dict.fromkeys(targets))
+
+
+def sources(targets: Iterable[str]) -> list[Path]:
+    """The files that targets name, where they name any: nothing may be written over these."""
+    return [Path(target.rpartition(":")[0] or target) for target in targets]
 
 
 def add_conventions(command: argparse.ArgumentParser) -> None:
@@ -117,9 +123,9 @@ def positive(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A number of processes, at least one."""
+    """A whole number, at least one."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
     return int(text)
 
 

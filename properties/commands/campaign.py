@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
                 which = (report["subject"], failed["clause"])
                 if failed["clause"] in report["remembered"] and which not in known:
                     known.add(which)
-                    memory.learn(report["subject"], [failed], ())
+                    for note in memory.learn(report["subject"], [failed], ()):
+                        print(f"attention-properties: {note}", file=sys.stderr)
 
     with (
         Journal(results) as journal,

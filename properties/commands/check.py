@@ -134,7 +134,7 @@ def require_outputs(options: argparse.Namespace) -> dict[str, Path]:
 
     outputs = {name: getattr(options, name) for name in WRITERS if getattr(options, name)}
     observed = {"observe": options.observe} if options.observe else {}
-    sources = [Path(target.rpartition(":")[0] or target) for target in options.targets]
+    sources = arguments.sources(options.targets)
     if options.accept:
         files.require({**outputs, **observed, "waivers": options.waivers}, sources)
     else:

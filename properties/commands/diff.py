@@ -54,8 +54,7 @@ def run(options: argparse.Namespace) -> int:
     profile_named(options.profile)
     memory = opened(options.database)
     if options.json:
-        read = (Path(side.rpartition(":")[0] or side) for side in (options.old, options.new))
-        files.require({"json": options.json}, read)
+        files.require({"json": options.json}, arguments.sources((options.old, options.new)))
     request = {
         "old": options.old,
         "new": options.new,

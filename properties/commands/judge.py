@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from properties.commands import files
+from properties.commands import arguments, files
 
 
 def register(commands: Any) -> None:
@@ -23,7 +23,11 @@ def register(commands: Any) -> None:
         "--seed", type=int, help="draw the questions of an earlier judgement again"
     )
     command.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="seconds for a call (default 60)"
+        "--timeout",
+        type=arguments.positive,
+        default=60.0,
+        metavar="S",
+        help="seconds for a call (default 60)",
     )
     command.add_argument(
         "--json", type=Path, metavar="FILE", help="write the judgement as JSON too"
@@ -37,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
     from properties.judging.spec import read
 
     if options.json:
-        files.require({"json": options.json}, [options.spec])
+        given = [options.spec, *arguments.sources([options.candidate])]
+        files.require({"json": options.json}, given)
     (found,) = judge_all([options.candidate], read(options.spec), options.seed, options.timeout)
     print(found)
     code = 0 if found.right else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ are exact in the format, and rows whose magnitudes leave the format's range are 
 lower bound: there may be worse inputs. A module is measured with its projections, a function by itself.
 Where W = H * D is 1 a row is one number, which may be near zero because terms cancel.
 
-    attention-properties accuracy {targets} \\
+    attention-properties accuracy {asked} \\
       --examples {examples} --seed {seed} --page docs/accuracy.md
 
 {versions}.
@@ -63,15 +64,15 @@ def as_json(found: Iterable[Accuracy]) -> str:
 
 
 def page(
-    found: list[Accuracy], targets: Iterable[str], largest: int, versions: Mapping[str, str]
+    found: list[Accuracy], asked: Iterable[str], largest: int, versions: Mapping[str, str]
 ) -> str:
-    """The page for docs; the table in the order in which it was asked."""
+    """The page for docs; asked: words of the command line, besides examples and seed."""
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
     return PAGE.format(
         examples=max(each.examples for each in found),
         seed=found[0].seed,
         largest=largest,
-        targets=" ".join(targets),
+        asked=shlex.join(asked),
         versions=f"Measured on a CPU with {names}",
         rows="\n".join(row(each) for each in found),
     )

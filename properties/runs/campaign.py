@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from properties.runs.engines import Engine, Local
+from properties.runs.engines import Engine
 from properties.runs.journal import Journal, Line, Piece, key
 
 PATIENCE = 3  # deaths of a worker that has one piece alone, after which that piece is lost
@@ -76,7 +76,7 @@ class Campaign:
             self.add({"piece": dict(piece), **future.result()})
         except BrokenExecutor as error:
             self.engine.renew()
-            if alone and isinstance(self.engine, Local):
+            if alone:
                 self.deaths[key(piece)] += 1
             if self.deaths[key(piece)] >= PATIENCE:
                 self.add({"piece": dict(piece), "lost": f"{PATIENCE} workers died of it: {error}"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,12 @@ class Local:
         if self.pool is None:  # torch's threads do not survive a fork
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(self.jobs, mp_context=context)
-        return self.pool.submit(ask, piece)
+        try:
+            return self.pool.submit(ask, piece)
+        except BrokenExecutor as error:  # a worker died since the last piece was handed out
+            broken: Future[Any] = Future()
+            broken.set_exception(error)
+            return broken
 
     def renew(self) -> None:
         """Begin anew after a death."""

@@ -13,10 +13,12 @@ import pytest
 
 from attention import CausalAttention
 from properties.basics.dtypes import FORMATS
+from properties.basics.errors import QuestionError
 from properties.cli import main
 from properties.recognition.targets import find_one
 from properties.runs.accuracy import SHARE, ULPS, Search, accuracy, in_digits, last_place
 from properties.runs.result import read_case
+from properties.worker import Work
 
 SDPA = "torch.nn.functional:scaled_dot_product_attention"
 
@@ -83,9 +85,26 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path: Path) -> None:
     assert f"{found['ulps']['value']:.2f} ulps of the row's largest" in out.getvalue()
     row = f"| `attention:CausalAttention` | float32 | {found['share']['value']:.1%} |"
     assert row in page.read_text()
+    assert "accuracy attention:CausalAttention --formats float32 \\\n" in page.read_text()
 
 
 def test_a_format_that_there_is_not_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
     """The message names those there are."""
     assert main(["accuracy", "attention:CausalAttention", "--formats", "float8"]) == 2
     assert "expected one of float64, float32" in capsys.readouterr().err
+
+
+def test_what_cannot_be_searched_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """No target, no examples, or none of the formats in which the subject runs."""
+    assert main(["accuracy"]) == 2
+    assert "a TARGET, or --process" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["accuracy", "attention:CausalAttention", "--examples", "0"])
+    assert "'0' is not a whole number, 1 or more" in capsys.readouterr().err
+    wire: Any = None
+    work = Work(wire)
+    subject = find_one(CausalAttention)
+    subject.dtypes = ("float32",)
+    work.subjects = {"it": subject}
+    with pytest.raises(QuestionError, match="runs in float32, not in float16"):
+        work.accuracy("it", ["float16"], 1, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from properties.cli import main
 from properties.recognition.targets import find_one
 from properties.runs import runner
 from properties.runs.ahead import known, look_ahead
-from properties.runs.result import Report
+from properties.runs.result import Report, Status
 from properties.runs.runner import run
-from properties.runs.tally import judge
+from properties.runs.tally import Outcome, judge
 from properties.subjects.subject import Subject
+from properties.worker import Work
 from properties.zoo.faults import faults
 
 CLAUSE = "causality/future-does-not-change-past"
@@ -80,3 +81,27 @@ def test_check_with_two_jobs_reports_what_a_run_in_this_process_does(tmp_path: P
     (found,) = json.loads(file.read_text())["reports"]
     here = run(find_one("attention:CausalAttention"), profile="quick", only=["shape"])
     assert verdict(Report.from_dict(found)) == verdict(here)
+
+
+class Told:
+    """What a worker sends."""
+
+    def send(self, event: str, **content: Any) -> None:
+        self.content = content
+
+    def step(self, phase: str, done: int, total: int) -> None: ...
+
+
+@pytest.mark.parametrize(("lost", "status"), [({}, "fail"), ({CLAUSE: "died"}, "pass")])
+def test_what_was_computed_ahead_counts_until_the_subject_ends_a_process(
+    lost: dict[str, str], status: str
+) -> None:
+    """Then its limits are not looked for again, and other cases are drawn than were asked ahead."""
+    wire: Any = Told()
+    work = Work(wire)
+    work.subjects = {"it": find_one(CausalAttention)}
+    wrong = asdict(Outcome(Status.FAIL, message="of another case"))
+    ahead = [["shape/output-shape", 0, wrong]]
+    work.run("it", lost, {"profile": "quick", "seed": 0, "only": ["shape"], "ahead": ahead})
+    became = {each["clause"]: each["status"] for each in wire.content["report"]["results"]}
+    assert became["shape/output-shape"] == status

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -72,6 +73,17 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(tmp_path: Path) -> 
     assert len({line["process"] for line in lines}) > 2  # others came in the place of the dead
     assert told[0] == (0, 12)
     assert told[-1] == (12, 12)
+
+
+def test_a_death_between_two_pieces_is_told_by_the_answer_to_the_next() -> None:
+    """As one in the middle of a piece is: until the engine is renewed no answer comes."""
+    engine = Local(1)
+    os.kill(engine.submit(square, {"number": 1}).result()["process"], signal.SIGKILL)
+    for _ in range(2):
+        assert isinstance(engine.submit(square, {"number": 2}).exception(), BrokenExecutor)
+    engine.renew()
+    assert engine.submit(square, {"number": 3}).result()["square"] == 9
+    engine.close()
 
 
 def test_what_always_ends_its_worker_is_lost_and_tried_again_by_the_next_run(
@@ -161,16 +173,23 @@ def test_a_campaign_reports_first_failures_and_margins_and_resumes(
     """One right subject and one wrong one, by a worker; the second run asks nothing."""
     targets = ["attention:CausalAttention", "mine.py:Mine"]
     formula = "oracle/output-within-bound"
-    path = written(tmp_path, targets=targets, seeds=[3], formats=["float32"], only=[formula])
+    formats = ["float32", "float16"]  # asked by one process, each with cases of its own
+    path = written(tmp_path, targets=targets, seeds=[3], formats=formats, only=[formula])
     monkeypatch.chdir(tmp_path)
     with redirect_stdout(StringIO()) as out:
         assert main(["campaign", str(path), "--json", "all.json"]) == 1
-    assert f"FAIL mine.py:Mine {CLAUSE} (MUST), 1 times" in out.getvalue()
+    assert f"FAIL mine.py:Mine {CLAUSE} (MUST), 2 times" in out.getvalue()
     assert "first: mine.py:Mine, seed 3, float32" in out.getvalue()
     assert "share of the bound that was used" in out.getvalue()
     (failed,) = json.loads((tmp_path / "all.json").read_text())["failures"]
     assert failed["counterexample"]["dtype"] == "float32"
     before = (tmp_path / "plan.jsonl").read_text()
+    lines = [json.loads(line) for line in before.splitlines()]
+    shown = [(n["piece"]["format"], f) for n in lines for r in n["reports"] for f in r["failures"]]
+    assert {(form, failed["counterexample"]["dtype"]) for form, failed in shown} == {
+        ("float32", "float32"),
+        ("float16", "float16"),
+    }
     monkeypatch.setattr(Local, "submit", None)
     with redirect_stdout(StringIO()) as again:
         assert main(["campaign", str(path)]) == 1

@@ -51,7 +51,9 @@ def test_what_ends_is_told_by_how_it_ended_and_the_next_one_is_judged_by_itself(
         assert how in str(one), one
 
 
-def test_the_command_judges_what_writes_to_its_out(tmp_path: Path) -> None:
+def test_the_command_judges_what_writes_to_its_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In blocks of keys; 0 where it is right, 2 where the spec cannot be read."""
     (tmp_path / "kernel.py").write_text(IN_BLOCKS)
     spec, told = tmp_path / "spec.toml", tmp_path / "told.json"
@@ -64,6 +66,10 @@ def test_the_command_judges_what_writes_to_its_out(tmp_path: Path) -> None:
     assert found["questions"]["asked"] == found["questions"]["of"] > 5
     spec.write_text("tokens = ")
     assert main(["judge", target, "--spec", str(spec)]) == 2
+    assert main(["judge", target, "--spec", str(spec), "--json", str(tmp_path / "kernel.py")]) == 2
+    assert "would overwrite" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["judge", target, "--spec", str(spec), "--timeout", "0"])
 
 
 @pytest.mark.parametrize(
