@@ -25,7 +25,6 @@ from hypothesis.strategies import SearchStrategy
 from properties.cases import strategies
 from properties.cases.case import Case
 from properties.recognition.targets import find_one
-from properties.subjects.subject import Subject
 from properties.truth.parameters import Sizes
 
 __all__ = ["Case", "Sizes", "cases", "sizes"]
@@ -37,14 +36,9 @@ def cases(target: Any, family: str | None = None, *, largest: int = 9) -> Search
     target, family: as for `properties.check`; largest: of the sizes B, T, H, D and d_in, at least 5.
     Raises `QuestionError` where the target cannot be asked, ValueError for a largest below 5.
     """
-    return strategies.cases(subject_of(target, family), largest=largest)
+    return strategies.cases(find_one(target, family), largest=largest)
 
 
 def sizes(target: Any, family: str | None = None, *, largest: int = 9) -> SearchStrategy[Sizes]:
     """Sizes that the target's constructor takes, pairwise different but for a named coincidence."""
-    return strategies.sizes(subject_of(target, family), largest=largest)
-
-
-def subject_of(target: Any, family: str | None) -> Subject:
-    """The target as what is asked."""
-    return target if isinstance(target, Subject) else find_one(target, family)
+    return strategies.sizes(find_one(target, family), largest=largest)

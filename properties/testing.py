@@ -225,6 +225,7 @@ def parametrized(
             "only": only,
             "conventions": conventions,
             "given": given,
+            "database": database,
         }
         chosen.append(pytest.param(Diff(old, target, options), id="diff"))
     return pytest.mark.parametrize("check", chosen)

@@ -99,7 +99,7 @@ def share(subject: Subject, tokens: int, dtype: str, every: bool) -> float:
     """
     found = outcome(subject, tokens, dtype, every)
     if isinstance(found, Exception):
-        raise found
+        raise found.with_traceback(None)  # which would grow, each time it is raised
     return found
 
 
@@ -111,7 +111,8 @@ def outcome(subject: Subject, tokens: int, dtype: str, every: bool) -> float | E
     try:
         return max(answered(subject, tokens, dtype, groups) for groups in calls)
     except (Violation, SubjectError) as error:
-        return error
+        error.__context__ = None  # nor the arrays of the call are kept with it
+        return error.with_traceback(None)
 
 
 def answered(subject: Subject, tokens: int, dtype: str, groups: tuple[Group, ...]) -> float:

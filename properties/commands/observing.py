@@ -34,7 +34,7 @@ def add(command: argparse.ArgumentParser) -> None:
 @contextmanager
 def observed(options: argparse.Namespace, console: Console) -> Iterator[Observe | None]:
     """What takes the observations, None where nobody wants any; --stats are printed at the end."""
-    from properties.reports.drawn import Drawn
+    from properties.reports.drawn import count
 
     if not (options.observe or options.stats):
         yield None
@@ -49,7 +49,7 @@ def observed(options: argparse.Namespace, console: Console) -> Iterator[Observe 
             with one_at_a_time:
                 if lines:
                     lines.write(json.dumps(seen) + "\n")
-                drawn.setdefault(seen["metadata"]["subject"], Drawn()).add(seen)
+                count(drawn, seen)
 
         yield observe
     if options.stats:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from properties.compare.outcome import Comparison
-from properties.runs.memory import Entry, Memory, pair_name, spelled
+from properties.recognition.targets import name_of
+from properties.runs.memory import Entry, Memory
+from properties.subjects.subject import Subject
 
 
 def remembering(
@@ -15,15 +17,18 @@ def remembering(
     """A comparison by `ask`, which is handed what is remembered of the pair, and of the new side alone;
     what differs is kept.
     """
-    name = pair_name(old, new)
-    of_new = memory.recall(new if isinstance(new, str) else spelled(new))
-    found = ask(memory.recall(name) + of_new)
+    pair = f"{named(old)} -> {named(new)}"
+    found = ask(memory.recall(pair) + memory.recall(named(new)))
     different = [
         {"clause" if change.clause else "compared": change.clause or change.kind}
         | {"counterexample": change.counterexample}
         for change in found.changes
         if change.counterexample
     ]
-    own = [entry for entry in found.remembered if entry not in of_new]
-    found.notes.extend(memory.learn(name, different, own))
+    found.notes.extend(memory.learn(pair, different, found.remembered))
     return found
+
+
+def named(target: Any) -> str:
+    """The name under which a target is remembered: that of its subject."""
+    return (isinstance(target, Subject) and target.name) or name_of(target)

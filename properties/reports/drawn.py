@@ -20,7 +20,7 @@ FEW = 5  # clauses that are named for what they used of their bound, and for wha
 class Drawn:
     """The observations of a subject's last run, counted as they come."""
 
-    started: float = 0.0
+    started: float
     cases: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # features by representation
     status: Counter[str] = field(default_factory=Counter)
     shares: list[float] = field(default_factory=list)
@@ -28,9 +28,7 @@ class Drawn:
     given_up: Counter[str] = field(default_factory=Counter)
 
     def add(self, seen: Observation) -> None:
-        """One more. A process that was lost begins anew, and so does the count."""
-        if seen["run_start"] != self.started:
-            self.__init__(seen["run_start"])  # type: ignore[misc]
+        """One more."""
         clause, features = seen["metadata"]["clause"], seen["features"]
         self.cases.setdefault(seen["representation"], features)
         self.status[seen["status"]] += 1
@@ -53,6 +51,14 @@ class Drawn:
         yield from named("widest", {c: f"{share:.1%}" for c, share in largest(self.widest)})
         gave_up = {clause: count for clause, count in self.given_up.items() if count}
         yield from named("gave up most", {c: f"{count} times" for c, count in largest(gave_up)})
+
+
+def count(drawn: dict[str, Drawn], seen: Observation) -> None:
+    """One more, by subject. A process that was lost begins anew, and so does the count."""
+    subject, started = seen["metadata"]["subject"], seen["run_start"]
+    if subject not in drawn or drawn[subject].started != started:
+        drawn[subject] = Drawn(started)
+    drawn[subject].add(seen)
 
 
 def spread(values: Iterable[Any]) -> str:

@@ -102,19 +102,6 @@ def value_of(entry: Entry) -> bytes:
     return json.dumps(parts, sort_keys=True).encode()
 
 
-def pair_name(old: Any, new: Any) -> str:
-    """The name under which the comparison of two targets is remembered."""
-    return " -> ".join(
-        target if isinstance(target, str) else spelled(target) for target in (old, new)
-    )
-
-
-def spelled(target: Any) -> str:
-    """A class, a function or an object as a target could be written."""
-    named = target if hasattr(target, "__qualname__") else type(target)
-    return f"{named.__module__}:{named.__qualname__}"
-
-
 def failures(report: Report) -> list[Entry]:
     """What is worth remembering of a report. What a subject cannot take is found at every run."""
     return [

@@ -127,3 +127,13 @@ def test_many_numbers_are_written_in_few_bytes_and_read_back_the_same() -> None:
     assert len(source) < 100_000
     again = eval(source, {"torch": torch, "np": np, "zlib": zlib, "base64": base64})
     assert (again.numpy() == keys).all()
+
+
+def test_a_failure_that_is_kept_keeps_no_arrays_and_does_not_grow() -> None:
+    """It is raised anew for each example, and its frames would hold the tensors of the call."""
+    wrong = kernel(SDPBackend.MATH, lambda part: part[..., :-1, :])
+    for _ in range(2):
+        with pytest.raises(Violation) as told:
+            share(wrong, 8192, "float16", False)
+        assert len(told.traceback) == 2
+        assert told.value.__context__ is None

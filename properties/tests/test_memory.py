@@ -32,6 +32,7 @@ from attention import CausalAttention, MultiHeadAttention
 from properties.basics.errors import QuestionError
 from properties.cases.strategies import pinned_cases
 from properties.cli import main
+from properties.compare.remembering import named
 from properties.recognition.targets import find_one
 from properties.runs.memory import Memory, key, opened, value_of
 from properties.runs.result import Report, describe_case
@@ -245,6 +246,21 @@ def test_a_difference_is_remembered_by_diff_and_told_once_it_is_gone(tmp_path: P
     gone = "differed last time, and does not now: causality/future-does-not-change-past, outputs"
     assert gone in properties.diff(*pair, database=database, **options).notes
     assert gone not in properties.diff(*pair, database=database, **options).notes
+
+
+def test_what_is_compared_is_remembered_by_the_names_of_check() -> None:
+    """Whatever a target is given as: two subjects by the same adapter have two names."""
+    subjects = [find_one(CausalAttention), find_one(MultiHeadAttention)]
+    for target in (CausalAttention, "attention:CausalAttention", *subjects):
+        assert named(target) == find_one(target).name
+
+
+def test_a_comparison_beside_the_clauses_has_their_database() -> None:
+    """False is no database for either."""
+    *_, last = properties.parametrize(
+        CausalAttention, only=[CLAUSE], old=CausalAttention, database=False
+    ).args[1]
+    assert last.values[0].options["database"] is False
 
 
 def test_what_another_machine_has_uploaded_is_asked_first_and_left_as_it_is(tmp_path: Path) -> None:

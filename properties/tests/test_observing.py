@@ -16,7 +16,7 @@ from hypothesis.internal.observability import TestCaseObservation
 from attention import CausalAttention
 from properties.cli import main
 from properties.recognition.targets import find_one
-from properties.reports.drawn import Drawn
+from properties.reports.drawn import Drawn, count
 from properties.runs.observing import SHARE
 from properties.runs.result import Report
 from properties.runs.runner import run
@@ -98,9 +98,10 @@ def test_to_observe_changes_no_verdict(right: Any) -> None:
 
 def test_the_statistics_fit_one_screen_and_add_up(right: Any) -> None:
     """Shares of the cases, each size in its order; a run that begins anew is counted anew."""
-    drawn = Drawn()
+    all_drawn: dict[str, Drawn] = {}
     for line in right[1]:
-        drawn.add(line)
+        count(all_drawn, line)
+    (drawn,) = all_drawn.values()
     text = list(drawn.lines())
     assert len(text) < 40
     assert text[0].startswith(f"drawn: {len({line['representation'] for line in right[1]})} cases")
@@ -108,8 +109,8 @@ def test_the_statistics_fit_one_screen_and_add_up(right: Any) -> None:
     tokens = next(line for line in text if line.startswith("  tokens"))
     percent = [int(part.partition("%")[0]) for part in tokens.split(": ")[1:]]
     assert 97 <= sum(percent) <= 103
-    drawn.add({**right[1][0], "run_start": 1.0})
-    assert drawn.status.total() == 1
+    count(all_drawn, {**right[1][0], "run_start": 1.0})
+    assert [drawn.status.total() for drawn in all_drawn.values()] == [1]
 
 
 def test_check_writes_the_lines_and_prints_the_statistics(tmp_path: Path) -> None:
