@@ -14,6 +14,7 @@ from properties.commands import arguments, files, progress
 
 if TYPE_CHECKING:
     from properties.runs.accuracy import Accuracy
+    from properties.runs.isolation import Isolated
 
 
 def register(commands: Any) -> None:
@@ -58,9 +59,13 @@ def run(options: argparse.Namespace) -> int:
     files.require(outputs, arguments.sources(options.targets))
     found: list[Accuracy] = []
     refused: dict[str, str] = {}
+
+    def search(isolated: Isolated, name: str) -> None:
+        found.extend(isolated.accuracy(name, options.formats, options.examples, options.seed))
+
     with progress.shown(options.targets[0]) as tell:
         for target in options.targets:
-            search(target, options, tell, found, refused)
+            arguments.ask_each(target, options, tell, refused, search)
     for line in report.lines(found):
         print(line)
     for reason in refused.values():
@@ -97,31 +102,3 @@ def require_formats(names: Iterable[str]) -> None:
     for name in names:
         if name not in FORMATS:
             raise QuestionError(f"no format {name!r}; expected one of {', '.join(FORMATS)}")
-
-
-def search(
-    target: str,
-    options: argparse.Namespace,
-    tell: progress.Listener,
-    found: list[Accuracy],
-    refused: dict[str, str],
-) -> None:
-    """Add what is found of one target, in a process of its own, and why others have nothing."""
-    from properties.runs.isolation import Isolated
-    from properties.subjects.declaring import parse
-
-    with Isolated(
-        target,
-        options.family,
-        options.timeout,
-        progress=tell,
-        conventions=parse(options.convention),
-        given=options.given,
-    ) as isolated:
-        isolated.survey()
-        refused |= isolated.refused
-        for name in list(isolated.clauses):
-            try:
-                found += isolated.accuracy(name, options.formats, options.examples, options.seed)
-            except QuestionError as error:
-                refused[name] = str(error)

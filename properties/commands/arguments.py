@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from properties.basics.errors import CANNOT_ASK, QuestionError
 
 if TYPE_CHECKING:
+    from properties.commands.progress import Listener
+    from properties.runs.isolation import Isolated
     from properties.runs.result import Report
 
 
@@ -127,6 +129,34 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
     return int(text)
+
+
+def ask_each(
+    target: str,
+    options: argparse.Namespace,
+    tell: Listener,
+    refused: dict[str, str],
+    ask: Callable[[Isolated, str], None],
+) -> None:
+    """Ask of each subject of a target, in a process of its own; refused: why others have none."""
+    from properties.runs.isolation import Isolated
+    from properties.subjects.declaring import parse
+
+    with Isolated(
+        target,
+        options.family,
+        options.timeout,
+        progress=tell,
+        conventions=parse(options.convention),
+        given=options.given,
+    ) as isolated:
+        isolated.survey()
+        refused |= isolated.refused
+        for name in list(isolated.clauses):
+            try:
+                ask(isolated, name)
+            except QuestionError as error:
+                refused[name] = str(error)
 
 
 def exit_code(reports: Iterable[Report], refused: Mapping[str, str]) -> int:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from properties.basics.errors import CANNOT_ASK, QuestionError
+from properties.basics.errors import CANNOT_ASK
 from properties.commands import arguments, progress
 
 if TYPE_CHECKING:
+    from properties.runs.isolation import Isolated
     from properties.subjects.card import Card
 
 SCHEMA = "attention-properties/card/1"
@@ -37,11 +38,15 @@ def run(options: argparse.Namespace) -> int:
 
     cards: list[Card] = []
     refused: dict[str, str] = {}
+
+    def read(isolated: Isolated, name: str) -> None:
+        cards.append(isolated.describe(name))
+
     console = Console(highlight=False, soft_wrap=False)
     options.targets = arguments.named(options)
     with progress.shown(options.targets[0]) as tell:
         for target in options.targets:
-            read(target, options, tell, cards, refused)
+            arguments.ask_each(target, options, tell, refused, read)
     if options.json:
         document = {"schema": SCHEMA, "cards": [c.to_dict() for c in cards], "refused": refused}
         print(json.dumps(document, indent=2))
@@ -53,31 +58,3 @@ def run(options: argparse.Namespace) -> int:
     for reason in refused.values():
         print(f"attention-properties: {reason}", file=sys.stderr)
     return CANNOT_ASK if refused or not cards else 0
-
-
-def read(
-    target: str,
-    options: argparse.Namespace,
-    tell: progress.Listener,
-    cards: list[Card],
-    refused: dict[str, str],
-) -> None:
-    """Add the cards of one target, from a process of its own, and why others have none."""
-    from properties.runs.isolation import Isolated
-    from properties.subjects.declaring import parse
-
-    with Isolated(
-        target,
-        options.family,
-        options.timeout,
-        progress=tell,
-        conventions=parse(options.convention),
-        given=options.given,
-    ) as isolated:
-        isolated.survey()
-        refused |= isolated.refused
-        for name in list(isolated.clauses):
-            try:
-                cards.append(isolated.describe(name))
-            except QuestionError as error:
-                refused[name] = str(error)

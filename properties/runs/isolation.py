@@ -121,23 +121,15 @@ class Isolated:
 
     def describe(self, name: str) -> Card:
         """The card of one of the subjects; QuestionError where the process is lost on the way."""
-        if self.process is None:
-            self.survey()
-        self.subject = name
-        try:
-            (found,) = self.ask("describe", name=name)
-        except Lost as error:
-            raise QuestionError(sentence(name, error.loss, "no card")) from error
+        (found,) = self.answers("describe", name, "no card")
         return Card(**found["card"])
 
     def ahead(self, name: str, share: int, jobs: int, options: dict[str, Any]) -> list[Any]:
         """A part of what a run will ask; nothing where the process is lost, which the run tells of."""
+        part = {"share": share, "jobs": jobs, "options": options}
         try:
-            if self.process is None:
-                self.survey()
-            self.subject = name
-            (found,) = self.ask("ahead", name=name, share=share, jobs=jobs, options=options)
-        except (Lost, QuestionError):
+            (found,) = self.answers("ahead", name, "nothing is known", **part)
+        except QuestionError:
             return []
         told: list[Any] = found["told"]
         return told
@@ -148,15 +140,23 @@ class Isolated:
         """The largest errors found of one of the subjects; QuestionError where there are none."""
         from properties.runs.accuracy import Accuracy
 
+        options = {"formats": formats, "examples": examples, "seed": seed}
+        events = self.answers("accuracy", name, "nothing was found", **options)
+        return [Accuracy.from_dict(event["found"]) for event in events]
+
+    def answers(
+        self, command: str, name: str, outcome: str, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """The answers to a command about one of the subjects. QuestionError where the process is lost on
+        the way; outcome: what has come of it then.
+        """
         if self.process is None:
             self.survey()
         self.subject = name
-        options = {"formats": formats, "examples": examples, "seed": seed}
         try:
-            events = list(self.ask("accuracy", name=name, **options))
+            return list(self.ask(command, name=name, **arguments))
         except Lost as error:
-            raise QuestionError(sentence(name, error.loss, "nothing was found")) from error
-        return [Accuracy.from_dict(event["found"]) for event in events]
+            raise QuestionError(sentence(name, error.loss, outcome)) from error
 
     def ask(self, command: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """The answer to a command, without the signs of life on the way."""
