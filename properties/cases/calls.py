@@ -32,7 +32,7 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
         return None
     rng = np.random.default_rng(seed + 2)
     own_keys = "lengths" in subject.takes and "context" not in subject.takes
-    keys = max(1, s.tokens + FURTHER[seed % len(FURTHER)]) if own_keys else s.tokens
+    keys = s.tokens + further(s.tokens, seed) if own_keys else s.tokens
     shared = 1 + seed % 3 if subject.bare and "groups" in subject.takes else s.shared
     own_heads = subject.bare and s.heads == 1
     groups = 1 + seed % 2 if own_heads else s.key_heads
@@ -96,3 +96,9 @@ def some_seen(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     one = rng.integers(0, shape[-1], size=shape[:-1])
     np.put_along_axis(seen, one[..., None], 1.0, axis=-1)
     return seen
+
+
+def further(queries: int, seed: int) -> int:
+    """Keys beyond the number of queries. One query, as in decoding, always meets several."""
+    more = FURTHER[seed % len(FURTHER)]
+    return more if queries > 1 else max(more, 1)

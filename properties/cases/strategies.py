@@ -37,7 +37,7 @@ COINCIDENCES: dict[str, dict[str, int | str]] = {
     "D = 1": {"head_dim": 1},
     "one of each": {"batch": 1, "tokens": 1, "heads": 1, "head_dim": 1, "context_length": 1},
     "B = H": {"batch": "heads"},
-    "H = D": {"heads": "head_dim"},
+    "one query": {"tokens": 1},
 }
 PLAIN_SIZES = Sizes(batch=2, tokens=5, d_in=7, heads=3, head_dim=4, context_length=11)
 GROUPS = (

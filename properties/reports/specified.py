@@ -24,8 +24,13 @@ def sections() -> dict[str, re.Match[str]]:
 
 
 def text() -> str:
-    """SPEC.md."""
-    return next(path for path in PLACES if path.exists()).read_text(encoding="utf-8")
+    """SPEC.md; QuestionError where it is not."""
+    for path in PLACES:
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+    raise QuestionError(
+        f"SPEC.md is not beside {PACKAGE}, where it is installed with the package; install it again"
+    )
 
 
 def section(name: str) -> str:

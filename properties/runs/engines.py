@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from properties.basics.errors import QuestionError
@@ -103,14 +104,13 @@ def local(jobs: int, address: str | None) -> Iterator[Engine]:
 @contextmanager
 def on_dask(jobs: int, address: str | None) -> Iterator[Engine]:
     """dask.distributed: its workers need this package and the targets."""
-    from distributed import Client, LocalCluster
-
+    dask: Any = import_module("distributed")  # it has no types
     with ExitStack() as stack:
         cluster = address
         if address is None:
-            own = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+            own = dask.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
             cluster = stack.enter_context(own)
-        client = stack.enter_context(Client(cluster))
+        client = stack.enter_context(dask.Client(cluster))
         executor = client.get_executor(pure=False)
         threads = sum(client.nthreads().values())
         yield Remote(executor.submit, 2 * max(threads, jobs))

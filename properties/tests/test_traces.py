@@ -74,6 +74,7 @@ def test_a_package_of_another_distribution_is_refused(package: str, tmp_path: Pa
     for name in ("attention", "properties"):
         ignored = shutil.ignore_patterns("tests", "__pycache__")
         shutil.copytree(HOME / name, tmp_path / name, ignore=ignored)
+    shutil.copy(HOME / "SPEC.md", tmp_path)
     assert run("properties", "explain", "x", cwd=tmp_path, path=tmp_path).stderr.count("no clause")
     (tmp_path / package / "__init__.py").write_text("version = 3\n")
     done = run("properties", "explain", "x", cwd=tmp_path, path=tmp_path)

@@ -77,7 +77,7 @@ def rates(
     may be off by, where it was not counted but computed; others: how many such comparisons are made
     on this sample.
     """
-    if not hits.size:
+    if not hits.size or slack == math.inf:  # then nothing is claimed
         return 0.0
     deviation = np.abs(hits - probability * trials) / np.sqrt(np.maximum(trials, 1))
     worst = np.unravel_index(int(np.argmax(deviation)), hits.shape)

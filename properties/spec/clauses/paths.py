@@ -141,6 +141,7 @@ def an_item_alone(case: Case) -> float:
     needs=HANDED | {"dropout of calls"},
     counts=FURTHER,
     examples=ENOUGH,
+    after=("shape/output-shape", "packed/each-document-by-the-formula"),
 )
 def hides_under_dropout(case: Case) -> float:
     """With values of zeros and ones the output is the weights themselves: zero where a key is hidden, and

@@ -61,7 +61,7 @@ def budget(
     """The budget of one example's forward pass, the oracle's own share included."""
     with np.errstate(all="ignore"):  # infinities are meant: they say that nothing is claimed
         subject, oracle = passes(Forward.budget, forwards(x, weights, trace, dtype, angles))
-    return Budget(subject.output + oracle.output)
+    return Budget(unclaimed(subject.output + oracle.output))
 
 
 def budget_inside(
@@ -103,6 +103,11 @@ def gradient_budget(
         if getattr(own, field.name) is not None
     }
     return GradientBudget(subject.x + oracle.x, Weights(**sums), tokens)
+
+
+def unclaimed(error: Array) -> Array:
+    """The error, infinite where it is none: an infinite bound on a number of which zero is taken."""
+    return np.where(np.isnan(error), np.inf, error)
 
 
 def forwards(
