@@ -93,10 +93,7 @@ BREAKS = {
         "groups/equal-repeated-heads",
         "cross/as-many-keys-as-there-are",
     ),
-    "sdpa-causal-corner-by-size": (
-        "cross/causal-diagonal-is-kept",
-        "mask/joins-the-causal-flag",
-    ),
+    "sdpa-causal-corner-by-size": ("cross/causal-diagonal-is-kept",),
     "sdpa-corner-by-kernel": (
         "mask/all-shown-is-no-mask",
         "mask/joins-the-causal-flag",
