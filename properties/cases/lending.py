@@ -1,6 +1,6 @@
 """One module for many runs: what is built for a run alone serves the next one of the same sizes.
 
-Building modules is most of what a verdict costs. While modules are lent, a run gets the module that an
+Building modules was a third of what a verdict costs. While modules are lent, a run gets the module that an
 earlier run of the same sizes used, with its own weights written into it. A module that keeps something
 from call to call may answer otherwise then than a new one does; so a law that does not hold on
 modules that were lent is asked anew on new ones, and what these say counts. Laws about what a module
@@ -28,7 +28,6 @@ class Lender:
     instances: OrderedDict[tuple[Subject, Config], tuple[Instance, Weights | None]] = field(
         default_factory=OrderedDict
     )
-
     reused: bool = False  # whether an instance that was used before has been lent
 
     @contextmanager

@@ -26,6 +26,7 @@ from properties.cases.question import question
 from properties.cases.strategies import cases
 from properties.runs.observing import representation
 from properties.runs.result import describe_case
+from properties.spec.clauses import oracle
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import Subject
 from properties.truth import second_oracle
@@ -111,14 +112,7 @@ def in_digits(case: Case) -> Measured:
         q, k, v = (asked.inputs[name] for name in ("queries", "keys", "values"))
         right = merge(second_oracle.attend(q, k, v, asked.request)[0])
     else:
-        right = second_oracle.output(
-            case.x,
-            case.weights,
-            heads=case.sizes.heads,
-            causal=case.causal,
-            scaled=case.scaled,
-            positions=case.rotary,
-        )
+        right = oracle.in_digits(case)
     return Measured(known.found, right, known.allowed)
 
 

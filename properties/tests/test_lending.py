@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from attention import MultiHeadAttention
 from properties.cases.lending import Lender
+from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.targets import find
 from properties.runs.runner import run
+from properties.subjects.subject import Config
+from properties.truth.parameters import Weights
 
 
 class DriftsFromItsThirdCallOn(MultiHeadAttention):
@@ -41,22 +44,15 @@ def test_the_verdict_is_that_of_new_modules(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_runs_of_one_size_share_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """Laws that compare runs of one example build two thirds as many modules at most."""
-    built = []
+    built: list[Config] = []
+    build = ModuleSubject.build
 
-    class Counted(MultiHeadAttention):
-        def __init__(
-            self,
-            d_in: int,
-            d_out: int,
-            context_length: int,
-            dropout: float,
-            num_heads: int,
-            qkv_bias: bool = False,
-        ) -> None:
-            super().__init__(d_in, d_out, context_length, dropout, num_heads, qkv_bias)
-            built.append(self)
+    def counting(self: ModuleSubject, config: Config, weights: Weights | None) -> nn.Module:
+        built.append(config)
+        return build(self, config, weights)
 
-    subject = find(Counted)[0]
+    monkeypatch.setattr(ModuleSubject, "build", counting)
+    subject = find(MultiHeadAttention)[0]
 
     def counted() -> int:
         built.clear()

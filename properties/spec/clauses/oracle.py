@@ -29,12 +29,9 @@ def small(case: Case) -> bool:
     return s.batch * s.tokens * s.width * (s.d_in + s.tokens) <= SECOND_OPINION
 
 
-@lru_cache(maxsize=ALIVE)
-def undisputed_output(case: Case) -> Array:
-    """The first oracle's output, once the second has confirmed it, which it does on small cases."""
-    if not small(case):
-        return case.trace.output
-    second = second_oracle.output(
+def in_digits(case: Case) -> Array:
+    """What the second oracle says, from sixty decimal digits."""
+    return second_oracle.output(
         case.x,
         case.weights,
         heads=case.sizes.heads,
@@ -42,6 +39,14 @@ def undisputed_output(case: Case) -> Array:
         scaled=case.scaled,
         positions=case.rotary,
     )
+
+
+@lru_cache(maxsize=ALIVE)
+def undisputed_output(case: Case) -> Array:
+    """The first oracle's output, once the second has confirmed it, which it does on small cases."""
+    if not small(case):
+        return case.trace.output
+    second = in_digits(case)
     given = (case.x, case.weights, case.trace, "float64")
     allowed = bounds.budget(*given, angles="float64").output
     confirm(case.trace.output, second, allowed)
