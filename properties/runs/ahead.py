@@ -15,10 +15,9 @@ from typing import Any
 
 from properties.basics import interrupts
 from properties.cases.case import Case
-from properties.cases.strategies import pinned_cases
 from properties.runs.domain import explore
 from properties.runs.result import Status
-from properties.runs.runner import Listener, Run, asked, draw, quiet_and_repeatable
+from properties.runs.runner import Listener, Run, asked, quiet_and_repeatable
 from properties.runs.tally import Outcome, Tally
 from properties.spec.profiles import profile_named
 from properties.subjects.subject import Subject
@@ -48,8 +47,8 @@ def look_ahead(
     run = Run(subject, asked(profile.name, options["only"]), profile, seed, listen=listen)
     with interrupts.watched(), quiet_and_repeatable(), redirect_stdout(StringIO()):
         run.inside, _ = explore(subject)
-        if not examples:
-            examples += pinned_cases(run.inside) + draw(run.inside, profile, seed)
+        run.examples = examples
+        run.draw()
         return list(told_of(run, share, jobs, examples))
 
 

@@ -179,10 +179,7 @@ class Run:
         if self.fail_fast and any(map(self.decided, tallies.values())):
             stop(tallies, next(filter(self.decided, tallies.values())))
             return
-        self.listen("drawing", 0, 0)
-        if not self.examples:
-            self.examples += pinned_cases(self.inside)
-            self.examples += draw(self.inside, self.profile, self.seed)
+        self.draw()
         pinned = len(pinned_cases(self.inside)) if self.observe else 0
         for number, case in enumerate(self.examples):
             self.lender.reused = False
@@ -205,6 +202,13 @@ class Run:
         for tally in tallies.values():
             if tally.standing:
                 self.settle(tally, tallies)
+
+    def draw(self) -> None:
+        """The examples, where there are none yet: the pinned ones, and those of the seed."""
+        self.listen("drawing", 0, 0)
+        if not self.examples:
+            self.examples += pinned_cases(self.inside)
+            self.examples += draw(self.inside, self.profile, self.seed)
 
     def decided(self, tally: Tally) -> bool:
         """Whether the clause has failed and that decides about the exit code."""
