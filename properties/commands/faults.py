@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from properties.basics.errors import INTERRUPTED, QuestionError
 from properties.basics.ownership import require_reference
 from properties.commands import arguments, files
+from properties.commands.campaign import Told
+from properties.runs.engines import Here, started
+from properties.runs.journal import Journal
 
 if TYPE_CHECKING:
     from properties.zoo.matrix import Row
@@ -41,6 +38,9 @@ def register(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, help="the same seed gives the same matrix")
     command.add_argument(
         "--jobs", type=arguments.count, default=1, metavar="N", help="processes (default 1)"
+    )
+    command.add_argument(
+        "--results", type=Path, metavar="FILE", help="keep what is finished, and go on with it"
     )
     command.add_argument(
         "--full",
@@ -68,14 +68,22 @@ def run(options: argparse.Namespace) -> int:
     full = options.full or options.matrix is not None
     found = matrix.prepare(options.names, options.profile, options.seed, full)
     console = Console(highlight=False, soft_wrap=False)
-    try:
-        for row in followed(matrix.rows(found, options.jobs), len(found.faults)):
-            found.rows.append(row)
-            matrix_text.show_fault(row, console)
-    except KeyboardInterrupt:
-        known = f"{len(found.rows)} of {len(found.faults)} faults were asked"
-        print(f"attention-properties: interrupted; {known}", file=sys.stderr)
-        return INTERRUPTED
+
+    def arrived(row: Row) -> None:
+        found.rows.append(row)
+        matrix_text.show_fault(row, console)
+
+    with ExitStack() as stack:
+        results = options.results or Path(stack.enter_context(TemporaryDirectory()), "rows.jsonl")
+        try:
+            journal = stack.enter_context(Journal(results))
+            many = options.jobs > 1
+            engine = stack.enter_context(started("local", options.jobs, None)) if many else Here()
+            matrix.fill(found, engine, journal, Told(), arrived)
+        except KeyboardInterrupt:
+            known = f"{len(found.rows)} of {len(found.faults)} faults were asked"
+            print(f"attention-properties: interrupted; {known}", file=sys.stderr)
+            return INTERRUPTED
     matrix_text.show_clauses(found, console)
     matrix_text.show_summary(found, console)
     if options.matrix:
@@ -85,29 +93,6 @@ def run(options: argparse.Namespace) -> int:
         ):
             return files.unwritten(0 if found.holds else 1)
     return 0 if found.holds else 1
-
-
-def followed(rows: Iterator[Row], total: int) -> Iterator[Row]:
-    """The rows; on a terminal a bar on standard error comes first and the rows when it is done."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from rows
-        return
-    columns = (TextColumn("faults"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    done = []
-    with Progress(
-        *columns, TextColumn("left, {task.description}"), console=console, transient=True
-    ) as bar:
-        task = bar.add_task("starting", total=total)
-        try:
-            for row in rows:
-                done.append(row)
-                bar.update(task, description=row.fault, advance=1)
-        except KeyboardInterrupt:
-            bar.stop()
-            yield from done
-            raise
-    yield from done
 
 
 def usable(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,21 @@ from properties.basics.errors import QuestionError
 
 ENGINES = ("local", "dask", "ray")
 Ask = Callable[[Any], Any]
+
+
+class Here:
+    """The process itself, one piece after the other."""
+
+    width = 1
+
+    def submit(self, ask: Ask, piece: Any) -> Future[Any]:
+        """The answer, there already."""
+        answer: Future[Any] = Future()
+        answer.set_result(ask(piece))
+        return answer
+
+    def renew(self) -> None:
+        """It lives as long as the campaign does."""
 
 
 @dataclass
@@ -32,7 +48,8 @@ class Local:
         """The answer to come; an error of the pool itself is BrokenProcessPool."""
         if self.pool is None:  # torch's threads do not survive a fork
             context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(self.jobs, mp_context=context)
+            deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
+            self.pool = ProcessPoolExecutor(self.jobs, context, signal.signal, deaf)
         try:
             return self.pool.submit(ask, piece)
         except BrokenExecutor as error:  # a worker died since the last piece was handed out
@@ -66,7 +83,7 @@ class Remote:
         """The cluster replaces its workers."""
 
 
-Engine = Local | Remote
+Engine = Here | Local | Remote
 
 
 @contextmanager
@@ -97,6 +114,10 @@ def local(jobs: int, address: str | None) -> Iterator[Engine]:
     engine = Local(jobs)
     try:
         yield engine
+    except BaseException:
+        for child in multiprocessing.active_children():  # nobody waits for what they are at
+            child.terminate()
+        raise
     finally:
         engine.close()
 

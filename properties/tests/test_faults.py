@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from properties.cli import main
 from properties.reports import matrix_page, matrix_picture, matrix_summary
+from properties.runs.engines import Ask, Engine, Here, started
+from properties.runs.journal import Journal
 from properties.spec.clause import clauses
 from properties.zoo import matrix
 from properties.zoo.faults import Fault, faults
@@ -184,11 +188,33 @@ def test_a_number_of_processes_is_one_or_more(
     assert "--jobs" in capsys.readouterr().err
 
 
-def test_the_same_seed_gives_the_same_matrix_in_any_process() -> None:
-    """Kills, examples, sizes and order do not depend on who computes them."""
+class Unable(Here):
+    """Nothing is asked of it."""
+
+    def submit(self, ask: Ask, piece: Any) -> Future[Any]:
+        raise AssertionError(f"asked again: {piece}")
+
+
+def filled(engine: Engine, results: Path) -> list[Row]:
+    """The rows of a small matrix."""
     question = matrix.prepare(FEW, "quick", 3, full=False)
-    here, there = (list(matrix.rows(question, jobs)) for jobs in (1, 2))
+    with Journal(results) as journal:
+        matrix.fill(question, engine, journal, lambda *_: None, lambda _: None)
+    return question.rows
+
+
+def test_the_same_seed_gives_the_same_matrix_in_any_process(tmp_path: Path) -> None:
+    """Kills, examples, sizes and order do not depend on who computes them."""
+    here = filled(Here(), tmp_path / "here")
+    with started("local", 2, None) as processes:
+        there = filled(processes, tmp_path / "there")
     assert [without_seconds(found) for found in here] == [without_seconds(found) for found in there]
+
+
+def test_a_finished_row_is_not_asked_again(tmp_path: Path) -> None:
+    """An interrupted matrix goes on where it was, with the same rows."""
+    before = filled(Here(), tmp_path / "rows")
+    assert filled(Unable(), tmp_path / "rows") == before
 
 
 def test_the_report_fits_eighty_columns(

@@ -9,19 +9,17 @@ examples and a tenth of the drawn ones. Only seconds differ from one run to the 
 from __future__ import annotations
 
 import difflib
-import multiprocessing
-import signal
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.recognition.targets import find
+from properties.runs.campaign import Campaign, Listener
+from properties.runs.engines import Engine
+from properties.runs.journal import Journal, Line, Piece
 from properties.runs.result import Report, Status
 from properties.runs.runner import Run, run
 from properties.runs.tally import Tally
@@ -158,27 +156,44 @@ def prepare(names: Collection[str], profile: str, seed: int, full: bool) -> Matr
     )
 
 
-def rows(matrix: Matrix, jobs: int) -> Iterator[Row]:
-    """A row for each fault, in order, from so many processes."""
-    ask = partial(row, profile=matrix.profile, seed=matrix.seed, full=matrix.full)
-    if jobs == 1:
-        yield from map(ask, matrix.faults)
-        return
-    spawn = multiprocessing.get_context("spawn")  # a fork of torch's threads may hang
-    deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is this process's to answer
-    try:
-        with ProcessPoolExecutor(jobs, spawn, signal.signal, deaf) as pool:
-            try:
-                yield from pool.map(ask, matrix.faults)
-            except (KeyboardInterrupt, GeneratorExit):
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                raise
-    except BrokenProcessPool as error:
+def fill(
+    matrix: Matrix,
+    engine: Engine,
+    journal: Journal,
+    listen: Listener,
+    arrived: Callable[[Row], None],
+) -> None:
+    """Put a row for each fault into the matrix, in its order; `arrived` is told of each when it is there.
+
+    QuestionError where a fault killed every process that asked it.
+    """
+    asked = {"profile": matrix.profile, "seed": matrix.seed, "full": matrix.full}
+    pieces = [{"fault": name, **asked} for name in matrix.faults]
+
+    def tell(line: Line) -> None:
+        if "row" in line:
+            arrived(read(line["row"]))
+
+    lines = Campaign(ask, engine, journal, listen, tell).carry_out(pieces)
+    lost = [f"{line['piece']['fault']} ({line['lost']})" for line in lines if "lost" in line]
+    if lost:
         raise QuestionError(
-            "a process that asked a fault was ended from outside or ran out of memory; "
-            "use fewer --jobs"
-        ) from error
+            f"no answer for {', '.join(lost)}; ask with fewer --jobs, or this one alone"
+        )
+    matrix.rows[:] = [read(line["row"]) for line in lines]
+
+
+def ask(piece: Piece) -> Line:
+    """The row of one fault as plain data."""
+    options = {name: piece[name] for name in ("profile", "seed", "full")}
+    return {"row": asdict(row(piece["fault"], **options))}
+
+
+def read(data: Mapping[str, Any]) -> Row:
+    """A row from plain data."""
+    first = data["first"] and First(**{**data["first"], "size": Size(*data["first"]["size"])})
+    listed = {name: tuple(data[name]) for name in ("names", "findings")}
+    return Row(**{**data, "first": first, **listed})
 
 
 def row(name: str, *, profile: str, seed: int, full: bool) -> Row:

@@ -56,7 +56,7 @@ class Function:
     layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
     probability; part: where the context stands in the tuple that it returns, None if it is all;
     arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
-    defaults.
+    defaults; undropped: what it says where it takes no dropout.
     """
 
     call: Callable[..., Any]
@@ -68,6 +68,7 @@ class Function:
     part: int | None = None
     arguments: tuple[str, ...] = ()
     unasked: Mapping[str, str] = field(default_factory=dict)
+    undropped: str = "no argument is called dropout_p / dropout or the like"
 
     @property
     def packed(self) -> tuple[str, ...]:
@@ -167,7 +168,7 @@ class FunctionSubject(Subject):
         self.unasked = function.unasked
         self.lacking = {"context-length": "a function takes any number of tokens"}
         if not function.dropout:
-            self.lacking |= {"dropout": "no argument is called dropout_p / dropout or the like"}
+            self.lacking |= {"dropout": function.undropped}
         x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
         self.dtypes, remarks = trials.usable_dtypes(
             lambda name: self.build(replace(trial_config(family), dtype=name), None),
@@ -342,7 +343,7 @@ def convention(function: Function) -> Function:
                 tried.append(attempted(replace(function, layout=layout, dropped_by=dropped_by)))
         best = max(tried, key=lambda attempt: attempt.score)
         if best.score[0]:
-            return best.way
+            return best.supported()
     given = [attempt.way for attempt in tried if not attempt.failure]
     if given:
         return given[0]
@@ -359,12 +360,21 @@ def convention(function: Function) -> Function:
 @dataclass(frozen=True)
 class Attempt:
     """A way to call a function: whether the shape is right, whether it is so in training, and
-    whether tokens are mixed and heads are not; in `failure` why there is no tensor.
+    whether tokens are mixed and heads are not; in `failure` why there is no tensor, in `undropped`
+    why there is none with dropout.
     """
 
     way: Function
     score: tuple[bool, bool, bool] = (False, False, False)
     failure: str = ""
+    undropped: str = ""
+
+    def supported(self) -> Function:
+        """The function in this way, without dropout where it says that it does not support it."""
+        if not finding.UNSUPPORTED.search(self.undropped):
+            return self.way
+        said = f"{self.way.dropout} 0.5 {self.undropped}"
+        return replace(self.way, dropout="", dropped_by=False, undropped=said)
 
 
 def attempted(way: Function) -> Attempt:
@@ -380,9 +390,9 @@ def attempted(way: Function) -> Attempt:
     output = trial.output
     if output.shape != query.shape:
         return Attempt(way)
-    trained: Tensor | None = output
+    training = trial
     if way.dropout:
-        trained = trials.call(shell.train().attend, *parts).output
+        training = trials.call(shell.train().attend, *parts)
         shell.eval()
     heads, tokens = (
         moved(output, trials.call(shell.attend, query, key, other).output, axis)
@@ -390,7 +400,8 @@ def attempted(way: Function) -> Attempt:
         for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
     )
     apart = sum(heads) <= 1 and any(tokens[1:])  # one head moves one, wherever it comes
-    return Attempt(way, (True, trained is not None and trained.shape == query.shape, apart))
+    dropped = training.output is not None and training.output.shape == query.shape
+    return Attempt(way, (True, dropped, apart), undropped=training.failure)
 
 
 def moved(output: Tensor, changed: Tensor | None, axis: int) -> list[bool]:
