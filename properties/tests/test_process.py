@@ -182,6 +182,25 @@ def test_what_says_no_hello_cannot_be_asked(saying: Saying, body: list[str], tol
     assert "What to do: run it by hand" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"\xff\xfe boo", "\ufffd\ufffd boo"),
+        (b'"\xed\xa0\x80"', '"\ufffd'),  # half of a pair, which json takes from bytes
+        ("[7]".encode("utf-16-le"), r"\["),  # in which json sees UTF-16
+        (b"[" * 100_000, r"\[\[\["),  # deeper than json goes
+    ],
+    ids=["other bytes", "surrogates", "UTF-16", "too deep"],
+)
+def test_bytes_that_are_no_json_in_utf_8_are_told_as_garbage(
+    saying: Saying, line: bytes, shown: str
+) -> None:
+    with pytest.raises(
+        QuestionError, match=rf"wrote '{shown}.* expected one line of JSON in UTF-8"
+    ):
+        Process(saying(f"os.write(1, {line!r} + b'\\n')"))
+
+
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
     assert [signal_named(n) for n in (signal.SIGSEGV, 99)] == ["SIGSEGV", "signal 99"]
 

@@ -130,16 +130,16 @@ class Program:
 
     def read(self, line: bytes) -> dict[str, Any]:
         """The answer in a line."""
+        shown = line[:320].decode(errors="replace").strip()[:80]
         try:
-            answer = json.loads(line)
-        except ValueError:
-            shown = line.decode(errors="replace").strip()[:80]
+            answer = json.loads(line.decode())
+        except (ValueError, RecursionError):  # no UTF-8, no JSON, or too deep
             raise self.failed(
-                f"wrote {shown!r} to standard output; expected one line of JSON for each message, "
-                "and everything else on standard error"
+                f"wrote {shown!r} to standard output; expected one line of JSON in UTF-8 for each "
+                "message, and everything else on standard error"
             ) from None
         if not isinstance(answer, dict):
-            raise self.failed(f"answered {line.decode()[:80]!r}; expected a JSON object")
+            raise self.failed(f"answered {shown!r}; expected a JSON object")
         if answer.get("id") != self.number:
             raise self.failed(
                 f"answered message {answer.get('id')!r} where message {self.number} was asked; "
