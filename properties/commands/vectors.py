@@ -20,11 +20,14 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the folder and say so."""
-    from properties.vectors.files import write
+    from properties.vectors.files import counts, write
 
     try:
         number = write(options.folder)
     except OSError as error:
         raise QuestionError(f"{options.folder} cannot be written: {error.strerror}") from error
-    print(f"{number} files in {options.folder}")
+    told = counts()
+    print(f"{number} files in {options.folder}: {told['tests']} tests, {told['flags']} flags")
+    flagged = told["named"] + told["alike"] + told["wide"]
+    print(f"of the {told['zoo']} wrong implementations of the zoo {flagged} are flagged")
     return 0

@@ -16,6 +16,7 @@ from properties.vectors.groups import Group, groups
 from properties.vectors.notes import flag_of, note
 from properties.vectors.right import WIDEST
 from properties.vectors.selection import CLEAR, Fault, faults_of
+from properties.vectors.shown import of_the_zoo
 from properties.vectors.slopes import WrongSlopes, wrong_slopes
 from properties.vectors.vector import Vector
 from properties.vectors.written import Json, test, text
@@ -42,12 +43,19 @@ def contents() -> dict[str, str]:
     """Every file by its name, the sums of all of them last."""
     taken = files("properties.vectors") / "taken"
     found = {name: (taken / name).read_text(encoding="utf-8") for name in TAKEN}
-    found["README.md"] = found["README.md"].replace("{FLAGS}", "\n".join(table()))
-    found["README.md"] = found["README.md"].replace("{UNCLEAR}", "\n".join(unclear()))
-    found["README.md"] = found["README.md"].replace("{VERSION}", VERSION)
+    said = {"FLAGS": "\n".join(table()), "UNCLEAR": "\n".join(unclear()), "VERSION": VERSION}
+    for name, value in (said | counts()).items():
+        found["README.md"] = found["README.md"].replace(f"{{{name}}}", str(value))
     found |= {f"{group.name}.json": of_group(group) for group in groups()}
     sums = [f"{sha256(found[name].encode()).hexdigest()}  {name}" for name in sorted(found)]
     return found | {"SHA256SUMS": "\n".join(sums) + "\n"}
+
+
+def counts() -> dict[str, int]:
+    """How many tests and flags, and what is told of the zoo: see `of_the_zoo`."""
+    every = [vector for group in groups() for vector in group.vectors]
+    flags = {fault.flag for vector in every for fault in flagged()[vector.number]}
+    return {"tests": len(every), "flags": len(flags)} | of_the_zoo()
 
 
 def of_group(group: Group) -> str:

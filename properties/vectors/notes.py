@@ -15,19 +15,23 @@ from properties.vectors.wrong import steps
 from properties.zoo.wide import held_ones
 
 KINDS = {
-    "polarity": "True |padding on the other side|dropout turned over|distance rewarded|bias subtracted",
+    "polarity": "True |padding on the other side|dropout turned over|distance rewarded|bias subtracted"
+    "|causal shows the future alone",
     "alignment": "corner of|.*from the (top left|bottom right)|backward pass (assumes|shows)",
     "cache": ".*cache|cached |the present before|past forgotten|values of another token",
     "position": ".*position|.*rotat|.*angles|.*pairs of|.*cosine|.*base|start of (keys|queries)"
     "|all columns",
+    "formula": "scores (ignored|negated|without|divided)|sigmoid|logarithms|powers of two|one more"
+    "|weights multiplied|mean of all|largest share|output divided|values (rectified|added)"
+    "|queries normalised",
     "dropout": ".*dropout|survivors|dropped weights",
     "off by one": "causal (shows|hides)|window (keeps|counts)|.*start one token late|(first|last) key"
-    "|keys beyond",
+    "|keys beyond|last (column|head forgets)|first (column|item reads)",
     "groups": ".*group|head divided|queries of a group",
     "scale": "scale|cap|slope|softmax without its mean|.*scale|sink|bias added twice",
     "numerics": "fill of -1e9 over|least number|softmax without|tiles|LSE without|bias rounded"
-    "|a row that sees|NaN",
-    "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces)"
+    "|a row that sees|NaN|one maximum|softmax in",
+    "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces|in|mask)|mean over the items"
     "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)"
     "|LSE before|weights before|last document|empty documents|documents of one|starts of queries|mask added"
     "|bias read|as many keys|right side|left side|sides of|backward pass without",
@@ -77,27 +81,43 @@ NOT_SHOWN = {
 """Names of wrong implementations that no vector shows, and why."""
 
 PUBLIC = {
+    "a hidden score is zero": "EleutherAI/gpt-neox 102d09b, hyunwoongko/transformer 9c5515d,"
+    " georg-wolflein/good-features#1",
     "another base": "huggingface/transformers#39687",
     "attends over the heads": "allenai/OLMo 2f70619",
+    "attends over the items": "aipixel/AEMatter#3, mlfoundations/open_clip 6a5068e",
     "backward pass assumes causal": "triton-lang/triton#5660",
     "causal hides oneself": "RVC-Boss/GPT-SoVITS#965",
     "causal ignored": "pytorch/pytorch#96941, facebookresearch/xformers#103",
-    "dropout ignored": "zhouhaoyi/Informer2020#97, facebookresearch/xformers#123",
+    "causal in the first item alone": "lsdefine/attention-is-all-you-need-keras#36",
+    "causal mask added as a number": "bentrevett/pytorch-seq2seq#191",
+    "causal mask added as ones": "pytorch/pytorch#90534",
+    "causal shows the future alone": "rasbt/LLMs-from-scratch#1061, allenai/OLMo 6c4b8e1",
     "dropout applied twice": "facebookresearch/xformers#301",
+    "dropout ignored": "zhouhaoyi/Informer2020#97, facebookresearch/xformers#123",
     "dropout on the scores": "PaddlePaddle/Parakeet#74",
     "heads merged without a transpose": "jsbaan/transformer-from-scratch#6",
-    "keys viewed as their transpose": "hyunwoongko/transformer 391c9cd, pytorch/pytorch#195320",
+    "heads take turns in the output": "huggingface/pytorch-image-models b81e79a",
     "keys beyond the last whole tile forgotten": "huggingface/diffusers#8836",
+    "keys from the queries": "huggingface/diffusers#13533",
+    "keys viewed as their transpose": "hyunwoongko/transformer 391c9cd, pytorch/pytorch#195320",
+    "last head left zero": "huggingface/diffusers#8836",
+    "last item left zero": "pytorch/pytorch#139462, pytorch/pytorch#153799, huggingface/diffusers#8836",
+    "mask after the softmax": "huggingface/pytorch-image-models#2236",
     "mask ignored past key 512": "vllm-project/vllm-ascend#15503",
     "one draw of dropout for all queries": "NVIDIA/TransformerEngine#227",
+    "queries of the first head for all": "MarcoMeter/episodic-transformer-memory-ppo#22",
     "query heads of an item exchanged with items": "gazelle93/Transformer-Various-Positional-Encoding#1",
     "scale 1/sqrt(all columns)": "hyunwoongko/transformer ee92100, lucidrains/vit-pytorch#65",
     "scale 1/sqrt(heads)": "tenstorrent/tt-metal#56789",
     "scale inverted": "esceptico/perceiver-io#9",
+    "scale of 64 columns": "pytorch/pytorch#174049",
+    "softmax in bfloat16": "google/flax#4008",
     "softmax over the heads": "hyunwoongko/transformer 391c9cd, allenai/document-qa#48",
     "survivors multiplied by 1 - p": "NVIDIA/apex#816",
     "the other pairs of columns": "karpathy/nanochat#264",
     "upstream gradient read in another layout": "Dao-AILab/flash-attention#355",
+    "weights of the first item for all": "ml-explore/mlx#3498",
     "window ignored": "unslothai/unsloth#8253",
 }
 """Where faults were met that no wrong implementation names, or which of these name no source."""
