@@ -52,10 +52,8 @@ static float number(const cJSON *x, float otherwise) { /* numbers that JSON lack
 }
 
 /* The attention that is checked: NULL and the output (B, H, T, E), or why there is none. */
-static const char *attention(const cJSON *call, Array *output) {
-  Array query = array(get(call, "query")), key = array(get(call, "key")), value = array(get(call, "value"));
+static const char *attention(const cJSON *call, Array query, Array key, Array value, Array mask, Array *output) {
   const cJSON *told = get(call, "mask");
-  Array mask = array(told);
   if (!query.bytes || !key.bytes || !value.bytes) return "query, key and value need four axes";
   int B = query.shape[0], H = query.shape[1], T = query.shape[2], D = query.shape[3];
   int G = key.shape[1], S = key.shape[2], E = value.shape[3], shape[4] = {B, H, T, S};
@@ -85,8 +83,16 @@ static const char *attention(const cJSON *call, Array *output) {
     for (int j = 0; j < S; j++) total += z[j] = expf(z[j] - top);
     for (int j = 0; j < S; j++) for (int e = 0; e < E; e++) out[e] += z[j] / total * v[j * E + e];
   }
-  free(query.bytes), free(key.bytes), free(value.bytes), free(mask.bytes), free(z);
+  free(z);
   return NULL;
+}
+
+static const char *called(const cJSON *call, Array *output) { /* its arrays are freed, also where it is refused */
+  Array query = array(get(call, "query")), key = array(get(call, "key")), value = array(get(call, "value"));
+  Array mask = array(get(call, "mask"));
+  const char *error = attention(call, query, key, value, mask, output);
+  free(query.bytes), free(key.bytes), free(value.bytes), free(mask.bytes);
+  return error;
 }
 
 int main(int argc, char **argv) {
@@ -98,7 +104,7 @@ int main(int argc, char **argv) {
     const char *what = get(asked, "do")->valuestring, *error = "this program answers hello and call";
     Array output = {{0}, NULL};
     if (!strcmp(what, "hello")) cJSON_Delete(answer), answer = cJSON_Parse(HELLO), error = NULL;
-    if (!strcmp(what, "call")) error = attention(asked, &output);
+    if (!strcmp(what, "call")) error = called(asked, &output);
     if (is("garbage") && output.bytes) printf("I was called\n"); /* wrong: this is for standard error */
     if (error) cJSON_AddStringToObject(answer, "error", error);
     if (output.bytes) {
@@ -114,5 +120,6 @@ int main(int argc, char **argv) {
     printf("%s\n", text), fflush(stdout);
     free(text), cJSON_Delete(asked), cJSON_Delete(answer);
   }
+  free(line);
   return 0;
 }

@@ -65,7 +65,7 @@ function* rows(c, seed) { // each row: where its parts begin, its weights, which
       const hidden = (c.causal && j > i + start) || (c.mask && !c.mask.data[row * c.S + j]);
       scores.push(hidden ? -Infinity : c.cap ? c.cap * bent : c.scale * dot);
     }
-    const top = scores.reduce((a, b) => (a >= b ? a : b), -Infinity);
+    const top = scores.reduce((a, b) => Math.max(a, b), -Infinity); // NaN, if any is
     const powers = scores.map((z) => (top === -Infinity ? 0 : Math.exp(z - top)));
     const total = powers.reduce((a, b) => a + b, 0) || 1;
     const kept = powers.map(() => (c.p && draw() < c.p ? 0 : 1 / (1 - c.p || 1)));

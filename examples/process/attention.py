@@ -81,8 +81,8 @@ def attention(query, key, value, told):
         k, v = k.repeat(share, 1), v.repeat(share, 1)
     scale = float(told.get("scale", 1.0 if WRONG == "scale" else q.shape[-1] ** -0.5))
     scores = q @ k.swapaxes(-1, -2) * scale
-    if told.get("cap"):
-        scores = told["cap"] * np.tanh(scores / told["cap"])
+    if cap := float(told.get("cap", 0.0)):  # numbers that JSON lacks are strings: "NaN"
+        scores = cap * np.tanh(scores / cap)
     scores = np.where(hidden(q, k, told), -np.inf, scores + told.get("bias", 0.0))
     top = np.nan_to_num(scores.max(-1, keepdims=True, initial=-np.inf), neginf=0.0)
     weights = np.exp(scores - top)

@@ -143,6 +143,45 @@ def test_a_crash_in_a_valid_call_is_told_by_its_signal(request: pytest.FixtureRe
     assert calls(process).shape == (1, 1, 4, 2)
 
 
+def test_the_program_in_c_touches_and_keeps_no_memory_that_is_not_its_own(tmp_path: Path) -> None:
+    """In calls that it answers, and in those that it refuses."""
+    target = str(tmp_path / "attention")
+    tool = shutil.which("cc") or pytest.skip("no cc here")
+    checks = "-fsanitize=address,undefined"
+    command = [tool, "-O1", checks, str(EXAMPLES / "attention.c"), "-o", target, "-lcjson", "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("no cJSON (libcjson-dev) or no sanitizers here")
+    sizes = [
+        (2, 2, 3, 3),
+        (3, 2, 3, 3),
+        (4, 2, 3, 5),
+        (2, 2, 0, 0),
+        (2, 2, 3, 4),
+    ]  # H, G, S, keys of the mask
+    lines = [{"do": "hello", "protocol": 1}, {"do": "gradients"}]
+    for heads, groups, keys, hidden in sizes:
+        query, key = torch.ones(2, heads, 3, 5), torch.ones(2, groups, keys, 5)
+        mask = torch.ones(2, heads, 3, hidden, dtype=torch.bool)
+        told = {"query": query, "key": key, "value": key, "mask": mask}
+        lines.append({"do": "call"} | {name: array(part) for name, part in told.items()})
+    said = "".join(json.dumps({"id": n, **line}) + "\n" for n, line in enumerate(lines))
+    done = subprocess.run([target], input=said, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [n for n, answer in enumerate(answers) if "output" in answer] == [2, 5]
+
+
+@pytest.mark.parametrize("language", ["py", "c", "js"])
+def test_a_score_that_is_no_number_is_not_lost(
+    language: str, request: pytest.FixtureRequest
+) -> None:
+    """Though a hidden one follows; and a cap without a limit, which JSON lacks, is taken."""
+    process = Process(command(language, request))
+    assert calls(process, causal=True, scale=float("nan")).isnan().all()
+    assert calls(process, softcap=float("inf")).shape == (1, 1, 4, 2)
+
+
 def test_the_script_of_a_failure_starts_the_program(request: pytest.FixtureRequest) -> None:
     """It is only there where it was run in a process of its own, in another folder, and failed."""
     target = find(f"process:{command('c', request)} mask")[0]
