@@ -77,13 +77,13 @@ class Unnamed(Configured):
 
 
 class Crossed(PlainMultiHead):
-    """Wants values, keys and queries in an order that nobody knows, one as the other."""
+    """Wants keys and queries, and makes values of one of them; nobody knows of which."""
 
     def __init__(self, d_in: int, d_out: int, context_length: int, num_heads: int) -> None:
         super().__init__(d_in, d_out, context_length, 0.0, num_heads)
 
-    def forward(self, value: Tensor, key: Tensor, query: Tensor) -> Tensor:  # type: ignore[override]
-        assert query is key is value
+    def forward(self, key: Tensor, query: Tensor) -> Tensor:  # type: ignore[override]
+        assert query is key
         return super().forward(query)
 
 

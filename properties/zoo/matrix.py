@@ -20,7 +20,7 @@ from properties.recognition.targets import find
 from properties.runs.campaign import Campaign, Listener
 from properties.runs.engines import Engine
 from properties.runs.journal import Journal, Line, Piece
-from properties.runs.result import Report, Status
+from properties.runs.result import Finding, Report, Status
 from properties.runs.runner import Run, run
 from properties.runs.tally import Tally
 from properties.spec.clause import Clause, Level, area_rank, clauses
@@ -222,15 +222,18 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
 def causes(report: Report, fault: Fault) -> tuple[str, ...]:
     """What a report tells of a fault: the findings of the kind among which is a clause that it breaks;
     where there is none, what decides against the subject, or else the advice.
+
+    Of bad inputs that are not refused, edges and advice only what it breaks is its own: each of them is a
+    finding by itself, and what the fault is made from may have others.
     """
-    kinds = (("fault", "domain"), ("unguarded", "edge"), ("advice",))
-    told = [[f for f in report.findings if f.kind in wanted] for wanted in kinds]
-    own = [
-        found
-        for found in told
-        if not {id for f in found for id in (*f.clauses, *f.likely)}.isdisjoint(fault.breaks)
-    ]
-    return tuple(f.name or f.clauses[0] for f in next(filter(None, own + told), []))
+
+    def own(finding: Finding) -> bool:
+        return not {*finding.clauses, *finding.likely}.isdisjoint(fault.breaks)
+
+    decisive = [f for f in report.findings if f.kind in ("fault", "domain")]
+    lesser = [f for f in report.findings if f not in decisive]
+    shown = decisive if any(map(own, decisive)) else [f for f in lesser if own(f)]
+    return tuple(f.name or f.clauses[0] for f in shown or decisive or lesser)
 
 
 def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First | None:

@@ -7,11 +7,12 @@ import inspect
 import keyword
 import linecache
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from torch.nn import Module
 
@@ -19,9 +20,11 @@ from properties.cases.case import parameters
 from properties.findings.scripts import text
 from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
+from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.residual import WithoutResidual, without_residual
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
-from properties.recognition.asking.on_itself import OnItself, named_alone
+from properties.recognition.asking.on_itself import OnItself, leading
 from properties.recognition.process.function import Process
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
@@ -138,7 +141,7 @@ def prelude(subject: Subject) -> list[str]:
         return ["from properties import Config, Sizes, Weights"]
     if isinstance(subject, ModuleSubject) and not subject.tokens:
         lines = ["from types import SimpleNamespace"] * bool(subject.blueprint.arguments.holders)
-        return lines + (own_context() if subject.own_context else [])
+        return [*lines, *hooks(subject), *(own_context() if subject.own_context else [])]
     kind = wrapper(subject)
     if kind is None:
         return []
@@ -152,8 +155,9 @@ def prelude(subject: Subject) -> list[str]:
     sources = [inspect.getsource(kind).rstrip()]
     if kind is OnItself:
         lines.insert(0, "import inspect")
-        sources.append(inspect.getsource(named_alone).rstrip())
+        sources.append(inspect.getsource(leading).rstrip())
     return [
+        *(hooks(subject) if isinstance(subject, ModuleSubject) else []),
         *lines,
         *(line for one in sources for line in ("", "", one)),
         *packing(subject)[3:],
@@ -184,6 +188,24 @@ def own_context() -> list[str]:
         "from torch import nn",
     ]
     return lines + [line for one in sources for line in ("", "", one.rstrip())]
+
+
+def hooks(subject: ModuleSubject) -> list[str]:
+    """What hands a module the masks that it requires, and what takes its residual out."""
+    told = subject.blueprint
+    parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
+    parts += [WithoutResidual, without_residual] if told.residual else []
+    if not parts:
+        return []
+    lines = [
+        "import inspect",
+        "from dataclasses import dataclass",
+        "from typing import Any",
+        "",
+        "from torch import Tensor, nn",
+    ]
+    sources = (inspect.getsource(one).rstrip() for one in parts)
+    return lines + [line for one in sources for line in ("", "", one)]
 
 
 def of_documents(subject: Subject) -> tuple[str, ...]:
@@ -222,6 +244,10 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 h.argument: h.spelled(given.pop(h.argument)) for h in blueprint.arguments.holders
             }
             made = call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
+            if blueprint.masks is not None:
+                made = f"with_masks({made}, {blueprint.masks!r})"
+            if blueprint.residual:
+                made = f"without_residual({made}, {blueprint.residual!r})"
             if subject.tokens:
                 told = f"{subject.tokens!r}, {subject.blanks!r}"
                 return f"OnItself({made}, {told}, {config.sizes.heads}, {blueprint.sequence_first})"

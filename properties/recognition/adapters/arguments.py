@@ -343,8 +343,13 @@ def role_named(name: str, target: Any) -> str | None:
     return "d_context" if crossed else argument_role(name)
 
 
-def role_in_settings(name: str, target: Any) -> str | None:
-    """What a name stands for in an object of settings: d_kv is there as wide as a head, as in T5."""
+def role_in_settings(name: str | int, target: Any) -> str | None:
+    """What a name stands for in an object of settings: d_kv is there as wide as a head, as in T5.
+
+    The place in a list stands for nothing.
+    """
+    if not isinstance(name, str):
+        return None
     return "head_dim" if name == "d_kv" else role_named(name, target)
 
 

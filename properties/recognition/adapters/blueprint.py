@@ -16,6 +16,8 @@ from properties.basics.doing import doing
 from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
+from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.residual import without_residual
 from properties.recognition.asking.caches import OutputAlone
 from properties.recognition.turning.handed import Handed
 from properties.subjects.instance import seed_generators
@@ -34,7 +36,10 @@ class Blueprint:
     returns more than its output, which is passed on alone unless one of these arguments is given; None:
     it returns its output; one_group: all heads read one head of keys and values; handed: what forward
     asks its caller for besides x; sequence_first: whether a forward of queries, keys and values takes
-    them as (T, B, d); taken_out: the layers in whose place there is an identity.
+    them as (T, B, d); taken_out: the layers in whose place there is an identity; masks: those that
+    forward requires, and is given where nothing is to be hidden; residual: the arguments for tokens of
+    which one is added to the output, where this is taken out; context: the argument that has a default,
+    and has to be given a context.
     """
 
     target: Callable[..., Any]
@@ -46,6 +51,9 @@ class Blueprint:
     handed: Handed | None = None
     sequence_first: bool = False
     taken_out: tuple[str, ...] = ()
+    masks: GivenMasks | None = None
+    residual: tuple[str, ...] = ()
+    context: str = ""
 
     @property
     def owner(self) -> str:
@@ -73,6 +81,12 @@ class Blueprint:
                     if self.handed is not None:
                         hook = replace(self.handed, head_dim=config.sizes.head_dim)
                         module.register_forward_pre_hook(hook, with_kwargs=True)
+                    if self.masks is not None:
+                        with_masks(module, self.masks)
+                    if self.context:
+                        calls.given_itself(module, self.context)
+                    if self.residual:
+                        without_residual(module, self.residual)
                     heads = config.sizes.heads
                     made = calls.on_x_alone(module, heads, self.sequence_first)
                     return with_sizes(made, config.sizes)
@@ -88,15 +102,18 @@ class Blueprint:
             raise self.refuse(f"{error}.") from error
         except BaseException as error:
             interrupts.subjects_own(error)
-            call = self.call(config, family)
-            wrong = f"{call} raised {messages.described(error)}."
+            wrong = f"{self.call(config, family)} raised {messages.described(error)}."
             if is_uninitialised(error):
                 raise not_initialised(self.owner, wrong) from error
             raise self.refuse(wrong) from error
 
     def call(self, config: Config, family: str | None) -> str:
         """The call as it would be typed."""
-        given = self.arguments.values(config, family)
+        try:
+            given = self.arguments.values(config, family)
+        except BaseException as error:
+            interrupts.subjects_own(error)
+            return f"making the settings of {self.owner}"
         return f"{self.owner}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def way_out(self) -> str:

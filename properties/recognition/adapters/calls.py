@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import Parameter
@@ -13,6 +11,7 @@ from torch import nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
+from properties.recognition.adapters.given_masks import masks_of
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
 from properties.recognition.asking.on_itself import OnItself
@@ -20,7 +19,7 @@ from properties.recognition.asking.roles import role
 from properties.recognition.signatures import parameters_of
 from properties.recognition.turning.handed import handed_to
 
-MAY_BE_NONE = re.compile(r"\b(None|Optional)\b")
+MASKS = ("mask", "padding")
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,16 @@ class Call:
     def tokens(self) -> tuple[str, ...]:
         """The arguments for queries, keys and values, in this order; () where not all three are required.
 
-        What is required beyond them has to be a mask, which is none if it is None.
+        What is required beyond them has to be a mask.
         """
-        first, rest = self.required[:3], self.required[3:]
-        named = tuple(map(parameter_role, first)) == tuple(LETTER)
-        masks = all(role(name) in ("mask", "padding") for name in rest)
-        return first if named and masks else ()
+        named = {parameter_role(name): name for name in self.required[:3]}
+        masks = all(role(name) in MASKS for name in self.required[3:])
+        return tuple(named[part] for part in LETTER) if set(named) == set(LETTER) and masks else ()
+
+    @property
+    def required_masks(self) -> tuple[str, ...]:
+        """The masks among what is required."""
+        return tuple(name for name in self.required[1:] if role(name) in MASKS)
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -72,27 +75,16 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
     )
 
 
-def optional_masks(forward: Callable[..., Any]) -> tuple[str, ...]:
-    """The required arguments that are masks and may be None, as their annotation says."""
-    try:
-        parameters = parameters_of(forward)
-    except (TypeError, ValueError):
-        return ()
-    return tuple(
-        p.name
-        for p in parameters
-        if p.default is Parameter.empty
-        and role(p.name) in ("mask", "padding")
-        and MAY_BE_NONE.search(str(p.annotation))
-    )
-
-
-def of_forward(forward: Callable[..., Any]) -> Call | None:
-    """`signature`, with the masks that may be None among what has a default: `on_x_alone` gives them."""
-    call, masks = signature(forward), optional_masks(forward)
-    if call is None or not masks:
-        return call
-    return Call(tuple(n for n in call.required if n not in masks), (*masks, *call.optional))
+def of_forward(module: nn.Module) -> Call | None:
+    """How the forward of a module is called: masks that are made for it are among what has a default, and
+    a context that is is not.
+    """
+    call, masks, own = signature(module.forward), masks_of(module), own_context(module)
+    if call is None:
+        return None
+    optional = tuple(n for n in (*masks, *call.optional) if n != own)
+    required = tuple(n for n in call.required if n not in (*masks, own))
+    return Call((*required[:1], own, *required[1:]) if own else required, optional)
 
 
 def forward_of(
@@ -103,7 +95,7 @@ def forward_of(
     target: the class or factory called `owner`, and settings: what its arguments hold, for the way out.
     """
     inner = inside(module)
-    call, made = of_forward(inner.forward), handed_to(inner)
+    call, made = of_forward(inner), handed_to(inner)
     if call is None:
         return Call((), ())
     call = Call(
@@ -128,31 +120,17 @@ class OwnContext:
         return given, ({**named, self.name: given[0]} if alone else named)
 
 
-@dataclass(frozen=True)
-class WithoutMasks:
-    """A hook before forward: required masks are None where none is given."""
-
-    names: tuple[str, ...]
-
-    def __call__(
-        self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with these masks."""
-        bound = inspect.signature(module.forward).bind_partial(*given, **named).arguments
-        return given, named | dict.fromkeys(n for n in self.names if n not in bound)
-
-
 def on_x_alone(module: nn.Module, heads: int, sequence_first: bool) -> nn.Module:
     """A module whose forward requires a context, or keys and values, so that it can be called on x alone.
 
     heads, sequence_first: see `OnItself`.
     """
-    call, masks = of_forward(module.forward), optional_masks(module.forward)
-    if masks:
-        module.register_forward_pre_hook(WithoutMasks(masks), with_kwargs=True)
+    call = of_forward(module)
     if call is not None and call.tokens:
         return OnItself(module, call.tokens, call.required[3:], heads, sequence_first)
-    return module if call is None or not call.context else given_itself(module, call.context)
+    if call is None or not call.context or own_context(module):
+        return module
+    return given_itself(module, call.context)
 
 
 def given_itself(module: nn.Module, name: str) -> nn.Module:
@@ -161,16 +139,27 @@ def given_itself(module: nn.Module, name: str) -> nn.Module:
     return module
 
 
+def own_context(module: nn.Module) -> str:
+    """The argument by which a module is given x as its context; "" for none."""
+    hooks = module._forward_pre_hooks.values()
+    return next((hook.name for hook in hooks if isinstance(hook, OwnContext)), "")
+
+
 def inside(module: nn.Module) -> nn.Module:
     """The module itself, where it is called on x alone by ours."""
     return module.inner if isinstance(module, OnItself) else module
 
 
+def context_of(call: Call | None) -> str:
+    """The argument for a context, required or not; "" where there is none."""
+    names = () if call is None else (*call.required, *call.optional)
+    return next((name for name in names if role(name) == "context"), "")
+
+
 def takes_context(target: Any) -> bool:
     """Whether the forward of a class takes a context."""
     call = signature(getattr(target, "forward", target))
-    names = () if call is None else (*call.required, *call.optional)
-    return hasattr(target, "forward") and any(role(name) == "context" for name in names)
+    return hasattr(target, "forward") and bool(context_of(call))
 
 
 def unasked(names: Iterable[str]) -> dict[str, str]:

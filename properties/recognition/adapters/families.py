@@ -172,7 +172,12 @@ def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:
     if mask_size(module) is not None:
         return "it keeps a mask"
     chosen = blueprint.arguments.has("causal") or calls.forward_of(module, blueprint.owner).masks
-    return "" if chosen else mask_in_code(type(inner).forward)
+    return "" if chosen or says_open(inner) else mask_in_code(type(inner).forward)
+
+
+def says_open(module: nn.Module) -> bool:
+    """Whether a module keeps a flag by which nothing is hidden, as those of transformers do."""
+    return any(vars(module).get(name) is False for name in ("is_causal", "causal"))
 
 
 def mask_in_code(function: Callable[..., Any]) -> str:

@@ -13,11 +13,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import arguments, calls, families, trials
+from properties.recognition.adapters import arguments, calls, families, given_masks, trials
 from properties.recognition.adapters.blueprint import Blueprint
+from properties.recognition.adapters.given_masks import GivenMasks
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, is_sequence_first
 from properties.subjects.subject import Config
+from properties.truth.parameters import Sizes
 
 
 def first_build(
@@ -40,12 +42,66 @@ def first_build(
             module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
         except QuestionError:
             raise refused from refused.__cause__
+    blueprint, module = with_required_masks(blueprint, module, heads)
+    blueprint, module = with_needed_context(blueprint, module, heads)
     if not inspect.isclass(target) and not blueprint.square and makes_squares(blueprint, heads):
         blueprint = replace(blueprint, square=True)
         module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
     check_width_argument(blueprint, module)
     blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
+
+
+def with_required_masks(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or told the masks that forward requires: the first form that runs and hides nothing.
+
+    Where it requires more than x and masks, what is made for the rest has to be tried with them: None.
+    """
+    call = calls.of_forward(calls.inside(module))
+    names = call.required_masks if call else ()
+    if call is None or not names:
+        return blueprint, module
+    rest = calls.Call(tuple(n for n in call.required if n not in names), ())
+    alone = call.tokens or rest.context or len(rest.required) == 1
+    queries, keys = call.tokens[:2] or (call.required[0], calls.context_of(call))
+    for masks in given_masks.forms(GivenMasks(names, queries, keys)):
+        told = replace(blueprint, masks=masks)
+        made = told.attempt(Config(blueprint.sizes(heads)), None)
+        if not alone or sees(made, blueprint.sizes(heads)):
+            return told, made
+    return blueprint, module
+
+
+def with_needed_context(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or given a context that has a default, without which forward does not run."""
+    call = calls.of_forward(calls.inside(module))
+    name = calls.context_of(call)
+    if call is None or name not in call.optional or gives(module, blueprint.sizes(heads)):
+        return blueprint, module
+    told = replace(blueprint, context=name)
+    made = told.attempt(Config(told.sizes(heads)), None)
+    return (told, made) if gives(made, told.sizes(heads)) else (blueprint, module)
+
+
+def gives(module: nn.Module, sizes: Sizes) -> bool:
+    """Whether a call with x gives a tensor, be it one of several."""
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    trial = trials.run(module, x)
+    return trial.output is not None or any(isinstance(p, Tensor) for p in trial.returned)
+
+
+def sees(module: nn.Module, sizes: Sizes) -> bool:
+    """Whether a module gives numbers, and not the same ones for all tokens, as where nothing is seen."""
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    trial = trials.run(module, x)
+    output = next((p for p in (trial.output, *trial.returned) if isinstance(p, Tensor)), None)
+    if output is None or output.shape[:-1] != x.shape[:-1] or not bool(output.isfinite().all()):
+        return False
+    return not trials.same(output[:, :1].expand_as(output), output)
 
 
 def with_output_alone(
@@ -61,7 +117,7 @@ def with_output_alone(
     tensors = sum(isinstance(part, Tensor) for part in trial.returned)
     if not tensors:
         return blueprint, module
-    call = calls.of_forward(module.forward)
+    call = calls.of_forward(module)
     past = cache_finding.named(cache_finding.PAST, call.optional if call else ())
     flags = cache_finding.named(cache_finding.FLAG, call.optional if call else ())
     told, unasked = blueprint.arguments, {}

@@ -1,5 +1,5 @@
-"""Norms inside attention: of what comes in, of queries and keys, of what goes out. They are no part of
-what is asked here, so they are taken out, and told.
+"""Norms inside attention: of what comes in, of queries and keys, of what goes out; and the residual that
+is added beside one. They are no part of what is asked here, so they are taken out, and told.
 """
 
 from __future__ import annotations
@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from properties.recognition.adapters import trials
+from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.subjects.subject import Config
 
@@ -40,4 +41,41 @@ def without_norms(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, n
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
     if trials.run(made, x).failure and not trials.run(module, x).failure:
         return blueprint, module
-    return without, made
+    return with_zeros_added(without, made)
+
+
+def with_zeros_added(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
+    """The same, or without the input that is added to the output: what is left of it where all parameters
+    are zero.
+    """
+    call = calls.of_forward(calls.inside(module))
+    sizes = blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    if call is None or not same(left(module, x), x):
+        return blueprint, module
+    names = call.tokens or tuple(filter(None, (call.required[0], calls.context_of(call))))
+    asked = {
+        "residual": "the input that is added to the output: it is taken out, and all else asked"
+    }
+    told = replace(blueprint.arguments, unasked={**blueprint.arguments.unasked, **asked})
+    without = replace(blueprint, arguments=told, residual=names)
+    made = without.attempt(Config(sizes), None)
+    return (
+        (without, without.attempt(Config(sizes), None))
+        if same(left(made, x), 0 * x)
+        else (blueprint, module)
+    )
+
+
+def left(module: nn.Module, x: Tensor) -> Tensor | None:
+    """What a module gives for x once all its parameters are zero."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    trial = trials.run(module, x)
+    return next((p for p in (trial.output, *trial.returned) if isinstance(p, Tensor)), None)
+
+
+def same(output: Tensor | None, x: Tensor) -> bool:
+    """Whether there is an output, and it is x."""
+    return output is not None and torch.equal(output, x)

@@ -260,7 +260,8 @@ def offer_heads(finished: ModuleSubject) -> None:
 
 def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     """Say that scores are not scaled, where the module keeps a scale of one and a call agrees."""
-    kept = {n: v for n, v in vars(calls.inside(module)).items() if SCALE.fullmatch(n.lower())}
+    held = (vars(part).items() for part in calls.inside(module).modules())
+    kept = {n: v for each in held for n, v in each if SCALE.fullmatch(n.lower())}
     name = next(
         (n for n, value in kept.items() if isinstance(value, int | float) and value == 1), ""
     )
@@ -447,7 +448,8 @@ def inside_input_width(blueprint: Blueprint, family: str) -> bool:
 
 def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure: Any) -> None:
     """Note a forward that raises. QuestionError if it misses what only an unrun cell assigns or what
-    this machine lacks; or if its matrices are not understood: it may be called wrongly then.
+    this machine lacks; or if it may be called or built wrongly: its matrices are not understood, an
+    argument that it needs is None by default, it takes an image, or its settings are not all known.
     """
     sizes = trial_config(blueprint, draft.family).sizes
     long = trials.random_input(sizes.batch, sizes.context_length, sizes.d_in)
@@ -460,7 +462,11 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
     if dropped_name(type(module), failures[0]):
         raise blueprint.refuse(f"{blueprint.owner}: forward {failures[0]}.")
     elsewhere = found[0].elsewhere
-    if elsewhere or (structure is None and failures[0].startswith("raised")):
+    unsure = structure is None or blueprint.arguments.holders or lacks(module, failures[0])
+    image = trials.random_input(sizes.batch, 4, 4, sizes.d_in)
+    if not trials.run(module, image).failure:
+        unsure, failures[0] = True, f"{failures[0]}; it runs on an input of 4 axes"
+    if elsewhere or (unsure and failures[0].startswith("raised")):
         tried = "random float32 input on the CPU, (B, T, d_in), (T, d_in), T = context_length"
         raise messages.refusal(
             f"{blueprint.owner} gives no output for {tried}: forward {failures[0]}.",
@@ -468,6 +474,12 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
             "run it where what it needs is there" if elsewhere else "name a module or an adapter:",
             "" if elsewhere else blueprint.way_out(),
         )
+
+
+def lacks(module: nn.Module, failure: str) -> bool:
+    """Whether a failure is about None, which some argument of forward is where it is not given."""
+    call = calls.of_forward(calls.inside(module))
+    return "NoneType" in failure and call is not None and bool(call.optional)
 
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:

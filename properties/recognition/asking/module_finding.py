@@ -332,8 +332,8 @@ def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
 
 
 def with_bias(trial: Trial, found: ModuleManner) -> ModuleManner:
-    """With the role of a bias where a mask of numbers is added to the scores; and then without that
-    of a mask where True is such a number.
+    """With the role of a bias where a mask of numbers is added to the scores; and then without those
+    of masks where True is such a number.
     """
     mask, bias = trial.roles["mask"], trial.roles["bias"]
     argument = found.takes.get(mask)
@@ -342,9 +342,12 @@ def with_bias(trial: Trial, found: ModuleManner) -> ModuleManner:
     both = replace(found, takes={**found.takes, bias: argument})
     if not trial.adds(both):
         return found
-    if trial.polarity(both, "mask"):
-        return both
-    return replace(both, takes={n: a for n, a in both.takes.items() if n != mask})
+    mute = [
+        trial.roles[name]
+        for name in ("mask", "padding")
+        if both.takes.get(trial.roles[name]) == argument and not trial.polarity(both, name)
+    ]
+    return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
 
 
 def with_conventions(trial: Trial, found: ModuleManner) -> ModuleManner:

@@ -34,7 +34,7 @@ class OnItself(nn.Module):
         self.inner = inner
         self.tokens, self.blank, self.heads = tokens, blank, heads
         self.sequence_first = sequence_first
-        self.by_name = all(name in named_alone(inner) for name in tokens)
+        self.by_name = leading(inner) != tokens
 
     def forward(self, x: Tensor) -> Any:
         """Map (B, T, E) to (B, T, E): the first of what is returned."""
@@ -66,13 +66,12 @@ class OnItself(nn.Module):
         return part.transpose(0, 1) if swaps else part
 
 
-def named_alone(module: nn.Module) -> set[str]:
-    """The arguments of forward that can be given by name alone. Scripts contain this as it is."""
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
-        return set()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+def leading(module: nn.Module) -> tuple[str, ...]:
+    """The first three arguments of forward, in its order, none of which has to be given by name. Scripts
+    contain this as it is.
+    """
+    parameters = inspect.signature(module.forward).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)[:3]
 
 
 def is_sequence_first(module: OnItself, x: Tensor) -> bool:

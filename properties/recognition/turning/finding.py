@@ -41,7 +41,7 @@ def with_angles(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.
 
     Of the forms in which they can be handed, the first with which it runs.
     """
-    call = of_forward(module.forward)
+    call = of_forward(module)
     roles = wanted(call.required[1:], call.optional) if call else {}
     if not roles or not call or set(call.required[1:]) - set(roles):
         return blueprint, module

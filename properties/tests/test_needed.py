@@ -1,0 +1,206 @@
+"""What a forward needs besides x is made for it where that can be: masks, a context, the order of three."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties.basics.errors import QuestionError
+from properties.cases.strategies import pinned_cases
+from properties.findings.scripts import script
+from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.targets import find_one
+from properties.runs.runner import run
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
+
+ODDS = "weights/log-odds-are-scaled-score-differences"
+LAWS = [ODDS, "heads/split-equals-per-head-matmul", "oracle/output-within-bound"]
+
+
+class Heads(nn.Module):
+    """Four projections of one width, and the split into heads."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        if d_model % num_heads:
+            raise ValueError(f"d_model {d_model} is not divisible by num_heads {num_heads}")
+        self.num_heads, self.head_dim = num_heads, d_model // num_heads
+        self.W_query, self.W_key, self.W_value, self.out_proj = (
+            nn.Linear(d_model, d_model) for _ in range(4)
+        )
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT / math.sqrt(self.head_dim)
+
+    def attend(self, parts: list[Tensor], hide: Callable[[Tensor], Tensor]) -> Tensor:
+        """queries, keys, values (B, T, d_model) -> (B, T, d_model); hide: what becomes of the scores."""
+        layers = (self.W_query, self.W_key, self.W_value)
+        query, key, value = (
+            layer(part).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+            for layer, part in zip(layers, parts, strict=True)
+        )
+        context = hide(self.scores(query, key)).softmax(-1) @ value
+        return self.out_proj(context.transpose(1, 2).flatten(2))
+
+
+class MaskThatMayBeNone(Heads):
+    def forward(self, values: Tensor, keys: Tensor, query: Tensor, mask: Tensor) -> Tensor:
+        def hide(scores: Tensor) -> Tensor:
+            return scores if mask is None else scores.masked_fill(mask == 0, -1e20)
+
+        return self.attend([query, keys, values], hide)
+
+
+class MaskThatAttends(Heads):
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        return self.attend([q, k, v], lambda scores: scores.masked_fill(mask == 0, -1e9))
+
+
+class MaskThatHides(Heads):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda scores: scores.masked_fill(mask, -torch.inf))
+
+
+class PaddingInNumbers(Heads):
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+        least = torch.finfo(hidden_states.dtype).min
+        hidden = (1.0 - attention_mask[:, None, None, :].to(hidden_states.dtype)) * least
+        return self.attend([hidden_states] * 3, lambda scores: scores + hidden)
+
+
+class ContextByDefaultNone(Heads):
+    def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None) -> Tensor:
+        context = encoder_hidden_states.clone()  # type: ignore[union-attr]
+        return self.attend([hidden_states, context, context], lambda scores: scores)
+
+
+class Block(Heads):
+    """With what stands around attention in a layer of an encoder."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.norm = nn.LayerNorm(d_model)
+
+
+class BlockWithNormLast(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.attend([x, x, x], lambda scores: scores))
+
+
+class BlockWithNormFirst(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return x + self.attend([y, y, y], lambda scores: scores)
+
+
+class Unscaled:
+    """The fault beside each of these."""
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+RIGHT = [
+    MaskThatMayBeNone,
+    MaskThatAttends,
+    MaskThatHides,
+    PaddingInNumbers,
+    ContextByDefaultNone,
+    BlockWithNormLast,
+    BlockWithNormFirst,
+]
+WRONG = [type(f"{kind.__name__}Unscaled", (Unscaled, kind), {}) for kind in RIGHT]
+globals().update({kind.__name__: kind for kind in WRONG})  # so that scripts find them
+
+
+@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+def test_what_is_needed_is_made_and_the_laws_hold(kind: type[Heads]) -> None:
+    report = run(find_one(kind), profile="quick", only=LAWS)
+    assert [(r.clause, r.status) for r in report.results if r.status != "pass"] == []
+
+
+@pytest.mark.parametrize("kind", WRONG, ids=lambda kind: kind.__name__)
+def test_a_scale_that_is_lost_is_told_all_the_same(kind: type[Heads]) -> None:
+    report = run(find_one(kind), profile="quick", only=[ODDS])
+    assert report.failed == [ODDS]
+
+
+@pytest.mark.parametrize(
+    "kind", [MaskThatHides, MaskThatMayBeNone, BlockWithNormLast], ids=lambda kind: kind.__name__
+)
+def test_a_script_makes_what_is_needed_itself(kind: type[Heads]) -> None:
+    """The same text fails on the fault and passes on what is right."""
+    wrong = WRONG[RIGHT.index(kind)]
+    law = clauses()[ODDS]
+    case = next(c for c in pinned_cases(find_one(wrong)) if judge(law, c).status == "fail")
+    found = script(law, case)
+    assert found is not None
+    with redirect_stdout(StringIO()):
+        with pytest.raises(AssertionError):
+            found.run(wrong)
+        found.run(kind)
+
+
+def test_a_mask_that_is_asked_for_is_asked_about() -> None:
+    """In the form that forward takes, with what True means."""
+    told = find_one(MaskThatAttends)
+    assert (told.takes["mask"], told.conventions.mask) == ("mask", "attend")
+    assert find_one(MaskThatHides).conventions.mask == "hide"
+    assert find_one(PaddingInNumbers).conventions.padding == "attend"
+
+
+def test_a_residual_without_a_norm_is_not_taken_out() -> None:
+    """Then nothing says that it is meant."""
+
+    class Added(Heads):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.attend([x, x, x], lambda scores: scores)
+
+    report = run(find_one(Added), profile="quick", only=["weights/rows-sum-to-one"])
+    assert not report.right
+
+
+def test_a_flag_that_is_off_says_that_nothing_is_hidden() -> None:
+    """Though the code hands it over by a name that speaks of hiding."""
+
+    class Open(Heads):
+        def __init__(self, d_model: int, num_heads: int) -> None:
+            super().__init__(d_model, num_heads)
+            self.is_causal = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            shape = (-1, (self.num_heads, self.head_dim))
+            layers = (self.W_query, self.W_key, self.W_value)
+            parts = [layer(x).unflatten(*shape).transpose(1, 2) for layer in layers]
+            context = nn.functional.scaled_dot_product_attention(*parts, is_causal=self.is_causal)
+            return self.out_proj(context.transpose(1, 2).flatten(2))
+
+    assert find_one(Open).family == "encoder"
+
+
+def test_an_image_is_no_sequence_of_tokens() -> None:
+    """What wants four axes is refused, and not accused of giving nothing for three."""
+
+    class Image(Heads):
+        def forward(self, x: Tensor) -> Tensor:
+            items, height, width, _ = x.shape
+            flat = x.reshape(items, height * width, -1)
+            return self.attend([flat] * 3, lambda scores: scores).reshape(x.shape)
+
+    with pytest.raises(QuestionError, match="it runs on an input of 4 axes"):
+        find_one(Image)
+
+
+def test_what_is_made_is_part_of_the_blueprint() -> None:
+    """So that every module of a subject is called alike."""
+    found = find_one(MaskThatHides)
+    assert isinstance(found, ModuleSubject)
+    assert found.blueprint.masks is not None
+    assert (found.blueprint.masks.shape, found.blueprint.masks.fill) == ("T S", False)
