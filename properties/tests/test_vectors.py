@@ -16,6 +16,7 @@ import pytest
 import properties
 from properties.basics.dtypes import FORMATS
 from properties.tests.calls import used
+from properties.tests.schemas import fits
 from properties.truth.attend import attend_gradients
 from properties.vectors.files import VERSION, contents
 from properties.vectors.groups import groups
@@ -107,35 +108,6 @@ def test_every_file_follows_the_schema() -> None:
 def test_the_schema_refuses_what_is_spoiled(spoiled: Any) -> None:
     schema = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))
     assert not fits(committed()["plain"] | spoiled, schema, schema)
-
-
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
-
-
-def fits(value: Any, schema: Any, root: Any) -> bool:
-    """Whether a value follows a schema, of the few words that ours uses."""
-    if "$ref" in schema:
-        return fits(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
-    if "anyOf" in schema:
-        return any(fits(value, other, root) for other in schema["anyOf"])
-    if "enum" in schema:
-        return value in schema["enum"]
-    kind = schema["type"]
-    if kind in ("number", "integer"):
-        return not isinstance(value, bool) and isinstance(
-            value, int if kind == "integer" else int | float
-        )
-    if not isinstance(value, TYPES[kind]):
-        return False
-    if kind == "array":
-        return all(fits(item, schema["items"], root) for item in value)
-    if kind != "object":
-        return True
-    known, rest = schema.get("properties", {}), schema.get("additionalProperties")
-    return set(schema.get("required", [])) <= value.keys() and all(
-        fits(item, known[name], root) if name in known else bool(rest) and fits(item, rest, root)
-        for name, item in value.items()
-    )
 
 
 def test_what_goes_in_is_exact_in_every_format() -> None:
