@@ -291,9 +291,23 @@ def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
 
 
 def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
-    """Say by which positions queries and keys are turned, and that head_dim is a number of pairs."""
+    """Say by which positions queries and keys are turned, and that head_dim is a number of pairs.
+
+    Angles that are handed over for each pair of halves run with pairs of neighbours, too: where no
+    convention is followed with these, those are handed over.
+    """
     given = turning.defaults(finished.blueprint.target)
     positions = turning.found(finished, finished.build, module, given)
+    handed = finished.blueprint.handed
+    if positions is not None and not positions.known and handed and handed.form.width == "twice":
+        before = finished.blueprint
+        form = replace(handed.form, width="each twice")
+        finished.blueprint = replace(before, handed=replace(handed, form=form))
+        other = turning.found(finished, finished.build, module, given)
+        if other is not None and other.known:
+            positions = other
+        else:
+            finished.blueprint = before
     if positions is not None:
         finished.positions = positions
         finished.limits |= Limits(head_dims=positions.multiple)
