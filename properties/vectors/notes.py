@@ -25,7 +25,8 @@ KINDS = {
     "|weights multiplied|mean of all|largest share|output divided|values (rectified|added)"
     "|queries normalised",
     "dropout": ".*dropout|survivors|dropped weights",
-    "off by one": "causal (shows|hides)|window (keeps|counts)|.*start one token late|(first|last) key"
+    "off by one": "causal (shows|hides)|window (keeps|counts|begins|ends)|a whole tile|one key within"
+    "|.*start one token late|(first|last) key"
     "|keys beyond|last (column|head forgets)|first (column|item reads)",
     "groups": ".*group|head divided|queries of a group",
     "scale": "scale|cap|slope|softmax without its mean|.*scale|sink|bias added twice",

@@ -25,17 +25,15 @@ def of_the_zoo() -> dict[str, int]:
     """How many faults there are.
 
     zoo: all; named: beyond a bound, and what comes is what a flag gives; unnamed: beyond a bound, without
-    a flag; alike: told by no vector, and of the formula of a flag; wide: of `zoo/wide`, and flagged; left:
-    told by no vector, where a call could.
+    a flag; alike: not run, and of the formula of a flag; wide: of `zoo/wide`, and flagged.
     """
     table = shown()
     wide = {one.target: one.named for one in held_ones().values()}
     flagged = [f for f in faults().values() if f.module in wide and wide[f.module] not in NOT_SHOWN]
     return {
         "zoo": len(faults()),
-        "named": len(table["named"]),
+        "named": len(table["named"]) + len(table["called"]),
         "unnamed": len(table["unnamed"]),
         "alike": len(table["flags"]),
         "wide": len(flagged),
-        "left": len(table["left"]),
     }

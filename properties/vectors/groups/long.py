@@ -1,4 +1,7 @@
-"""Long rows in closed form: keys and values are zero but for a few, which stand where tiles end."""
+"""Long rows in closed form: keys and values are zero but for a few, which stand where tiles end.
+
+Legend: B batch, H heads of queries, G heads of keys and values, T queries, S keys.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from properties.vectors.exact import Exact
-from properties.vectors.groups import group
+from properties.vectors.groups import group, vector
 from properties.vectors.vector import Options, Vector
 
-KEYS = 1021
+KEYS, MOST = 1021, 8191
+QUERIES = 67  # the first prime beyond a tile of 64
 EDGES = (0, 63, 64, 127, 511, 512, 1020)
 
 
@@ -36,6 +40,31 @@ def row(
     )
 
 
+def plain(
+    number: int,
+    comment: str,
+    *groups: Mapping[int, int],
+    H: int = 1,
+    T: int = 1,
+    S: int = KEYS,
+    **told: Any,
+) -> Vector:
+    """One column of queries and keys, so that the scale is one; groups: the scores of a few keys of each.
+
+    Column c of the values takes from the c-th of these keys alone.
+    """
+    columns = sum(map(len, groups))
+    keys = np.zeros((1, len(groups), S, 1), dtype=np.int64)
+    values = np.zeros((1, len(groups), S, columns), dtype=np.int64)
+    places = [(g, key, score) for g, own in enumerate(groups) for key, score in own.items()]
+    for column, (g, key, score) in enumerate(places):
+        keys[0, g, key, 0] = score
+        values[0, g, key, column] = 4 + column
+    queries = np.ones((1, H, T, 1), dtype=np.int64)
+    parts = Exact(queries, 1.0), Exact(keys, 1.0), Exact(values, 0.25)
+    return Vector(number, comment, *parts, Options(**told))
+
+
 def seen(*places: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """A mask of the keys at these places."""
     mask = np.zeros((1, 1, 1, KEYS), dtype=np.bool_)
@@ -45,8 +74,8 @@ def seen(*places: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
 
 @group(
     "long-rows",
-    "One query and 1021 keys, all zero but for a few where tiles end; the score of key j is written in its "
-    "first column.",
+    "A query or two and 1021 or 8191 keys, all zero but for a few where tiles end; the score of key j is "
+    "written in its first column. And 67 queries to two keys.",
     align="bottom right",
 )
 def long_rows() -> Iterator[Vector]:
@@ -69,3 +98,30 @@ def long_rows() -> Iterator[Vector]:
         907, "three keys are real, all others padding", padded, padding=np.arange(KEYS)[None] < 3
     )
     yield row(908, "one key is seen, behind 512", {700: -4}, mask=seen(700))
+    yield from longer()
+
+
+def longer() -> Iterator[Vector]:
+    """Rows for which another kernel may be taken; groups, windows and masks beyond a tile."""
+    last = {8190: 12, 8189: 11, 0: 9}
+    yield plain(909, "causal, two queries at the end of 8191 keys", last, T=2, S=MOST, causal=True)
+    near = dict(zip((1020, 957, 956, 820, 819, 768, 767), (4, 3, 3, 4, 5, 5, 4), strict=True))
+    yield plain(910, "a window of 200 keys before", near, window=(200, 0), causal=True)
+    yield plain(911, "two groups of two heads", {5: 6, 700: 7}, {64: 7, 1020: 6}, H=4)
+    low = dict(zip((5, 6, 700), (-200, -199, -198), strict=True))
+    yield plain(912, "three keys are seen, with scores far below zero", low, mask=seen(*low))
+    mask = np.ones((1, 1, QUERIES, 2), dtype=np.bool_)
+    mask[..., 1::2, 0] = False
+    yield vector(
+        913,
+        "67 queries, of which every other sees one key",
+        B=1,
+        H=1,
+        T=QUERIES,
+        S=2,
+        E=2,
+        mask=mask,
+    )
+    yield plain(914, "the last of 8191 keys has most of the weight", {8190: 12}, S=MOST)
+    edges = dict(zip((4040, 4095, 5000, 5001, 8190), (11, 12, 11, 12, 11), strict=True))
+    yield plain(915, "keys within tiles, and last ones, of 8191", edges, S=MOST)

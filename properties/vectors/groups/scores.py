@@ -50,6 +50,7 @@ def shared() -> Iterator[Vector]:
     yield vector(141, "three groups of two heads", B=1, H=6, G=3, T=2, D=5, E=5, loud=1.0)
     yield vector(142, "two groups of three heads", B=1, H=6, G=2, T=2)
     yield vector(143, "one group of three heads", H=3, G=1, T=2)
+    yield vector(144, "one group, values as wide as keys", H=3, G=1, T=2, S=3, D=5, E=5)
 
 
 @group("sinks", "A sink: exp(sink) joins the denominator of its head and takes no value.")

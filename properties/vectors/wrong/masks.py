@@ -136,8 +136,9 @@ def harms_others(vector: Vector) -> Parts | None:
 
 @step("mask ignored past key 512")
 def past_512(vector: Vector) -> Call | None:
-    """One block of it is read."""
-    mask, keys = vector.options.mask, vector.shape[3]
-    if mask is None or keys <= 512:
+    """One block of it is read, be it given or that of the flag."""
+    told, keys = vector.options, vector.shape[3]
+    if keys <= 512 or told.window or (told.mask is None and not told.causal):
         return None
-    return vector.told(mask=mask | (np.arange(keys) >= 512)).call
+    seen = vector.visible | (np.arange(keys) >= 512)
+    return replace(vector.call, request=replace(vector.call.request, visible=seen))
