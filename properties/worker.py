@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -189,6 +189,34 @@ class Work:
             for dtype in inside.dtypes:
                 found = accuracy(inside, dtype, examples, seed, self.wire.step)
                 self.wire.send("found", found=found.to_dict())
+
+    def hear(self, name: str, clause: str, counterexample: dict[str, Any]) -> None:
+        """The call of one of the subjects that shows that a clause fails."""
+        from properties.survey.replay import heard
+
+        self.wire.step("replaying", 0, 0)
+        with self.alone(name) as inside:
+            call = heard(inside, clause, counterexample)
+        self.wire.send("heard", call=call)
+
+    def replay(self, name: str, call: dict[str, Any]) -> None:
+        """What one of the subjects answers to such a call."""
+        from properties.survey.replay import answered
+
+        self.wire.step("replaying", 0, 0)
+        with self.alone(name) as inside:
+            answer = answered(inside, call)
+        self.wire.send("replayed", answer=answer)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[Subject]:
+        """One of the subjects, a module within its limits, to be asked a single call."""
+        from properties.runs.domain import explore
+        from properties.runs.runner import quiet_and_repeatable
+
+        with quiet_and_repeatable():
+            subject = self.subjects[name]
+            yield subject if subject.bare else explore(subject)[0]
 
     def compare(self, **request: Any) -> None:
         """Compare two targets."""

@@ -14,8 +14,13 @@ from properties.commands import arguments, files, progress
 
 if TYPE_CHECKING:
     from properties.commands.progress import Listener
+    from properties.runs.result import Report
+    from properties.survey.comparing import Failing
     from properties.survey.lines import Line
     from properties.survey.row import Row
+
+SURVEYED = Path()
+"""In the place of a report: what fails in the survey itself."""
 
 
 def register(commands: Any) -> None:
@@ -24,6 +29,16 @@ def register(commands: Any) -> None:
         "survey", help="ask the attention of every known library that is installed"
     )
     command.add_argument("--only", nargs="+", metavar="LIB", help="these libraries alone")
+    command.add_argument(
+        "--compare",
+        nargs="?",
+        type=Path,
+        const=SURVEYED,
+        metavar="REPORT",
+        help="hand the smallest case of each failure to every other library that is installed, and say "
+        "who agrees with whom; with a file that check --json wrote, its failures alone, and --only chooses "
+        "the libraries that are asked",
+    )
     command.add_argument("--profile", default="quick", help="quick (default), ci or thorough")
     command.add_argument("--seed", type=int, default=0, help="the same seed gives the same verdict")
     command.add_argument(
@@ -48,20 +63,26 @@ def run(options: argparse.Namespace) -> int:
 
     profile_named(options.profile)
     outputs = {name: getattr(options, name) for name in ("json", "page") if getattr(options, name)}
-    files.require(outputs)
+    compares = options.compare is not None and options.compare is not SURVEYED
+    files.require(outputs, [options.compare] if compares else [])
     console = Console(highlight=False, soft_wrap=True)
     if options.inject:
         return inject(options, console)
+    if compares:
+        return compare_reported(options, console)
+    failing: list[Failing] = []
     rows: list[Row] = []
     complete = True
     for line in chosen(options.only):
         if line.missing:
             console.print(f"{line.name}: not installed: {', '.join(line.missing)}", markup=False)
             continue
-        rows.append(asked(line, options))
+        rows.append(asked(line, options, failing))
         show(console, rows[-1])
         complete &= kept(rows, options)  # what is known stays, if a later one is interrupted
     complete &= drawn(rows, options)
+    if options.compare is SURVEYED:
+        compare(failing, None, options, console)
     if not rows or any(row.verdict == "refused" for row in rows):
         return CANNOT_ASK
     return 0 if complete else files.unwritten(0)
@@ -79,25 +100,58 @@ def inject(options: argparse.Namespace, console: Console) -> int:
             console.print(f"{line.name}: not installed: {', '.join(line.missing)}", markup=False)
             continue
         with progress.shown(line.name) as tell:
-            found.append(put_in(line, options.seed, options.timeout, renamed(line, tell)))
+            found.append(put_in(line, options.seed, options.timeout, named(line.name, tell)))
         console.print(f"{line.name}: {found[-1].words}", markup=False)
     if any(told.untold for told in found):
         return 1
     return CANNOT_ASK if not found or any(told.reason for told in found) else 0
 
 
-def asked(line: Line, options: argparse.Namespace) -> Row:
-    """The row of one line."""
+def compare_reported(options: argparse.Namespace, console: Console) -> int:
+    """0 every failure of a file is compared; 2 there is none, or one could not be."""
+    from properties.survey.comparing import read
+
+    failing = read(options.compare)
+    return 0 if compare(failing, options.only, options, console) else CANNOT_ASK
+
+
+def compare(
+    failing: list[Failing], only: list[str] | None, options: argparse.Namespace, console: Console
+) -> bool:
+    """Whether each failure could be shown to others; only: the libraries that are asked."""
+    from properties.survey import telling
+    from properties.survey.comparing import compared
+    from properties.survey.lines import chosen
+
+    others = [line for line in chosen(only) if not line.missing]
+    with progress.shown("comparing") as tell:
+        found = compared(failing, others, options.timeout, lambda name: named(name, tell))
+    for each in found:
+        console.print()
+        for text in telling.lines(each):
+            console.print(text, markup=False)
+    if not found:
+        console.print("nothing failed: there is nothing to compare", markup=False)
+    return bool(found) and all(each.call for each in found)
+
+
+def asked(line: Line, options: argparse.Namespace, failing: list[Failing]) -> Row:
+    """The row of one line; it is added to those that fail, if it does."""
     from properties.survey.asking import ask
+    from properties.survey.comparing import Failing
+
+    def arrived(report: Report) -> None:
+        if report.wrong:
+            failing.append(Failing.line(line, report))
 
     how = {"profile": options.profile, "seed": options.seed, "only": None}
     with progress.shown(line.name) as tell:
-        return ask(line, how, options.timeout, renamed(line, tell))
+        return ask(line, how, options.timeout, named(line.name, tell), arrived)
 
 
-def renamed(line: Line, tell: Listener) -> Listener:
+def named(name: str, tell: Listener) -> Listener:
     """The progress of a line, by its name."""
-    return lambda subject, phase, done, total: tell(line.name, phase, done, total)
+    return lambda subject, phase, done, total: tell(name, phase, done, total)
 
 
 def show(console: Console, row: Row) -> None:

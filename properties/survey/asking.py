@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from properties.basics.errors import QuestionError
 from properties.runs.isolation import Progress, Request, run_isolated
+from properties.runs.result import Report
 from properties.survey.lines import Line
 from properties.survey.row import Row, refused, row
 
 
-def ask(line: Line, options: Mapping[str, Any], timeout: float, progress: Progress) -> Row:
-    """The row of a line, whose library is installed. options: of a run, see `runner.run`."""
+def ask(
+    line: Line,
+    options: Mapping[str, Any],
+    timeout: float,
+    progress: Progress,
+    arrived: Callable[[Report], None] = lambda report: None,
+) -> Row:
+    """The row of a line, whose library is installed. options: of a run, see `runner.run`; arrived: is
+    handed its report.
+    """
     request = Request(
         target=line.target,
         family=line.family,
@@ -30,6 +39,7 @@ def ask(line: Line, options: Mapping[str, Any], timeout: float, progress: Progre
         return refused(line, str(error))
     if len(reports) != 1:
         return refused(line, "; ".join(request.refused.values()) or f"{len(reports)} subjects")
+    arrived(reports[0])
     return row(line, reports[0])
 
 
