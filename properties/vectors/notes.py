@@ -25,13 +25,13 @@ KINDS = {
     "|weights multiplied|mean of all|largest share|output divided|values (rectified|added)"
     "|queries normalised",
     "dropout": ".*dropout|survivors|dropped weights",
-    "off by one": "causal (shows|hides)|window (keeps|counts|begins|ends)|a whole tile|one key within"
-    "|.*start one token late|(first|last) key"
+    "off by one": "causal (shows|hides)|window (keeps|counts|begins|ends)"
+    "|a whole tile|one key within|all but|.*start one token late|(first|last) key"
     "|keys beyond|last (column|head forgets)|first (column|item reads)",
     "groups": ".*group|head divided|queries of a group",
     "scale": "scale|cap|slope|softmax without its mean|.*scale|sink|bias added twice",
     "numerics": "fill of -1e9 over|least number|softmax without|tiles|LSE without|bias rounded"
-    "|a row that sees|NaN|one maximum|softmax in",
+    "|a row that sees|NaN|one maximum|maximum of zero|softmax in",
     "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces|in|mask)|mean over the items"
     "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)"
     "|LSE before|weights before|last document|empty documents|documents of one|starts of queries|mask added"

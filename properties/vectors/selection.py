@@ -70,7 +70,9 @@ def far(found: Array, right: Array, nothing: Seen | bool = False) -> Array:
 
 
 def off(apart: Array, bound: Array) -> float:
-    """The most bounds; none where nothing is claimed."""
+    """The most bounds; none where nothing is claimed of some number, as a file then claims nothing."""
+    if not np.isfinite(bound).all():
+        return 0.0
     with np.errstate(all="ignore"):
         shares = apart / np.maximum(bound, NOTHING)
     return float(np.where(np.isnan(shares), 0.0, shares).max(initial=0.0))

@@ -6,6 +6,7 @@ Legend: B batch, H heads of queries, G heads of keys and values, T queries, S ke
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def seen(*places: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
 @group(
     "long-rows",
     "A query or two and 1021 or 8191 keys, all zero but for a few where tiles end; the score of key j is "
-    "written in its first column. And 67 queries to two keys.",
+    "written in its first column. And 67 queries to two keys, or to 67.",
     align="bottom right",
 )
 def long_rows() -> Iterator[Vector]:
@@ -123,5 +124,11 @@ def longer() -> Iterator[Vector]:
         mask=mask,
     )
     yield plain(914, "the last of 8191 keys has most of the weight", {8190: 12}, S=MOST)
+    one = vector(916, "causal, 67 tokens", B=1, H=1, T=QUERIES, S=QUERIES, D=1, E=1, causal=True)
+    yield one
+    far = "causal, 67 tokens, all scores hundreds below zero"
+    queries = Exact(abs(one.queries.integers) + 100, 0.25)
+    keys = Exact(-abs(one.keys.integers) - 100, 0.25)
+    yield replace(one, number=917, comment=far, queries=queries, keys=keys)
     edges = dict(zip((4040, 4095, 5000, 5001, 8190), (11, 12, 11, 12, 11), strict=True))
     yield plain(915, "keys within tiles, and last ones, of 8191", edges, S=MOST)

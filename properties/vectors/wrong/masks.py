@@ -134,11 +134,18 @@ def harms_others(vector: Vector) -> Parts | None:
     return replace(parts, output=output, nothing=np.zeros_like(parts.nothing))
 
 
-@step("mask ignored past key 512")
-def past_512(vector: Vector) -> Call | None:
-    """One block of it is read, be it given or that of the flag."""
-    told, keys = vector.options, vector.shape[3]
-    if keys <= 512 or told.window or (told.mask is None and not told.causal):
-        return None
-    seen = vector.visible | (np.arange(keys) >= 512)
-    return replace(vector.call, request=replace(vector.call.request, visible=seen))
+def past(end: int) -> None:
+    """Enter a mask of so many keys."""
+
+    @step(f"mask ignored past key {end}")
+    def ends(vector: Vector) -> Call | None:
+        """One block of it is read, be it given or that of the flag."""
+        told, keys = vector.options, vector.shape[3]
+        if keys <= end or told.window or (told.mask is None and not told.causal):
+            return None
+        seen = vector.visible | (np.arange(keys) >= end)
+        return replace(vector.call, request=replace(vector.call.request, visible=seen))
+
+
+past(64)
+past(512)

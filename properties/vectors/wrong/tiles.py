@@ -13,9 +13,11 @@ from properties.basics.dtypes import Array
 from properties.vectors.call import Call, Parts, mixed
 from properties.vectors.vector import Vector
 from properties.vectors.wrong import step
+from properties.vectors.wrong.bare import of_weights
 
 TILE = 64
 SHORT = 32  # keys of a tile whose sums are joined
+SMALLEST = 2.0**-150
 LONG = 4096  # keys, from which another kernel is taken
 
 
@@ -100,6 +102,29 @@ def first_query(vector: Vector) -> Call | None:
     places = np.arange(queries)
     first = np.where(places < TILE, places, places // TILE * TILE)
     return vector.told(mask=np.broadcast_to(mask, vector.shape)[:, :, first]).call
+
+
+@step("all but the last tile forgotten")
+def last_tile(vector: Vector) -> Call | None:
+    """What was summed before is multiplied by zero where a tile begins."""
+    keys = vector.shape[3]
+    if not is_long(vector) or vector.options.starts:
+        return None
+    return vector.call.seeing(np.arange(keys) >= (keys - 1) // SHORT * SHORT)
+
+
+@step("maximum of zero after a hidden tile")
+def stuck(vector: Vector) -> Parts | None:
+    """Nothing is divided by nothing where the last tile is hidden and all scores are far below zero."""
+    if not is_long(vector) or vector.options.starts:
+        return None
+    call, attended, keys = vector.call, vector.call.attended, vector.shape[3]
+    hidden = ~attended.seen[..., (keys - 1) // SHORT * SHORT :].any(axis=-1, keepdims=True)
+    logits = np.where(attended.seen, attended.logits, -np.inf)
+    top = logits.max(axis=-1, keepdims=True)
+    numbers = np.exp(logits - np.where(hidden, np.maximum(top, 0.0), top))
+    numbers[numbers < SMALLEST] = 0.0
+    return of_weights(call, numbers / numbers.sum(axis=-1, keepdims=True))
 
 
 @step("tiles rescaled in another base")
