@@ -33,6 +33,7 @@ FIXED: Mapping[str, object] = {
     "device": "cpu",
     "batch_first": True,
     "layer": 0,
+    "scaled": True,
 }
 SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
 OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias": "qkv-bias"}
@@ -77,6 +78,15 @@ class Arguments:
             self, roles={other if key == role else key: name for key, name in self.roles.items()}
         )
 
+    def fixing(self, values: Mapping[str, Any]) -> Arguments:
+        """The same with these values, by name, which no example varies."""
+        held = {self.paths[name]: value for name, value in values.items() if name in self.paths}
+        own = {name: value for name, value in values.items() if name not in self.paths}
+        holders = tuple(
+            replace(one, fixed={**one.fixed, **one.fixing(held).fixed}) for one in self.holders
+        )
+        return replace(self, holders=holders, fixed={**self.fixed, **own})
+
     def values(self, config: Config, family: str | None) -> dict[str, object]:
         """Keyword arguments for `config`; family is None while it is not known.
 
@@ -108,6 +118,7 @@ class Arguments:
             "head_dim": sizes.head_dim,
             "value_dim": sizes.head_dim,
             "query_dim": sizes.head_dim,
+            "divisor": sizes.head_dim,  # whose root divides the scores
             "num_heads": sizes.heads,
             "kv_heads": sizes.shared if self.readers else sizes.key_heads,
             "context_length": sizes.context_length,
@@ -359,6 +370,8 @@ def role_of(parameter: Parameter, target: Any) -> str | None:
     role = role_named(name, target)
     if role == "causal" and optional and not isinstance(parameter.default, bool):
         return None  # a mask, not a switch
+    if name == "scale" and isinstance(parameter.default, bool):
+        return "scaled"  # a switch, not a number
     if role or optional:
         return role
     return misspelt_role(name)
@@ -393,7 +406,7 @@ def unknown(
 
 def known() -> str:
     """The roles with some of their spellings."""
-    unsaid = {"value_dim", "query_dim", "kv_heads", "causal", "max_batch", *FIXED}
+    unsaid = {"value_dim", "query_dim", "divisor", "kv_heads", "causal", "max_batch", *FIXED}
     return "; ".join(spellings(role) for role in ARGUMENTS if role not in unsaid)
 
 

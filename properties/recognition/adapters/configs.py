@@ -349,9 +349,9 @@ def names_of(base: Any) -> list[str]:
         name
         for part in base.__mro__
         for name, value in vars(part).items()
-        if not (name.startswith("_") or callable(value) or isinstance(value, property))
+        if not (callable(value) or isinstance(value, property))
     ]
-    return list(dict.fromkeys([*taken, *own]))
+    return [name for name in dict.fromkeys([*taken, *own]) if not name.startswith("_")]
 
 
 def class_of(parameter: Parameter, target: Callable[..., Any]) -> Any:

@@ -16,6 +16,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import arguments, calls, families, given_masks, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
+from properties.recognition.adapters.spellings import CAP, meaning
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, is_sequence_first
 from properties.subjects.subject import Config
@@ -85,6 +86,22 @@ def with_needed_context(
     told = replace(blueprint, context=name)
     made = told.attempt(Config(told.sizes(heads)), None)
     return (told, made) if gives(made, told.sizes(heads)) else (blueprint, module)
+
+
+def without_cap(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blueprint, nn.Module]:
+    """The same, or with None for a bound on the scores that the constructor or its settings have by
+    default, where forward runs so: all that is asked is asked without one.
+    """
+    told = blueprint.arguments
+    names = [name for name in told.unasked if meaning(name.rpartition(".")[2]) == CAP]
+    sizes = blueprint.sizes(heads)
+    if not names or not gives(module, sizes):
+        return blueprint, module
+    asked = dict.fromkeys(names, f"{CAP}: it is None")
+    told = replace(told.fixing(dict.fromkeys(names)), unasked={**told.unasked, **asked})
+    without = replace(blueprint, arguments=told)
+    made = without.attempt(Config(sizes), None)
+    return (without, made) if gives(made, sizes) else (blueprint, module)
 
 
 def gives(module: nn.Module, sizes: Sizes) -> bool:

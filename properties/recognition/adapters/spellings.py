@@ -30,7 +30,7 @@ ARGUMENTS = {
         emb_size embed_size embd_size embedding_size model_size emb embed embd embedding embeding
         channels n_channels width model_width d_mod dmodels embedding_dimension
         embed_dimension model_dimension embeddings_dim embeddings_size c hidden features
-        n_features num_features embed_length embedding_length residual_dim d_residual token_dim""",
+        n_features num_features nx cin embed_length embedding_length residual_dim d_residual token_dim""",
     "head_dim": """head_dim head_dims head_size dim_head d_head size_per_head head_dimension
         head_embed_dim head_emb_dim dim_per_head d_per_head head_width head_sz hs hd d_k dim_k
         d_key key_dim key_size d_kq d_qk dim_qk qk_dim d_out_kq d_out_qk head_embd head_emb_size
@@ -69,6 +69,7 @@ ARGUMENTS = {
         proj_qkv_bias qkv_has_bias in_bias in_proj_bias projection_bias allow_bias""",
     "causal": """causal is_causal causal_mask use_causal_mask apply_causal_mask masked is_masked
         autoregressive use_causal apply_mask use_mask unidirectional masking""",
+    "divisor": "query_pre_attn_scalar",
     "max_batch": "max_batch_size max_batch max_bs",
     "device": "device dev",
     "batch_first": "batch_first",
@@ -88,6 +89,8 @@ CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_feat
     memory_dim mem_dim d_mem source_dim d_source text_dim text_embed_dim d_text context_in_dim
     d_in_context d_in_kv kv_in_dim"""
 
+CAP = "a bound on the scores"
+
 # What attention may be told besides: arguments that are known, and not asked about.
 MEANINGS = {
     "which keys are padding": r"padding|pad_mask|lengths?$|lens?$|cu_?seq|ragged|nested",
@@ -104,7 +107,7 @@ MEANINGS = {
     "positions": r"rope|rotary|rotat|freqs|^(cos|sin)$|alibi|position|^pos|_pos$|\bpe$|rel_?pos|theta",
     "numbers added to the scores": r"(attn|attention|score|rel|logit)s?_?bias",
     "how far back a query sees": r"window|sliding|local",
-    "a bound on the scores": r"soft_?cap|logit.*cap|clip|clamp",
+    CAP: r"soft_?cap|logit.*cap|clip|clamp",
     "a norm of queries and keys": r"qk_?norm|norm",
     "an entry added to keys and values": r"add_zero|bias_kv|sink|null_kv",
     "which kernel computes it": r"flash|fused|sdpa|kernel|backend|implementation|_impl$|efficient",
@@ -157,7 +160,7 @@ def misspelt_role(name: str) -> str | None:
 AFFIX = (
     r"(?:w|weights?|proj(?:ection|ector)?s?|lin(?:ear)?s?|layers?|to|fcs?|mat(?:rix|rices)?|dense|"
     r"attn|attention|att|self|trainable|learned|c|l|map(?:ping)?|net|nn|params?|parameters?|"
-    r"transform(?:ation)?|embed(?:ding)?s?|heads?|multihead|in|for|all|vec(?:tor)?s?)*"
+    r"transform(?:ation)?|embed(?:ding)?s?|heads?|multihead|in|for|all|vec(?:tor)?s?|tensors?|states?)*"
 )
 CORES = {
     "query": r"(?:q|qs|qry|quer(?:y|ys|ies))",

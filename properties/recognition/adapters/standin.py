@@ -26,8 +26,9 @@ READS = 200  # names that a constructor may read
 class Record:
     """What a stand-in answers, and what it was asked.
 
-    answers: the value at a path; nested: paths at which there is a stand-in again; bases: the real
-    object or dict at a path, which answers where nothing else does, but for what is hollow; read,
+    answers: the value at a path; nested: paths at which there is a stand-in again; chosen: values by
+    name, for what has no meaning; bases: the real object or dict at a path, which answers where nothing
+    else does, but for what is hollow; read,
     missed: the paths that were asked for, and whether as a key; raised, lacking: what was raised
     last for one that is missed, and its path; error: what the attempt ended by.
     """
@@ -36,6 +37,7 @@ class Record:
     nested: frozenset[Path] = frozenset()
     bases: dict[Path, Any] = field(default_factory=dict)
     hollow: frozenset[Path] = frozenset()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     read: dict[Path, bool] = field(default_factory=dict)
     missed: dict[Path, bool] = field(default_factory=dict)
     raised: BaseException | None = None
@@ -44,7 +46,7 @@ class Record:
 
     def answer(self, path: Path, keyed: bool, asker: StandIn) -> Any:
         """The value at a path; AttributeError or KeyError where there is none."""
-        value = self.answers.get(path, ABSENT)
+        value = self.answers.get(path, chosen(self.chosen, path))
         if path in self.nested:
             value = StandIn(self, path)
         if value is ABSENT and path not in self.hollow:
@@ -62,7 +64,8 @@ class Record:
 
     def again(self, answers: Mapping[Path, Any], nested: Iterable[Path]) -> Record:
         """A new record with other answers, of which nothing was asked yet."""
-        return Record(dict(answers), frozenset(nested), dict(self.bases), self.hollow)
+        own = (dict(self.bases), self.hollow, self.chosen)
+        return Record(dict(answers), frozenset(nested), *own)
 
     def leaf(self, path: Path) -> bool:
         """Whether nothing was asked of what is at a path."""
@@ -156,7 +159,9 @@ class Reader:
         bases: by argument, the real objects that answer, too, but for what is hollow in them.
         """
         above: dict[Path, Any] = {(name,): base for name, base in bases.items()}
-        first = Record({}, frozenset((name,) for name in self.standing), above, hollow)
+        named = ((n, v, self.role_of(n.rpartition(".")[2])) for n, v in self.chosen.items())
+        free = {n: value for n, value, role in named if role not in self.values}
+        first = Record({}, frozenset((name,) for name in self.standing), above, hollow, free)
         record = self.answered(first)
         for path in [p for p in record.missed if p not in record.read]:
             # A name that the code has a default for is told as well, where that does no harm.

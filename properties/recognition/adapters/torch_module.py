@@ -24,6 +24,7 @@ from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import (
     arguments,
     calls,
+    extras,
     families,
     messages,
     projections,
@@ -32,11 +33,16 @@ from properties.recognition.adapters import (
 )
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
 from properties.recognition.adapters.draft import Draft, found_in, random_weights, trial_config
-from properties.recognition.adapters.first_build import first_build, with_output_alone
+from properties.recognition.adapters.first_build import (
+    first_build,
+    with_output_alone,
+    without_cap,
+)
 from properties.recognition.adapters.groups import fits, offer_groups
 from properties.recognition.adapters.loading import collect, load
 from properties.recognition.adapters.matrices import offer_projections
 from properties.recognition.adapters.norms import without_norms
+from properties.recognition.adapters.probe import Probe
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.asking import cache_finding, module_finding
 from properties.recognition.asking.caches import CacheManner, State
@@ -49,6 +55,7 @@ from properties.subjects import results
 from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import in_format
 from properties.subjects.limits import Limits
+from properties.subjects.positions import Positions
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
     HEADED_FAMILIES,
@@ -56,7 +63,6 @@ from properties.subjects.subject import (
     Config,
     Subject,
 )
-from properties.truth import oracle
 from properties.truth.parameters import Weights
 
 SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
@@ -136,6 +142,7 @@ class ModuleSubject(Subject):
         if weights is not None and self.has("projections"):
             structure = found_in(module, self.blueprint.owner, self.has("out-projection"))
             load(structure, weights, config.sizes, self.scheme)
+            extras.fill(module, self.extras)
 
     def refill(self, module: nn.Module, config: Config, weights: Weights | None) -> bool:
         """The same with other weights."""
@@ -186,6 +193,7 @@ def subject(
     blueprint, module = turning.with_angles(blueprint, module)
     if blueprint.handed is not None and blueprint.several is None:
         blueprint, module = with_output_alone(blueprint, module, 2)
+    blueprint, module = without_cap(blueprint, module, 2)
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
     if structure is None and call.tokens and takes_heads(module, blueprint):
@@ -212,6 +220,7 @@ def subject(
     offer_heads(finished)
     offer_positions(finished, module)
     offer_scale(finished, module)
+    offer_extras(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_start(finished, module, call)
@@ -258,6 +267,25 @@ def offer_heads(finished: ModuleSubject) -> None:
             finished.notes += (note,)
 
 
+def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
+    """Fill the parameters that attention as defined has not so that nothing of them is left."""
+    structure = projections.find(module, finished.blueprint.owner)
+    if structure is None or not finished.has("projections"):
+        return
+    probe = Probe.of(finished)
+
+    def build(fills: extras.Fills) -> nn.Module:
+        finished.extras = fills
+        return probe.module()
+
+    names = projections.left_over(module, structure)
+    finished.extras, words = extras.without_effect(names, build, probe.right)
+    if finished.extras:
+        finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
+    text = "a parameter that attention as defined has not"
+    finished.unasked = {**finished.unasked, **dict.fromkeys(finished.extras, f"{text}: {words}")}
+
+
 def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     """Say that scores are not scaled, where the module keeps a scale of one and a call agrees."""
     held = (vars(part).items() for part in calls.inside(module).modules())
@@ -267,50 +295,42 @@ def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     )
     if not name or not finished.has("projections") or finished.family not in JOINED_FAMILIES:
         return
-    sizes, positions = trial_config(finished.blueprint, finished.family).sizes, finished.positions
-    sizes = replace(sizes, head_dim=finished.limits.head_dim(sizes.head_dim))
-    if finished.blueprint.square:
-        sizes = replace(sizes, d_in=sizes.width)
-    weights = random_weights(sizes)
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    output = trials.run(finished.build(Config(sizes, dtype="float32"), weights), x).output
-    expected = oracle.attention(
-        x.double().numpy(),
-        weights,
-        heads=sizes.heads,
-        causal=finished.family in CAUSAL_FAMILIES,
-        scaled=False,
-        positions=None if positions is None else positions.rotary(sizes.tokens),
-    ).output
-    if output is not None and output.shape == expected.shape:
-        finished.scaled = not np.allclose(output.double().numpy(), expected, atol=1e-3)
+    probe = Probe.of(finished)
+    finished.scaled = not probe.right(probe.module(), scaled=False)
     if not finished.scaled:
         finished.notes += (f"scores are not scaled: {name} is 1, and a call agrees",)
-        if positions is not None:  # how exact angles are was tried with scores that are scaled
-            finished.positions = turning.precise(finished, positions)
+        if (
+            finished.positions is not None
+        ):  # how exact angles are was tried with scores that are scaled
+            finished.positions = turning.precise(finished, finished.positions)
 
 
 def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
-    """Say by which positions queries and keys are turned, and that head_dim is a number of pairs.
-
-    Angles that are handed over for each pair of halves run with pairs of neighbours, too: where no
-    convention is followed with these, those are handed over.
-    """
+    """Say by which positions queries and keys are turned, and that head_dim is a number of pairs."""
     given = turning.defaults(finished.blueprint.target)
     positions = turning.found(finished, finished.build, module, given)
-    handed = finished.blueprint.handed
-    if positions is not None and not positions.known and handed and handed.form.width == "twice":
-        before = finished.blueprint
-        form = replace(handed.form, width="each twice")
-        finished.blueprint = replace(before, handed=replace(handed, form=form))
-        other = turning.found(finished, finished.build, module, given)
-        if other is not None and other.known:
-            positions = other
-        else:
-            finished.blueprint = before
+    if positions is None or not positions.known:
+        positions = by_other_angles(finished, module, given) or positions
     if positions is not None:
         finished.positions = positions
         finished.limits |= Limits(head_dims=positions.multiple)
+
+
+def by_other_angles(
+    finished: ModuleSubject, module: nn.Module, given: Mapping[str, Any]
+) -> Positions | None:
+    """The known convention that is followed where angles are handed over in another form that runs, for
+    pairs of neighbours, or for a part of each head; None where none is.
+    """
+    before, notes = finished.blueprint, finished.notes
+    for handed in before.handed.others() if before.handed else ():
+        finished.blueprint = replace(before, handed=handed)
+        found = turning.found(finished, finished.build, module, given)
+        if found is not None and found.known:
+            return found
+        finished.notes = notes
+    finished.blueprint = before
+    return None
 
 
 def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:

@@ -9,10 +9,15 @@ from functools import cache
 OTHERS = (
     r"(context|ctx|cond|memory|mem|encoder|enc|cross|cross_attn|cross_attention|source|key_value)"
 )
-TOKENS = r"_?(hidden_)?(states?|outputs?|out|inputs?|tokens?|x|embeddings?|embeds?|features|seq)"
+TOKENS = (
+    r"_?(hidden_)?(states?|outputs?|out|inputs?|tokens?|x|embeddings?|embeds?|features|seq|tensor)"
+)
 CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|cross)|xa"
 SPELLINGS = {
-    "context": rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|keys_?(and_?)?values|y|z",
+    "context": (
+        rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|hidden_kv|to_tensor|"
+        r"keys_?(and_?)?values|y|z"
+    ),
     "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask)",
     "context_mask": rf"{OTHERS}_(attn_|attention_)?masks?",
     "padding": r"(key|src|tgt|seq|token|kv)?_?pad(ding)?_?mask|key_mask|kv_mask|valid_mask",

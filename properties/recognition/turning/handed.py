@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -78,6 +78,12 @@ class Handed:
         missing = [name for name in self.roles if name not in named]
         made = self.made(x) if missing else {}
         return given, named | {name: made[name] for name in missing}
+
+    def others(self) -> Iterator[Handed]:
+        """The same angles in each other form of this shape."""
+        for form in forms():
+            if form.shape == self.form.shape and form != self.form:
+                yield replace(self, form=form)
 
     @property
     def words(self) -> str:

@@ -240,7 +240,7 @@ def every_parameter_receives_gradient(case: Case) -> None:
     instance = probe.build()
     gradients = instance.gradients(probe.x, probe.upstream)
     shapes = {name: array.shape for name, array in gradients.items() if name != "x"}
-    for name in shapes.keys() - originals(instance.module):
+    for name in shapes.keys() - originals(instance.module) - case.subject.extras.keys():
         marked = {n: np.full(shape, float(n == name)) for n, shape in shapes.items()}
         carried = case.subject.collect(marked, case.config())
         if expects_gradient(probe, carried, len(shapes[name])):

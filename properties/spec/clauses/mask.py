@@ -139,12 +139,14 @@ def all_shown_is_no_mask(case: Case) -> float:
 def every_shape_that_is_taken(case: Case) -> float | None:
     """(T, S), (1, 1, T, S), (B, 1, T, S), (1, H, T, S), (B, 1, 1, S): what is refused is not judged, what
     is taken is the formula's. Also asked with as many heads as items: only then may the mask of an item
-    fall on a head without an error.
+    fall on a head without an error. Where one argument is for masks of keys (B, S), too, as many queries
+    as items are read as one of these.
     """
-    shares = []
+    takes, shares = case.subject.takes, []
     for probe in (case, *alike(case)):
         full = question(probe, "mask")
-        for mask in narrower(full.arguments.mask):
+        either = takes.get("padding") == takes["mask"] and probe.sizes.tokens == probe.sizes.batch
+        for mask in narrower(full.arguments.mask)[either:]:
             asked = full.changed(mask=mask)
             try:
                 asked.answer()

@@ -249,8 +249,12 @@ def gpt_2_parameters(subject: Subject) -> int:
 
 
 def count(case: Case) -> int:
-    """How many numbers the parameters hold, or the weights that are computed from them."""
-    return number_count(case.build().module)
+    """How many numbers the parameters hold, or the weights that are computed from them; those aside that
+    are filled so that nothing of them is left.
+    """
+    module = case.build().module
+    aside = sum(module.get_parameter(name).numel() for name in case.subject.extras)
+    return number_count(module) - aside
 
 
 def require_parameters(actual: int, shapes: dict[str, tuple[int, ...]]) -> None:
