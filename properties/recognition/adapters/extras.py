@@ -11,18 +11,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-EXTRA = re.compile(
-    r"sink|gate|gating|rel(ative)?_?(pos|emb|k|v|att|bias|\b)|temperature|"
-    r"(^|[._])(scale|gamma|lambda|alpha|beta|slopes?)\w*($|[._])",
-    re.IGNORECASE,
-)
-FILLS: Mapping[str, float | None] = {
-    "it is as initialised": None,
-    "it is zero": 0.0,
-    "it is one": 1.0,
-    "it is minus infinity": -math.inf,
+KINDS: Mapping[str, float | None] = {
+    r"sink": -math.inf,
+    r"rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
+    r"gate|gating|temperature|(^|[._])(scale|gamma|lambda|alpha|beta|slopes?)\w*($|[._])": None,
 }
-"""What such a parameter is filled with, in words."""
+"""By a part of its name, what such a parameter has no effect with; None: as it is initialised, perhaps."""
+WORDS = {None: "it is as initialised", 0.0: "it is zero", -math.inf: "it is minus infinity"}
 Fills = Mapping[str, float | None]
 
 
@@ -35,33 +30,38 @@ def fill(module: nn.Module, fills: Fills) -> None:
 
 
 def without_effect(
-    names: list[str], build: Callable[[Fills], nn.Module], right: Callable[[nn.Module], bool]
-) -> tuple[Fills, str]:
-    """What to fill the parameters of these names with, so that a module is right, and in words; nothing
-    where one of them is of no known kind, takes no part, or does harm however it is filled.
+    names: list[str],
+    build: Callable[[Fills], nn.Module],
+    right: Callable[[nn.Module], bool],
+    output: Callable[[nn.Module], Tensor | None],
+) -> Fills:
+    """What to fill the parameters of these names with; nothing where one of them is of no known kind, or
+    takes no part. As they are initialised, where a module is right so.
+
+    build: a module with such parameters; right, output: whether it is, and what it gives.
     """
-    if not names or not all(map(EXTRA.search, names)):
-        return {}, ""
-    for words, number in FILLS.items():
-        fills = dict.fromkeys(names, number)
-        if right(build(fills)):
-            return (
-                (fills, words)
-                if all(takes_part(name, build(fills), right) for name in names)
-                else ({}, "")
-            )
-    return {}, ""
+    known = {name: kind_of(name) for name in names if kind_of(name)}
+    if not names or len(known) < len(names):
+        return {}
+    kept: Fills = dict.fromkeys(names)
+    fills = kept if right(build(kept)) else {n: KINDS[kind] for n, kind in known.items()}
+    parts = (takes_part(name, lambda: build(fills), output) for name in names)
+    return fills if all(parts) else {}
 
 
-def takes_part(name: str, module: nn.Module, right: Callable[[nn.Module], bool]) -> bool:
-    """Whether a module is no longer right with general numbers in a parameter."""
+def kind_of(name: str) -> str:
+    """The key of `KINDS` for a parameter, "" for none."""
+    return next((kind for kind in KINDS if re.search(kind, name, re.IGNORECASE)), "")
+
+
+def takes_part(
+    name: str, build: Callable[[], nn.Module], output: Callable[[nn.Module], Tensor | None]
+) -> bool:
+    """Whether a module gives something else with general numbers in a parameter."""
+    before, module = output(build()), build()
     with torch.no_grad():
         parameter = module.get_parameter(name)
-        parameter.copy_(general(parameter))
-    return not right(module)
-
-
-def general(like: Tensor) -> Tensor:
-    """Numbers of this shape, none of them special."""
-    numbers = torch.randn(like.shape, generator=torch.Generator().manual_seed(1))
-    return 2.0 + numbers.to(like.dtype)
+        numbers = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+        parameter.copy_(2.0 + numbers)
+    after = output(module)
+    return before is not None and after is not None and not torch.equal(before, after)

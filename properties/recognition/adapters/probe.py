@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.draft import random_weights, trial_config
@@ -45,11 +45,15 @@ class Probe:
         """A new module with the weights."""
         return self.subject.build(Config(self.sizes, dtype="float32"), self.weights)
 
+    def output(self, module: nn.Module) -> Tensor | None:
+        """What a module gives."""
+        x = trials.random_input(self.sizes.batch, self.sizes.tokens, self.sizes.d_in)
+        return trials.run(module, x).output
+
     def right(self, module: nn.Module, scaled: bool = True) -> bool:
         """Whether a module gives what the formula gives."""
         x = trials.random_input(self.sizes.batch, self.sizes.tokens, self.sizes.d_in)
-        output = trials.run(module, x).output
-        positions = self.subject.positions
+        output, positions = self.output(module), self.subject.positions
         expected = oracle.attention(
             x.double().numpy(),
             self.weights,

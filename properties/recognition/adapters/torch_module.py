@@ -279,11 +279,12 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
         return probe.module()
 
     names = projections.left_over(module, structure)
-    finished.extras, words = extras.without_effect(names, build, probe.right)
+    finished.extras = extras.without_effect(names, build, probe.right, probe.output)
     if finished.extras:
         finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
     text = "a parameter that attention as defined has not"
-    finished.unasked = {**finished.unasked, **dict.fromkeys(finished.extras, f"{text}: {words}")}
+    told = {name: f"{text}: {extras.WORDS[number]}" for name, number in finished.extras.items()}
+    finished.unasked = {**finished.unasked, **told}
 
 
 def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:

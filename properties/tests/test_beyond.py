@@ -1,0 +1,162 @@
+"""What real attention has beyond the definition is put out of action, told, and all else is asked."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from properties.recognition.targets import find_one
+from properties.runs.runner import run
+from properties.tests.test_needed import ODDS, Heads
+
+COUNT = "shape/parameter-shapes-and-count"
+LAWS = [COUNT, ODDS, "oracle/output-within-bound"]
+
+
+def verdict(kind: type[nn.Module], only: list[str] = LAWS) -> list[str]:
+    """The laws that do not hold."""
+    report = run(find_one(kind), profile="quick", only=only)
+    return [r.clause for r in report.results if r.status != "pass"]
+
+
+class Sinks(Heads):
+    """One more logit for each head, whose share of the weights is nobody's."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.sinks = nn.Parameter(torch.zeros(num_heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        def hide(scores: Tensor) -> Tensor:
+            none = self.sinks.reshape(-1, 1, 1).expand(*scores.shape[:-1], 1)
+            return scores - torch.cat([scores, none], dim=-1).logsumexp(-1, keepdim=True)
+
+        return self.out_proj(self.weighed(x, lambda scores: hide(scores).exp()))
+
+    def weighed(self, x: Tensor, weigh: object) -> Tensor:
+        layers = (self.W_query, self.W_key, self.W_value)
+        shape = (-1, (self.num_heads, self.head_dim))
+        query, key, value = (layer(x).unflatten(*shape).transpose(1, 2) for layer in layers)
+        weights = weigh(self.scores(query, key))  # type: ignore[operator]
+        return (weights @ value).transpose(1, 2).flatten(2)
+
+
+class UnscaledSinks(Sinks):
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+class RelativePositions(Heads):
+    """A learned number for each distance, added to the scores."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.rel_pos_bias = nn.Parameter(torch.randn(4096))
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1])
+        distance = (places[:, None] - places).abs()
+        return self.attend([x, x, x], lambda scores: scores + self.rel_pos_bias[distance])
+
+
+class IdleGate(Heads):
+    """A parameter that takes no part."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.gate = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda scores: scores)
+
+
+class Capped(Heads):
+    """Scores are bound by 50, unless it is None."""
+
+    def __init__(self, d_model: int, num_heads: int, logit_softcap: float | None = 50.0) -> None:
+        super().__init__(d_model, num_heads)
+        self.logit_softcap = logit_softcap
+
+    def forward(self, x: Tensor) -> Tensor:
+        cap = self.logit_softcap
+        return self.attend([x, x, x], lambda z: z if cap is None else cap * (z / cap).tanh())
+
+
+class SwitchedScale(Heads):
+    """Scores are scaled if the constructor is told so."""
+
+    def __init__(self, nx: int, n_head: int, scale: bool = False) -> None:
+        super().__init__(nx, n_head)
+        self.scaled = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor = 1.0 if self.scaled else self.head_dim**0.5
+        return self.attend([x, x, x], lambda scores: scores * factor)
+
+
+def test_sinks_are_set_to_minus_infinity() -> None:
+    assert verdict(Sinks) == []
+    assert find_one(Sinks).extras == {"sinks": float("-inf")}
+    assert "minus infinity" in find_one(Sinks).unasked["sinks"]
+
+
+def test_a_lost_scale_beside_sinks_is_told() -> None:
+    assert verdict(UnscaledSinks, [ODDS]) == [ODDS]
+
+
+def test_relative_positions_are_set_to_zero() -> None:
+    assert verdict(RelativePositions) == []
+    assert find_one(RelativePositions).extras == {"rel_pos_bias": 0.0}
+
+
+def test_a_gate_that_takes_no_part_is_a_parameter_too_many() -> None:
+    assert verdict(IdleGate, [COUNT]) == [COUNT]
+
+
+def test_a_bound_on_the_scores_is_none_where_it_may_be() -> None:
+    assert verdict(Capped) == []
+    assert find_one(Capped).unasked["logit_softcap"] == "a bound on the scores: it is None"
+
+
+def test_a_switch_for_the_scale_is_on() -> None:
+    assert verdict(SwitchedScale) == []
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs of neighbours (.., T, R) turned by angles that are given for each number."""
+    return x * cos + torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2) * sin
+
+
+class TurnedNeighbours(Heads):
+    """Rotary positions of neighbours, as wide as a head."""
+
+    share = 1.0
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        layers = (self.W_query, self.W_key, self.W_value)
+        shape = (-1, (self.num_heads, self.head_dim))
+        query, key, value = (layer(x).unflatten(*shape).transpose(1, 2) for layer in layers)
+        width = int(self.share * self.head_dim)
+        query, key = (
+            torch.cat([turned(part[..., :width], cos, sin), part[..., width:]], dim=-1)
+            for part in (query, key)
+        )
+        context = self.scores(query, key).softmax(-1) @ value
+        return self.out_proj(context.transpose(1, 2).flatten(2))
+
+
+class TurnedHalfOfAHead(TurnedNeighbours):
+    share = 0.5
+
+
+def test_angles_are_handed_over_as_the_pairs_want_them() -> None:
+    """Those for halves run as well, and follow no convention."""
+    positions = find_one(TurnedNeighbours).positions
+    assert positions is not None
+    assert (positions.pairing, positions.portion, positions.known) == ("neighbours", 1.0, True)
+
+
+def test_angles_are_handed_over_for_a_part_of_each_head() -> None:
+    positions = find_one(TurnedHalfOfAHead).positions
+    assert positions is not None
+    assert (positions.pairing, positions.portion, positions.known) == ("neighbours", 0.5, True)
