@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
 from properties import Subject
 from properties.basics.errors import QuestionError
@@ -195,3 +196,20 @@ def test_a_script_needs_no_class_of_settings() -> None:
         "context_length=11))"
     )
     assert "Attention(cfg={'emb_dim': " in construction.expression(named("DictAttention"), config)
+
+
+class Windowed(nn.Module):
+    """Reads a place in a list of its settings."""
+
+    def __init__(self, config: object) -> None:
+        super().__init__()
+        self.proj = nn.Linear(config.hidden_size, config.windows[0])  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x)
+
+
+def test_a_place_in_a_list_of_settings_has_no_meaning_and_is_refused() -> None:
+    """In one message, with advice."""
+    with pytest.raises(QuestionError, match=r"reads config\.windows"):
+        find(Windowed)

@@ -47,7 +47,8 @@ class Holder:
         """The expression that reads a setting: config.n_embd, cfg["emb_dim"]."""
         text = self.argument
         for end, name in enumerate(path, 1):
-            text += f'["{name}"]' if self.keyed.get(path[:end]) else f".{name}"
+            key = f'["{name}"]' if isinstance(name, str) else f"[{name}]"
+            text += key if self.keyed.get(path[:end]) else f".{name}"
         return text
 
     def make(self, values: Mapping[Path, Any]) -> Any:
@@ -129,7 +130,7 @@ def advised(
             holder.called(blank | {own[n]: Word(NAMES[role][column]) for n, role in meant.items()})
             for column in (0, 1)
         )
-        names = (path[-1] for path in blank)
+        names = (str(path[-1]) for path in blank)
         found[holder.argument] = Setting((*texts,), tuple(meant.values()), tuple(names))
     return found
 
