@@ -198,7 +198,7 @@ def test_a_script_needs_no_class_of_settings() -> None:
     assert "Attention(cfg={'emb_dim': " in construction.expression(named("DictAttention"), config)
 
 
-class Windowed(nn.Module):
+class WindowedAttention(nn.Module):
     """Reads a place in a list of its settings."""
 
     def __init__(self, config: object) -> None:
@@ -212,4 +212,4 @@ class Windowed(nn.Module):
 def test_a_place_in_a_list_of_settings_has_no_meaning_and_is_refused() -> None:
     """In one message, with advice."""
     with pytest.raises(QuestionError, match=r"reads config\.windows"):
-        find(Windowed)
+        find(WindowedAttention)

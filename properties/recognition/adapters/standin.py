@@ -114,8 +114,8 @@ def held(base: Any, name: str, keyed: bool, asker: StandIn) -> Any:
 
 
 def member(base: Any, name: str) -> Any:
-    """What the class of an object has under a name."""
-    return getattr(type(base), name, None)
+    """What the class of an object has under a name; nothing for a place in a list."""
+    return getattr(type(base), name, None) if isinstance(name, str) else None
 
 
 def is_config(value: Any) -> bool:
