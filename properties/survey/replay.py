@@ -21,7 +21,7 @@ from properties.findings.evidence import sizes_of
 from properties.findings.recording import record
 from properties.runs.result import describe_case, read_case
 from properties.spec.clause import Clause, clauses
-from properties.subjects.call import Arguments, Inputs
+from properties.subjects.call import PLAINLY, Arguments, Inputs
 from properties.subjects.instance import describe, to_array
 from properties.subjects.subject import Subject
 from properties.survey.comparison import within
@@ -34,20 +34,23 @@ FORMED = ("out-projection", "out-bias")
 
 def heard(subject: Subject, clause: str, counterexample: Mapping[str, Any]) -> dict[str, Any]:
     """The call that shows by itself that a clause fails: the first one that raises or whose answer is off,
-    else one about a row that sees nothing; empty where there is none.
+    else one about a row that sees nothing, rather one that is answered otherwise than is usual for the
+    subject; empty where there is none.
     """
     case = read_case(counterexample, subject)
     told = [told_of(*each) for each in asked(clauses()[clause], case)]
-    return min(filter(None, told), key=lambda each: not each["off"], default={})
+    return max(filter(None, told), key=lambda each: (each["off"], each["odd"]), default={})
 
 
 def asked(clause: Clause, case: Case) -> list[tuple[Question, BaseException | None]]:
-    """The calls by which a clause asks for outputs in eval mode, and what they raised."""
+    """The calls by which a clause asks for outputs in eval mode, and what they raised; those that are made
+    in a way of their own are no calls that another could be asked.
+    """
     calls = heard_until_it_fails(clause, case) if case.subject.takes else []
     told = [
         (call.question, call.error)
         for call in calls
-        if call.upstream is None and not call.handing.dropout
+        if call.upstream is None and call.handing == PLAINLY
     ]
     if told:
         return told
@@ -86,11 +89,13 @@ def told_of(question: Question, error: BaseException | None) -> dict[str, Any]:
     right, allowed, alike = definition(question)
     answer = given(question) if error is None else {"reason": f"raised {describe(error)}"}
     output = np.asarray(answer.get("output", []), np.float64)
-    off = output.shape != right.shape or not within(output, right, allowed)
+    shaped = output.shape == right.shape
+    off = not (shaped and within(output, right, allowed))
     if not off and np.isfinite(allowed).all():
         return {}
     return {
         "off": off,
+        "odd": not (shaped and within(output, right, alike)),
         "words": words(question),
         "case": describe_case(question.case),
         "inputs": {name: part.tolist() for name, part in question.inputs.items()},

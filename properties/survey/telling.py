@@ -18,6 +18,8 @@ def lines(compared: Compared) -> Iterator[str]:
         yield f"  {compared.reason or ALONE}"
         return
     yield f"  {compared.call['words']}; output at {place(compared)}"
+    if not compared.defined:
+        yield f"  {NOWHERE}; for other such rows it gives {compared.number(compared.right)}"
     yield ""
     rows = [HEAD, definition(compared), *answers(compared)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
@@ -37,7 +39,7 @@ def place(compared: Compared) -> str:
 
 def definition(compared: Compared) -> tuple[str, str, str, str]:
     """The row of what is right."""
-    right = compared.number(compared.right) if compared.defined else NOWHERE
+    right = compared.number(compared.right) if compared.defined else "none"
     return "the definition, in float64", right, "", ""
 
 

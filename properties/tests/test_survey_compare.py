@@ -172,9 +172,26 @@ def test_of_a_row_that_sees_nothing_the_definition_says_nothing() -> None:
         found.add(name, answered(find_one(function), call))
     assert found.groups() == [["torch's", "also torch's"], ["the formula"]]
     assert np.isnan(found.outputs["the formula"]).all()
-    assert list(telling.lines(found))[-1] == (
-        "  2 of 3 give A, 1 of 3 gives B, nothing is defined here"
-    )
+    told = list(telling.lines(found))
+    assert any("for other such rows it gives " in text for text in told)
+    assert told[-1] == "  2 of 3 give A, 1 of 3 gives B, nothing is defined here"
+
+
+def in_two_ways(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None
+) -> Tensor:
+    """A row that sees nothing gives NaN, or zeros where there is one query."""
+    mixed = written(query, key, value, attn_mask)
+    return mixed.nan_to_num() if query.shape[2] == 1 else mixed
+
+
+def test_of_such_rows_one_is_shown_that_is_not_answered_as_usual() -> None:
+    """That is what the law is about."""
+    law = "mask/empty-row-is-answered-as-ever"
+    call = heard(find_one(in_two_ways), *failure("in_two_ways", law))
+    assert (call["off"], call["odd"]) == (False, True)
+    assert np.isnan(call["right"]).any()
+    assert not np.isnan(call["answer"]["output"]).any()
 
 
 def test_modules_are_filled_with_the_same_weights_where_they_can_be() -> None:
