@@ -33,7 +33,6 @@ NUMBERS = "error/messages-name-the-numbers"
     "context-length-of-one-broadcasts",
     "error/context-of-one-token",
     symptom="with a 1 x 1 mask every sequence runs, and every token sees the future",
-    apart="without its checks it takes an input of one axis more, too",
 )
 class ContextLengthOfOneBroadcasts(PlainMultiHead):
     def validate(self, x: Tensor) -> None:

@@ -39,7 +39,6 @@ for _name, _laws in BREAKS.items():
     symptom="trained on zeros, the model meets NaN in eval",
     source="PyTorch 2.13, nn.MultiheadAttention",
     family="encoder",
-    apart="advice alone, beside other advice: its constructor takes a dropout of 1.5",
 )
 class CleanedInTrainingAlone(PlainMultihead):
     """The path for eval has no such step."""
