@@ -167,6 +167,18 @@ def test_a_residual_without_a_norm_is_not_taken_out() -> None:
     assert not report.right
 
 
+def test_a_module_with_a_norm_is_looked_at_as_it_is_built() -> None:
+    """What is tried for a residual leaves no trace: that this one hides the future is seen."""
+
+    class Ahead(Block):
+        def forward(self, x: Tensor) -> Tensor:
+            y, place = self.norm(x), torch.arange(x.shape[1])
+            ahead = place > place[:, None]
+            return self.attend([y, y, y], lambda scores: scores.masked_fill(ahead, -torch.inf))
+
+    assert find_one(Ahead).family == "multihead"
+
+
 def test_a_flag_that_is_off_says_that_nothing_is_hidden() -> None:
     """Though the code hands it over by a name that speaks of hiding."""
 

@@ -51,7 +51,7 @@ def with_zeros_added(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint
     call = calls.of_forward(calls.inside(module))
     sizes = blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    if call is None or not same(left(module, x), x):
+    if call is None or not same(left_of(x, blueprint), x):
         return blueprint, module
     names = call.tokens or tuple(filter(None, (call.required[0], calls.context_of(call))))
     asked = {
@@ -59,16 +59,15 @@ def with_zeros_added(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint
     }
     told = replace(blueprint.arguments, unasked={**blueprint.arguments.unasked, **asked})
     without = replace(blueprint, arguments=told, residual=names)
-    made = without.attempt(Config(sizes), None)
-    return (
-        (without, without.attempt(Config(sizes), None))
-        if same(left(made, x), 0 * x)
-        else (blueprint, module)
-    )
+    if not same(left_of(x, without), 0 * x):
+        return blueprint, module
+    return without, without.attempt(Config(sizes), None)
 
 
-def left(module: nn.Module, x: Tensor) -> Tensor | None:
-    """What a module gives for x once all its parameters are zero."""
+def left_of(x: Tensor, blueprint: Blueprint) -> Tensor | None:
+    """What a new module gives for x once all its parameters are zero."""
+    sizes = blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
+    module = blueprint.attempt(Config(sizes), None)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()
