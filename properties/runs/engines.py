@@ -111,12 +111,13 @@ def local(jobs: int, address: str | None) -> Iterator[Engine]:
     """Processes of this machine."""
     if address is not None:
         raise QuestionError("--address is of a cluster; it goes with --engine dask or ray")
-    engine = Local(jobs)
+    engine, before = Local(jobs), multiprocessing.active_children()
     try:
         yield engine
     except BaseException:
-        for child in multiprocessing.active_children():  # nobody waits for what they are at
-            child.terminate()
+        for child in multiprocessing.active_children():
+            if child not in before:  # a worker: nobody waits for what it is at
+                child.terminate()
         raise
     finally:
         engine.close()

@@ -75,6 +75,16 @@ class PaddingInNumbers(Heads):
         return self.attend([hidden_states] * 3, lambda scores: scores + hidden)
 
 
+class MaskAddedAsALargeNumber(Heads):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda scores: scores + mask * -10000.0)
+
+
+class MaskTakenFromOne(Heads):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda scores: scores + (1.0 - mask) * -10000.0)
+
+
 class ContextByDefaultNone(Heads):
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None) -> Tensor:
         context = encoder_hidden_states.clone()  # type: ignore[union-attr]
@@ -100,6 +110,34 @@ class BlockWithNormFirst(Block):
         return x + self.attend([y, y, y], lambda scores: scores)
 
 
+class AttentionBlockAroundTorchs(nn.Module):
+    """Queries, keys and values are handed to a layer by name."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(d_model, num_heads, batch_first=True)
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        assert x is not None
+        y = self.norm(x)
+        return x + self.attn(query=y, key=y, value=y, need_weights=False)[0]
+
+
+class NormedHeads(Heads):
+    """Norms of queries and keys, and a residual that nothing speaks of."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.q_norm, self.k_norm = (nn.LayerNorm(self.head_dim) for _ in range(2))
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return super().scores(self.q_norm(query), self.k_norm(key))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.attend([x, x, x], lambda scores: scores)
+
+
 class Unscaled:
     """The fault beside each of these."""
 
@@ -112,6 +150,8 @@ RIGHT = [
     MaskThatAttends,
     MaskThatHides,
     PaddingInNumbers,
+    MaskAddedAsALargeNumber,
+    MaskTakenFromOne,
     ContextByDefaultNone,
     BlockWithNormLast,
     BlockWithNormFirst,
@@ -157,14 +197,44 @@ def test_a_mask_that_is_asked_for_is_asked_about() -> None:
 
 
 def test_a_residual_without_a_norm_is_not_taken_out() -> None:
-    """Then nothing says that it is meant."""
+    """Then nothing says that it is meant; nor does a norm of queries and keys."""
 
     class Added(Heads):
         def forward(self, x: Tensor) -> Tensor:
             return x + self.attend([x, x, x], lambda scores: scores)
 
-    report = run(find_one(Added), profile="quick", only=["weights/rows-sum-to-one"])
-    assert not report.right
+    for kind in (Added, NormedHeads):
+        report = run(find_one(kind), profile="quick", only=["weights/rows-sum-to-one"])
+        assert not report.right
+
+
+def test_a_residual_is_taken_out_around_a_layer_that_is_told_by_name() -> None:
+    report = run(
+        find_one(AttentionBlockAroundTorchs), profile="quick", only=["weights/rows-sum-to-one"]
+    )
+    assert report.right
+
+
+def without_dropout(query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
+    """Says that it takes none."""
+    if dropout_p:
+        raise NotImplementedError("no dropout here")
+    return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+def broken_dropout(query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
+    """Fails by accident where there is some."""
+    if dropout_p > (None if dropout_p else 0.0):  # type: ignore[operator]
+        raise AssertionError
+    return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+def test_a_function_that_takes_no_dropout_is_asked_without_and_one_that_fails_is_told() -> None:
+    only = ["shape/output-shape", "dropout/keeps-the-shape"]
+    found = find_one(without_dropout)
+    assert "NotImplementedError" in found.lacking["dropout"]
+    assert run(found, profile="quick", only=only).right
+    assert not run(find_one(broken_dropout), profile="quick", only=only).right
 
 
 def test_a_module_with_a_norm_is_looked_at_as_it_is_built() -> None:

@@ -21,7 +21,11 @@ from properties.findings.scripts import text
 from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
-from properties.recognition.adapters.residual import WithoutResidual, without_residual
+from properties.recognition.adapters.residual import (
+    WithoutResidual,
+    exchanged,
+    without_residual,
+)
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
 from properties.recognition.asking.on_itself import OnItself, leading
@@ -194,14 +198,15 @@ def hooks(subject: ModuleSubject) -> list[str]:
     """What hands a module the masks that it requires, and what takes its residual out."""
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
-    parts += [WithoutResidual, without_residual] if told.residual else []
+    parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
     if not parts:
         return []
     lines = [
         "import inspect",
-        "from dataclasses import dataclass",
+        "from dataclasses import dataclass, field",
         "from typing import Any",
         "",
+        "import torch",
         "from torch import Tensor, nn",
     ]
     sources = (inspect.getsource(one).rstrip() for one in parts)

@@ -76,8 +76,8 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
 
 
 def of_forward(module: nn.Module) -> Call | None:
-    """How the forward of a module is called: masks that are made for it are among what has a default, and
-    a context that is is not.
+    """How the forward of a module is called: a mask that is made for it counts as one with a default, a
+    context that is made for it as required.
     """
     call, masks, own = signature(module.forward), masks_of(module), own_context(module)
     if call is None:

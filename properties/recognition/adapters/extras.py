@@ -11,12 +11,16 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from properties.recognition.adapters import trials
+
 KINDS: Mapping[str, float | None] = {
-    r"sink": -math.inf,
-    r"rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
-    r"gate|gating|temperature|(^|[._])(scale|gamma|lambda|alpha|beta|slopes?)\w*($|[._])": None,
+    r"(^|[._])sinks?($|[._])": -math.inf,
+    r"(^|[._])rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
+    r"(^|[._])(gat(e|ing)|temperature|scale|gamma|lambda|alpha|beta|slopes?)\w*($|[._])": None,
 }
-"""By a part of its name, what such a parameter has no effect with; None: as it is initialised, perhaps."""
+"""A regular expression for a part of the name, and the number at which such a parameter has no effect;
+None: only what it is initialised with may have none.
+"""
 WORDS = {None: "it is as initialised", 0.0: "it is zero", -math.inf: "it is minus infinity"}
 Fills = Mapping[str, float | None]
 
@@ -45,6 +49,8 @@ def without_effect(
         return {}
     kept: Fills = dict.fromkeys(names)
     fills = kept if right(build(kept)) else {n: KINDS[kind] for n, kind in known.items()}
+    if fills != kept and None in fills.values():
+        return {}
     parts = (takes_part(name, lambda: build(fills), output) for name in names)
     return fills if all(parts) else {}
 
@@ -64,4 +70,4 @@ def takes_part(
         numbers = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
         parameter.copy_(2.0 + numbers)
     after = output(module)
-    return before is not None and after is not None and not torch.equal(before, after)
+    return before is not None and after is not None and not trials.same(before, after)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.subjects.subject import Config
+from properties.truth.parameters import Sizes
 
 NORM = re.compile(r"norm|(^|_)ln(_|\d|$)", re.IGNORECASE)
 KIND = re.compile(r"norm", re.IGNORECASE)
@@ -36,45 +37,62 @@ def without_norms(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, n
     asked = dict.fromkeys(found, "a norm: it is taken out, and all else asked")
     told = replace(told, unasked={**told.unasked, **asked})
     without = replace(blueprint, arguments=told, taken_out=found)
-    sizes = blueprint.sizes(2 if told.has("num_heads", "head_dim") else 1)
+    sizes, x = sizes_for(blueprint), input_for(blueprint)
     made = without.attempt(Config(sizes), None)
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
     if trials.run(made, x).failure and not trials.run(module, x).failure:
         return blueprint, module
-    return with_zeros_added(without, made)
+    if not any(is_of_tokens(module.get_submodule(path), sizes.d_in) for path in found):
+        return without, made  # norms of queries and keys alone do not say that a residual is meant
+    return without_residual_of(without, made)
 
 
-def with_zeros_added(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
-    """The same, or without the input that is added to the output: what is left of it where all parameters
-    are zero.
+def is_of_tokens(norm: nn.Module, width: int) -> bool:
+    """Whether a norm is as wide as the tokens, not as a head."""
+    shapes = [tuple(parameter.shape) for parameter in norm.parameters()]
+    shapes.append(tuple(getattr(norm, "normalized_shape", ())))
+    return any(shape[-1:] == (width,) for shape in shapes)
+
+
+def without_residual_of(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
+    """The same, or without the input that is added to the output, where what is left without it is the
+    rest of the output.
     """
     call = calls.of_forward(calls.inside(module))
-    sizes = blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    if call is None or not same(left_of(x, blueprint), x):
+    x = input_for(blueprint)
+    if call is None or not identical(output_of(blueprint, x, zero=True), x):
         return blueprint, module
-    names = call.tokens or tuple(filter(None, (call.required[0], calls.context_of(call))))
-    asked = {
-        "residual": "the input that is added to the output: it is taken out, and all else asked"
-    }
-    told = replace(blueprint.arguments, unasked={**blueprint.arguments.unasked, **asked})
+    first = (*call.required, *call.optional)[:1]
+    names = call.tokens or tuple(filter(None, (*first, calls.context_of(call))))
+    text = "the input that is added to the output: it is taken out, and all else asked"
+    told = replace(blueprint.arguments, unasked={**blueprint.arguments.unasked, "residual": text})
     without = replace(blueprint, arguments=told, residual=names)
-    if not same(left_of(x, without), 0 * x):
+    whole, rest = output_of(blueprint, x), output_of(without, x)
+    if whole is None or rest is None or not trials.same(rest + x, whole):
         return blueprint, module
-    return without, without.attempt(Config(sizes), None)
+    return without, without.attempt(Config(sizes_for(without)), None)
 
 
-def left_of(x: Tensor, blueprint: Blueprint) -> Tensor | None:
-    """What a new module gives for x once all its parameters are zero."""
-    sizes = blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
-    module = blueprint.attempt(Config(sizes), None)
+def output_of(blueprint: Blueprint, x: Tensor, zero: bool = False) -> Tensor | None:
+    """What a new module gives for x, with its own parameters or with zeros for all of them."""
+    module = blueprint.attempt(Config(sizes_for(blueprint)), None)
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in module.parameters() if zero else ():
             parameter.zero_()
     trial = trials.run(module, x)
     return next((p for p in (trial.output, *trial.returned) if isinstance(p, Tensor)), None)
 
 
-def same(output: Tensor | None, x: Tensor) -> bool:
-    """Whether there is an output, and it is x."""
+def input_for(blueprint: Blueprint) -> Tensor:
+    """Random tokens (B, T, d_in)."""
+    sizes = sizes_for(blueprint)
+    return trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+
+
+def sizes_for(blueprint: Blueprint) -> Sizes:
+    """Those of a trial."""
+    return blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
+
+
+def identical(output: Tensor | None, x: Tensor) -> bool:
+    """Whether there is an output, and it is x to the bit."""
     return output is not None and torch.equal(output, x)

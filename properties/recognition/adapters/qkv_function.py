@@ -371,7 +371,7 @@ class Attempt:
 
     def supported(self) -> Function:
         """The function in this way, without dropout where it says that it does not support it."""
-        if not finding.UNSUPPORTED.search(self.undropped):
+        if not finding.UNSUPPORTED.search(self.undropped.removeprefix("raised ")):
             return self.way
         said = f"{self.way.dropout} 0.5 {self.undropped}"
         return replace(self.way, dropout="", dropped_by=False, undropped=said)

@@ -5,7 +5,7 @@ It is no part of what is asked here, so it is taken out, and told.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,36 +16,41 @@ from torch import Tensor, nn
 class WithoutResidual:
     """Hooks by which tokens reach the layers of a module and nothing else of it: zeros are added.
 
-    names: the arguments for tokens; kept, zeros: during a call each of them, and what stands for it.
-    Scripts contain it as it is.
+    names: the arguments for tokens; tokens: during a call each of them, by the zeros that stand for it.
+    One call at a time: not for threads that share a module. Scripts contain it as it is.
     """
 
     names: tuple[str, ...]
-    kept: tuple[Tensor, ...] = ()
-    zeros: tuple[Tensor, ...] = ()
+    tokens: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def enter(
         self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Zeros in place of the tokens."""
         bound = inspect.signature(module.forward).bind_partial(*given, **named).arguments
-        tokens = (bound[name] for name in self.names if isinstance(bound.get(name), Tensor))
-        self.kept = tuple({id(part): part for part in tokens}.values())
-        self.zeros = tuple(map(torch.zeros_like, self.kept))
-        stand = dict(zip(map(id, self.kept), self.zeros, strict=True))
-        return (
-            tuple(stand.get(id(part), part) for part in given),
-            {name: stand.get(id(part), part) for name, part in named.items()},
-        )
+        parts = {id(p): p for n in self.names if isinstance(p := bound.get(n), Tensor)}
+        self.tokens = [(torch.zeros_like(part), part) for part in parts.values()]
+        return exchanged(given, named, {id(part): zeros for zeros, part in self.tokens})
 
-    def hand(self, layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    def hand(
+        self, layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The tokens again, for a layer with parameters."""
-        back = dict(zip(map(id, self.zeros), self.kept, strict=True))
-        return tuple(back.get(id(part), part) for part in given)
+        return exchanged(given, named, {id(zeros): part for zeros, part in self.tokens})
 
     def leave(self, module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         """Nothing is kept after a call."""
-        self.kept = self.zeros = ()
+        self.tokens = []
+
+
+def exchanged(
+    given: tuple[Any, ...], named: dict[str, Any], others: dict[int, Tensor]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with others in the place of some, by their identity."""
+    return (
+        tuple(others.get(id(part), part) for part in given),
+        {name: others.get(id(part), part) for name, part in named.items()},
+    )
 
 
 def without_residual(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
@@ -55,5 +60,5 @@ def without_residual(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
     module.register_forward_hook(hooks.leave, always_call=True)
     for layer in module.modules():
         if layer is not module and list(layer.parameters(recurse=False)):
-            layer.register_forward_pre_hook(hooks.hand)
+            layer.register_forward_pre_hook(hooks.hand, with_kwargs=True)
     return module

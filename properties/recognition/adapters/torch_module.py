@@ -300,9 +300,8 @@ def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     finished.scaled = not probe.right(probe.module(), scaled=False)
     if not finished.scaled:
         finished.notes += (f"scores are not scaled: {name} is 1, and a call agrees",)
-        if (
-            finished.positions is not None
-        ):  # how exact angles are was tried with scores that are scaled
+        # How exact angles are was tried with scores that are scaled.
+        if finished.positions is not None:
             finished.positions = turning.precise(finished, finished.positions)
 
 
@@ -497,10 +496,13 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
     if dropped_name(type(module), failures[0]):
         raise blueprint.refuse(f"{blueprint.owner}: forward {failures[0]}.")
     elsewhere = found[0].elsewhere
-    unsure = structure is None or blueprint.arguments.holders or lacks(module, failures[0])
+    told = blueprint.arguments
+    guessed = set(told.paths) - set(told.roles.values())  # settings that no example varies
+    unsure = structure is None or bool(guessed) or lacks(module, failures[0])
     image = trials.random_input(sizes.batch, 4, 4, sizes.d_in)
     if not trials.run(module, image).failure:
-        unsure, failures[0] = True, f"{failures[0]}; it runs on an input of 4 axes"
+        unsure = True
+        failures[0] += "; it runs on an input of 4 axes"
     if elsewhere or (unsure and failures[0].startswith("raised")):
         tried = "random float32 input on the CPU, (B, T, d_in), (T, d_in), T = context_length"
         raise messages.refusal(
@@ -512,9 +514,12 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
 
 
 def lacks(module: nn.Module, failure: str) -> bool:
-    """Whether a failure is about None, which some argument of forward is where it is not given."""
+    """Whether a failure is about None, which some argument of forward is where it is not given; a mask
+    aside, which may always be left out.
+    """
     call = calls.of_forward(calls.inside(module))
-    return "NoneType" in failure and call is not None and bool(call.optional)
+    optional = call.optional if call else ()
+    return "NoneType" in failure and any(role_of(name) not in calls.MASKS for name in optional)
 
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:

@@ -145,8 +145,10 @@ def every_shape_that_is_taken(case: Case) -> float | None:
     takes, shares = case.subject.takes, []
     for probe in (case, *alike(case)):
         full = question(probe, "mask")
-        either = takes.get("padding") == takes["mask"] and probe.sizes.tokens == probe.sizes.batch
-        for mask in narrower(full.arguments.mask)[either:]:
+        masks = narrower(full.arguments.mask)
+        if takes.get("padding") == takes["mask"] and probe.sizes.tokens == probe.sizes.batch:
+            masks = masks[1:]  # without (T, S)
+        for mask in masks:
             asked = full.changed(mask=mask)
             try:
                 asked.answer()
@@ -169,7 +171,7 @@ def alike(case: Case) -> Iterator[Case]:
 
 
 def narrower(mask: Seen | None) -> list[Seen]:
-    """The mask of the first item, head or query for all of them, in several shapes."""
+    """The mask of the first item, head or query for all of them, in several shapes, (T, S) first."""
     if mask is None:
         return []
     shapes = [mask[0, 0], mask[:1, :1], mask[:, :1], mask[:1], mask[:, :1, :1]]
