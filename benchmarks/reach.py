@@ -1,9 +1,10 @@
 """How much of a library can be asked as it is: `python benchmarks/reach.py transformers --check 60`.
 
-Looks for every class of the installed package that is called Attention and is a torch.nn.Module, tries
-to understand it without an adapter, and asks so many of those that it could, drawn at random, all
-clauses at quick. Prints how many could be asked, by family, the first lines of the refusals with how
-often each came, and for each class asked what it is not right in. `--with` values are handed to all.
+Looks in the files of an installed package for every class whose name has Attention in it and whose base
+is torch.nn.Module, and tries to understand it without an adapter. Of those that it could, --check many,
+drawn at random, are asked every clause at quick. Prints how many could be asked, by family, the first
+lines of the refusals with how often each came, and for each class asked what it is not right in.
+Values of --with are handed to all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 
 from properties.basics.errors import QuestionError
+from properties.commands.arguments import count
 from properties.recognition.targets import found_in
 from properties.runs.runner import run
 from properties.subjects.choosing import parse
@@ -37,7 +39,10 @@ def classes(package: str) -> Iterator[str]:
         raise QuestionError(f"{package} is not installed")
     root = Path(spec.origin).parent
     for file in sorted(root.rglob("*.py")):
-        module = ".".join([package, *file.relative_to(root).with_suffix("").parts])
+        parts = [
+            part for part in file.relative_to(root).with_suffix("").parts if part != "__init__"
+        ]
+        module = ".".join([package, *parts])
         for found in CLASS.finditer(file.read_text(encoding="utf-8")):
             yield f"{module}:{found[1]}"
 
@@ -71,8 +76,8 @@ def main(arguments: list[str]) -> None:
     print(
         f"{len(targets)} classes, {len(subjects)} can be asked without an adapter:", dict(families)
     )
-    for reason, count in refused.most_common():
-        print(f"{count:4} {reason}")
+    for reason, times in refused.most_common():
+        print(f"{times:4} {reason}")
     chosen = random.Random(options.seed).sample(sorted(subjects), min(options.check, len(subjects)))
     right = 0
     for target in chosen:
@@ -86,7 +91,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description="how much of a library can be asked as it is")
     parser.add_argument("package", help="an installed package, or a part of one")
-    parser.add_argument("--check", type=int, default=0, metavar="N", help="how many are asked")
+    parser.add_argument("--check", type=count, default=1, metavar="N", help="how many are asked")
     parser.add_argument("--seed", type=int, default=0, help="which these are")
     parser.add_argument("--with", dest="given", action="append", default=[], metavar="NAME=VALUE")
     return parser.parse_args(arguments)
