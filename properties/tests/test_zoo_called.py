@@ -33,6 +33,7 @@ TAKEN = {
     "enable_gqa": "groups",
     "return_weights": "weights",
     "segment_ids": "starts",
+    "scale": "scale",
 }
 """By argument: what a vector calls it."""
 CALLED = shown()["called"]

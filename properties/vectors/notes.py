@@ -20,10 +20,12 @@ KINDS = {
     "alignment": "corner of|.*from the (top left|bottom right)|backward pass (assumes|shows)",
     "cache": ".*cache|cached |the present before|past forgotten|values of another token",
     "position": ".*position|.*rotat|.*angles|.*pairs of|.*cosine|.*base|start of (keys|queries)"
-    "|all columns",
+    "|all columns|distance penalt",
     "formula": "scores (ignored|negated|without|divided)|sigmoid|logarithms|powers of two|one more"
     "|weights multiplied|mean of all|largest share|output divided|values (rectified|added)"
-    "|queries normalised",
+    "|queries (normalised|and keys clipped)|scores (capped|rectified)|temperature|keys (through|and a)"
+    "|values clipped|a (tenth|thousandth|hundredth)|only the best|window of 8|first key evicted"
+    "|output times|twice the output",
     "dropout": ".*dropout|survivors|dropped weights",
     "off by one": "causal (shows|hides)|window (keeps|counts|begins|ends)"
     "|a whole tile|one key within|all but|.*start one token late|(first|last) key"
@@ -31,11 +33,12 @@ KINDS = {
     "groups": ".*group|head divided|queries of a group",
     "scale": "scale|cap|slope|softmax without its mean|.*scale|sink|bias added twice",
     "numerics": "fill of -1e9 over|least number|softmax without|tiles|LSE without|bias rounded"
-    "|a row that sees|NaN|one maximum|maximum of zero|softmax in",
+    "|a row that sees|NaN|one maximum|maximum of zero|softmax in"
+    "|scores clamped|(values|weights) rounded",
     "leak": ".*ignored|.*leaks|documents see|causal (where|counts|replaces|in|mask)|mean over the items"
     "|(mask|padding) (replaces|after|skipped|lost)|a hidden score|padding keys|window (replaces|of 0)"
     "|LSE before|weights before|last document|empty documents|documents of one|starts of queries|mask added"
-    "|bias read|as many keys|right side|left side|sides of|backward pass without",
+    "|an eighth of|threshold of|bias read|as many keys|right side|left side|sides of|backward pass without",
     "layout": ".*",
 }
 """The first kind whose pattern a name begins with."""
@@ -85,6 +88,7 @@ PUBLIC = {
     "a hidden score is zero": "EleutherAI/gpt-neox 102d09b, hyunwoongko/transformer 9c5515d,"
     " georg-wolflein/good-features#1",
     "another base": "huggingface/transformers#39687",
+    "a tenth of the weights of the head before": "lucidrains/x-transformers 6cb3299",
     "attends over the heads": "allenai/OLMo 2f70619",
     "attends over the items": "aipixel/AEMatter#3, mlfoundations/open_clip 6a5068e",
     "backward pass assumes causal": "triton-lang/triton#5660",
@@ -97,6 +101,7 @@ PUBLIC = {
     "dropout applied twice": "facebookresearch/xformers#301",
     "dropout ignored": "zhouhaoyi/Informer2020#97, facebookresearch/xformers#123",
     "dropout on the scores": "PaddlePaddle/Parakeet#74",
+    "first key evicted after 10 tokens": "rasbt/LLMs-from-scratch#1013",
     "heads merged without a transpose": "jsbaan/transformer-from-scratch#6",
     "heads take turns in the output": "huggingface/pytorch-image-models b81e79a",
     "keys beyond the last whole tile forgotten": "huggingface/diffusers#8836",
@@ -117,8 +122,10 @@ PUBLIC = {
     "softmax over the heads": "hyunwoongko/transformer 391c9cd, allenai/document-qa#48",
     "survivors multiplied by 1 - p": "NVIDIA/apex#816",
     "the other pairs of columns": "karpathy/nanochat#264",
+    "threshold of the best 3 before the mask": "lucidrains/x-transformers d1f5d6b",
     "upstream gradient read in another layout": "Dao-AILab/flash-attention#355",
     "weights of the first item for all": "ml-explore/mlx#3498",
+    "window of 8 left on": "huggingface/transformers#29623",
     "window ignored": "unslothai/unsloth#8253",
 }
 """Where faults were met that no wrong implementation names, or which of these name no source."""

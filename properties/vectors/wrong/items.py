@@ -94,3 +94,13 @@ def first_causal(vector: Vector) -> Call | None:
     seen = np.ones(vector.shape, dtype=np.bool_)
     seen[:1] = vector.visible[:1]
     return replace(vector.call, request=replace(vector.call.request, visible=seen))
+
+
+@bare("an eighth of the mean over the items")
+def towards_the_mean(vector: Vector) -> Parts | None:
+    """What an item's values are on average is drawn towards that of all items."""
+    call = vector.call
+    if len(call.values) == 1:
+        return None
+    apart = call.values.mean() - call.values.mean(axis=(1, 2, 3), keepdims=True)
+    return giving(call, call.parts.output + apart / 8.0)

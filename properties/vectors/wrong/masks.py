@@ -147,5 +147,6 @@ def past(end: int) -> None:
         return replace(vector.call, request=replace(vector.call.request, visible=seen))
 
 
+past(40)
 past(64)
 past(512)

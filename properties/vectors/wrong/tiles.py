@@ -5,6 +5,7 @@ Legend: B batch, H heads of queries, G heads of keys and values, T queries, S ke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -127,21 +128,37 @@ def stuck(vector: Vector) -> Parts | None:
     return of_weights(call, numbers / numbers.sum(axis=-1, keepdims=True))
 
 
-@step("tiles rescaled in another base")
-def another_base(vector: Vector) -> Parts | None:
-    """What was summed before falls too fast when a larger score comes: log2(e) once too often."""
-    if not is_long(vector) or vector.options.starts:
-        return None
-    call, attended = vector.call, vector.call.attended
-    logits = np.where(attended.seen, attended.logits, -np.inf)
-    weights = np.zeros_like(logits)
-    highest: Array = np.full_like(logits[..., :1], -np.inf)
-    for start in range(0, vector.shape[3], SHORT):
-        tile = logits[..., start : start + SHORT]
-        higher = np.maximum(highest, tile.max(axis=-1, keepdims=True))
-        level = np.where(np.isneginf(higher), 0.0, higher)
-        weights[..., :start] *= np.exp(np.log2(np.e) * (highest - level))
-        weights[..., start : start + SHORT] = np.exp(tile - level)
-        highest = higher
-    weights = weights / weights.sum(axis=-1, keepdims=True)
-    return replace(mixed(call, weights, attended), weights=weights)
+def rescaled(called: str, carry: Callable[[Array], Array], words: str) -> None:
+    """Enter another factor of what was summed before a tile, by how far it lies below the new maximum."""
+
+    @step(called)
+    def in_tiles(vector: Vector) -> Parts | None:
+        if not is_long(vector) or vector.options.starts:
+            return None
+        call, attended = vector.call, vector.call.attended
+        logits = np.where(attended.seen, attended.logits, -np.inf)
+        weights = np.zeros_like(logits)
+        highest: Array = np.full_like(logits[..., :1], -np.inf)
+        for start in range(0, vector.shape[3], SHORT):
+            tile = logits[..., start : start + SHORT]
+            higher = np.maximum(highest, tile.max(axis=-1, keepdims=True))
+            level = np.where(np.isneginf(higher), 0.0, higher)
+            weights[..., :start] *= carry(highest - level)
+            weights[..., start : start + SHORT] = np.exp(tile - level)
+            highest = higher
+        weights = weights / weights.sum(axis=-1, keepdims=True)
+        return replace(mixed(call, weights, attended), weights=weights)
+
+    in_tiles.__doc__ = words
+
+
+rescaled(
+    "tiles rescaled in another base",
+    lambda fall: np.exp(np.log2(np.e) * fall),
+    "What was summed before falls too fast when a larger score comes: log2(e) once too often.",
+)
+rescaled(
+    "tiles multiplied by log2(e)",
+    lambda fall: np.exp(fall) * np.log2(np.e),
+    "What was summed before grows with every tile of 32 keys: early tokens get too much.",
+)
