@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -33,11 +35,11 @@ class Sinks(Heads):
 
         return self.out_proj(self.weighed(x, lambda scores: hide(scores).exp()))
 
-    def weighed(self, x: Tensor, weigh: object) -> Tensor:
+    def weighed(self, x: Tensor, weigh: Callable[[Tensor], Tensor]) -> Tensor:
         layers = (self.W_query, self.W_key, self.W_value)
         shape = (-1, (self.num_heads, self.head_dim))
         query, key, value = (layer(x).unflatten(*shape).transpose(1, 2) for layer in layers)
-        weights = weigh(self.scores(query, key))  # type: ignore[operator]
+        weights = weigh(self.scores(query, key))
         return (weights @ value).transpose(1, 2).flatten(2)
 
 

@@ -6,6 +6,7 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -95,11 +96,8 @@ def rounding(module: nn.Module, sizes: Sizes) -> float:
     score, which hides nothing and is no mask that shows all.
     """
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    short, long = trials.run(module, x), trials.run(module.double(), x.double())
-    found = [
-        next(p for p in (t.output, *t.returned, x) if isinstance(p, Tensor)) for t in (short, long)
-    ]
-    return float((found[0] - found[1]).abs().max())
+    short, long = trials.run(module, x).tensor, trials.run(module.double(), x.double()).tensor
+    return math.inf if short is None or long is None else float((short - long).abs().max())
 
 
 def with_needed_context(
@@ -134,15 +132,13 @@ def without_cap(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Bl
 def gives(module: nn.Module, sizes: Sizes) -> bool:
     """Whether a call with x gives a tensor, be it one of several."""
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    trial = trials.run(module, x)
-    return trial.output is not None or any(isinstance(p, Tensor) for p in trial.returned)
+    return trials.run(module, x).tensor is not None
 
 
 def sees(module: nn.Module, sizes: Sizes) -> bool:
     """Whether a module gives numbers, and not the same ones for all tokens, as where nothing is seen."""
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    trial = trials.run(module, x)
-    output = next((p for p in (trial.output, *trial.returned) if isinstance(p, Tensor)), None)
+    output = trials.run(module, x).tensor
     if output is None or output.shape[:-1] != x.shape[:-1] or not bool(output.isfinite().all()):
         return False
     return not trials.same(output[:, :1].expand_as(output), output)

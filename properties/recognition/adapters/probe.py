@@ -41,21 +41,24 @@ class Probe:
         """Ordinary numbers."""
         return random_weights(self.sizes)
 
+    @cached_property
+    def x(self) -> Tensor:
+        """Ordinary tokens (B, T, d_in)."""
+        return trials.random_input(self.sizes.batch, self.sizes.tokens, self.sizes.d_in)
+
     def module(self) -> nn.Module:
         """A new module with the weights."""
         return self.subject.build(Config(self.sizes, dtype="float32"), self.weights)
 
     def output(self, module: nn.Module) -> Tensor | None:
         """What a module gives."""
-        x = trials.random_input(self.sizes.batch, self.sizes.tokens, self.sizes.d_in)
-        return trials.run(module, x).output
+        return trials.run(module, self.x).output
 
     def right(self, module: nn.Module, scaled: bool = True) -> bool:
         """Whether a module gives what the formula gives."""
-        x = trials.random_input(self.sizes.batch, self.sizes.tokens, self.sizes.d_in)
         output, positions = self.output(module), self.subject.positions
         expected = oracle.attention(
-            x.double().numpy(),
+            self.x.double().numpy(),
             self.weights,
             heads=self.sizes.heads,
             causal=self.subject.family in CAUSAL_FAMILIES,

@@ -46,6 +46,12 @@ class Trial:
     returned: tuple[Any, ...] = ()
 
     @property
+    def tensor(self) -> Tensor | None:
+        """The output, or the first tensor of what came in its place; None where there is none."""
+        found = (self.output, *self.returned)
+        return next((part for part in found if isinstance(part, Tensor)), None)
+
+    @property
     def elsewhere(self) -> bool:
         """Whether it fails because this machine lacks something."""
         return bool(ELSEWHERE.search(self.failure))

@@ -49,9 +49,7 @@ def opset_23(run: Run) -> Attention:
         scale: float | None = None,
         softcap: float = 0.0,
     ) -> Heads:
-        inputs = {"Q": query, "K": key, "V": value, "attn_mask": attn_mask}
-        told = {"is_causal": int(is_causal), "scale": scale, "softcap": float(softcap)}
-        return run(23, inputs, told)
+        return run(23, tensors(query, key, value, attn_mask), numbers(is_causal, scale, softcap))
 
     return attention
 
@@ -69,9 +67,8 @@ def opset_24(run: Run) -> Attention:
         softcap: float = 0.0,
         nonpad_kv_seqlen: NDArray[np.int64] | None = None,
     ) -> Heads:
-        inputs = {"Q": query, "K": key, "V": value, "attn_mask": attn_mask}
-        told = {"is_causal": int(is_causal), "scale": scale, "softcap": float(softcap)}
-        return run(24, inputs | {"nonpad_kv_seqlen": nonpad_kv_seqlen}, told)
+        inputs = tensors(query, key, value, attn_mask) | {"nonpad_kv_seqlen": nonpad_kv_seqlen}
+        return run(24, inputs, numbers(is_causal, scale, softcap))
 
     return attention
 
@@ -90,12 +87,21 @@ def opset_25(run: Run) -> Attention:
         nonpad_kv_seqlen: NDArray[np.int64] | None = None,
         window_size: tuple[int, int] = (-1, -1),
     ) -> Heads:
-        inputs = {"Q": query, "K": key, "V": value, "attn_mask": attn_mask}
-        told = {"is_causal": int(is_causal), "scale": scale, "softcap": float(softcap)}
+        inputs = tensors(query, key, value, attn_mask) | {"nonpad_kv_seqlen": nonpad_kv_seqlen}
         sides = dict(zip(("left_window_size", "right_window_size"), window_size, strict=True))
-        return run(25, inputs | {"nonpad_kv_seqlen": nonpad_kv_seqlen}, told | sides)
+        return run(25, inputs, numbers(is_causal, scale, softcap) | sides)
 
     return attention
+
+
+def tensors(query: Heads, key: Heads, value: Heads, attn_mask: Heads | None) -> dict[str, Any]:
+    """What every opset takes, by the operator's names."""
+    return {"Q": query, "K": key, "V": value, "attn_mask": attn_mask}
+
+
+def numbers(is_causal: bool, scale: float | None, softcap: float) -> dict[str, Any]:
+    """The attributes of every opset."""
+    return {"is_causal": int(is_causal), "scale": scale, "softcap": float(softcap)}
 
 
 def narrow(attention: Attention) -> Attention:
