@@ -33,6 +33,14 @@ from properties.recognition.process.function import Process
 from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
+HOOKED = [
+    "import inspect",
+    "from dataclasses import dataclass, field",
+    "from typing import Any",
+    "import torch",
+    "from torch import Tensor, nn",
+]
+"""What the sources of `hooks` import."""
 ALIAS = "Attention"  # what the class is called in a script, whatever its name
 
 
@@ -145,7 +153,9 @@ def prelude(subject: Subject) -> list[str]:
         return ["from properties import Config, Sizes, Weights"]
     if isinstance(subject, ModuleSubject) and not subject.tokens:
         lines = ["from types import SimpleNamespace"] * bool(subject.blueprint.arguments.holders)
-        return [*lines, *hooks(subject), *(own_context() if subject.own_context else [])]
+        made = hooks(subject)
+        lines = imported(lines, HOOKED) if made else lines
+        return [*lines, *made, *(own_context() if subject.own_context else [])]
     kind = wrapper(subject)
     if kind is None:
         return []
@@ -160,9 +170,10 @@ def prelude(subject: Subject) -> list[str]:
     if kind is OnItself:
         lines.insert(0, "import inspect")
         sources.append(inspect.getsource(leading).rstrip())
+    made = hooks(subject) if isinstance(subject, ModuleSubject) else []
     return [
-        *(hooks(subject) if isinstance(subject, ModuleSubject) else []),
-        *lines,
+        *(imported(lines, HOOKED) if made else lines),
+        *made,
         *(line for one in sources for line in ("", "", one)),
         *packing(subject)[3:],
     ]
@@ -199,18 +210,15 @@ def hooks(subject: ModuleSubject) -> list[str]:
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
-    if not parts:
-        return []
-    lines = [
-        "import inspect",
-        "from dataclasses import dataclass, field",
-        "from typing import Any",
-        "",
-        "import torch",
-        "from torch import Tensor, nn",
-    ]
     sources = (inspect.getsource(one).rstrip() for one in parts)
-    return lines + [line for one in sources for line in ("", "", one)]
+    return [line for one in sources for line in ("", "", one)]
+
+
+def imported(*groups: list[str]) -> list[str]:
+    """Import statements, each once, torch's after the others."""
+    every = sorted({line for group in groups for line in group if line})
+    own = [line for line in every if "torch" in line]
+    return [*(line for line in every if line not in own), "", *own]
 
 
 def of_documents(subject: Subject) -> tuple[str, ...]:

@@ -129,6 +129,11 @@ class Blueprint:
             self.way_out(),
         )
 
+    @property
+    def first_sizes(self) -> Sizes:
+        """Sizes for a trial while the family is not known: two heads, where there may be several."""
+        return self.sizes(2 if self.arguments.has("num_heads", "head_dim") else 1)
+
     def sizes(self, heads: int) -> Sizes:
         """Sizes for a trial."""
         sizes = replace(TRIAL, heads=heads, groups=1 if self.one_group and heads > 1 else 0)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.subjects.subject import Config
-from properties.truth.parameters import Sizes
 
 NORM = re.compile(r"norm|(^|_)ln(_|\d|$)", re.IGNORECASE)
 KIND = re.compile(r"norm", re.IGNORECASE)
@@ -37,7 +36,7 @@ def without_norms(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, n
     asked = dict.fromkeys(found, "a norm: it is taken out, and all else asked")
     told = replace(told, unasked={**told.unasked, **asked})
     without = replace(blueprint, arguments=told, taken_out=found)
-    sizes, x = sizes_for(blueprint), input_for(blueprint)
+    sizes, x = blueprint.first_sizes, input_for(blueprint)
     made = without.attempt(Config(sizes), None)
     if trials.run(made, x).failure and not trials.run(module, x).failure:
         return blueprint, module
@@ -69,12 +68,12 @@ def without_residual_of(blueprint: Blueprint, module: nn.Module) -> tuple[Bluepr
     whole, rest = output_of(blueprint, x), output_of(without, x)
     if whole is None or rest is None or not trials.same(rest + x, whole):
         return blueprint, module
-    return without, without.attempt(Config(sizes_for(without)), None)
+    return without, without.attempt(Config(without.first_sizes), None)
 
 
 def output_of(blueprint: Blueprint, x: Tensor, zero: bool = False) -> Tensor | None:
     """What a new module gives for x, with its own parameters or with zeros for all of them."""
-    module = blueprint.attempt(Config(sizes_for(blueprint)), None)
+    module = blueprint.attempt(Config(blueprint.first_sizes), None)
     with torch.no_grad():
         for parameter in module.parameters() if zero else ():
             parameter.zero_()
@@ -83,13 +82,8 @@ def output_of(blueprint: Blueprint, x: Tensor, zero: bool = False) -> Tensor | N
 
 def input_for(blueprint: Blueprint) -> Tensor:
     """Random tokens (B, T, d_in)."""
-    sizes = sizes_for(blueprint)
+    sizes = blueprint.first_sizes
     return trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-
-
-def sizes_for(blueprint: Blueprint) -> Sizes:
-    """Those of a trial."""
-    return blueprint.sizes(2 if blueprint.arguments.has("num_heads", "head_dim") else 1)
 
 
 def identical(output: Tensor | None, x: Tensor) -> bool:

@@ -1,25 +1,33 @@
-"""One call of a subject that is not finished yet, against the formula.
+"""What one call of a subject that is not finished yet tells, held against the formula: its scale, its
+positions, and what it has beyond the definition.
 
 Legend: B batch, T tokens.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from properties.recognition.adapters import trials
+from properties.recognition.adapters import calls, extras, projections, trials
 from properties.recognition.adapters.draft import random_weights, trial_config
-from properties.subjects.subject import CAUSAL_FAMILIES, Config
+from properties.recognition.turning import finding as turning
+from properties.subjects.limits import Limits
+from properties.subjects.positions import Positions
+from properties.subjects.subject import CAUSAL_FAMILIES, JOINED_FAMILIES, Config
 from properties.truth import oracle
 from properties.truth.parameters import Sizes, Weights
 
 if TYPE_CHECKING:
     from properties.recognition.adapters.torch_module import ModuleSubject
+
+SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
 
 
 @dataclass(frozen=True)
@@ -70,3 +78,69 @@ class Probe:
             and output.shape == expected.shape
             and np.allclose(output.double().numpy(), expected, atol=1e-3)
         )
+
+
+def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
+    """Fill the parameters that attention as defined has not so that nothing of them is left."""
+    structure = projections.find(module, finished.blueprint.owner)
+    if structure is None or not finished.has("projections"):
+        return
+    probe = Probe.of(finished)
+
+    def build(fills: extras.Fills) -> nn.Module:
+        finished.extras = fills
+        return probe.module()
+
+    names = projections.left_over(module, structure)
+    finished.extras = extras.without_effect(names, build, probe.right, probe.output)
+    if finished.extras:
+        finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
+    text = "a parameter that attention as defined has not"
+    told = {name: f"{text}: {extras.WORDS[number]}" for name, number in finished.extras.items()}
+    finished.unasked = {**finished.unasked, **told}
+
+
+def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
+    """Say that scores are not scaled, where the module keeps a scale of one and a call agrees."""
+    held = (vars(part).items() for part in calls.inside(module).modules())
+    kept = {n: v for each in held for n, v in each if SCALE.fullmatch(n.lower())}
+    name = next(
+        (n for n, value in kept.items() if isinstance(value, int | float) and value == 1), ""
+    )
+    if not name or not finished.has("projections") or finished.family not in JOINED_FAMILIES:
+        return
+    probe = Probe.of(finished)
+    finished.scaled = not probe.right(probe.module(), scaled=False)
+    if not finished.scaled:
+        finished.notes += (f"scores are not scaled: {name} is 1, and a call agrees",)
+        # How exact angles are was tried with scores that are scaled.
+        if finished.positions is not None:
+            finished.positions = turning.precise(finished, finished.positions)
+
+
+def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
+    """Say by which positions queries and keys are turned, and that head_dim is a number of pairs."""
+    given = turning.defaults(finished.blueprint.target)
+    positions = turning.found(finished, finished.build, module, given)
+    if positions is None or not positions.known:
+        positions = by_other_angles(finished, module, given) or positions
+    if positions is not None:
+        finished.positions = positions
+        finished.limits |= Limits(head_dims=positions.multiple)
+
+
+def by_other_angles(
+    finished: ModuleSubject, module: nn.Module, given: Mapping[str, Any]
+) -> Positions | None:
+    """The known convention that is followed where angles are handed over in another form that runs, for
+    pairs of neighbours, or for a part of each head; None where none is.
+    """
+    before, notes = finished.blueprint, finished.notes
+    for handed in before.handed.others() if before.handed else ():
+        finished.blueprint = replace(before, handed=handed)
+        found = turning.found(finished, finished.build, module, given)
+        if found is not None and found.known:
+            return found
+        finished.notes = notes
+    finished.blueprint = before
+    return None

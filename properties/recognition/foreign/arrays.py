@@ -76,3 +76,20 @@ def to_torch(array: np.ndarray[Any, Any]) -> Tensor:
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
     return torch.from_numpy(array)
+
+
+def of_floating(
+    function: Function, inputs: Sequence[Any], is_floating: Callable[[Any], bool]
+) -> tuple[list[Any], Function]:
+    """Those of the inputs that are floating-point numbers, and the function of them alone, whose outputs
+    are such numbers, too: the others have no derivatives.
+    """
+    places = [place for place, part in enumerate(inputs) if is_floating(part)]
+
+    def alone(*floating: Any) -> Sequence[Any]:
+        whole = list(inputs)
+        for place, part in zip(places, floating, strict=True):
+            whole[place] = part
+        return tuple(part for part in function(*whole) if is_floating(part))
+
+    return [inputs[place] for place in places], alone

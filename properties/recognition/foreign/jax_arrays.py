@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from properties.recognition.foreign.arrays import Arrays, Function, to_numpy
+from properties.recognition.foreign.arrays import Arrays, Function, of_floating, to_numpy
 
 SOON: tuple[dict[str, Any], ...] = (
     {
@@ -112,17 +112,13 @@ class Derivatives:
         import jax
         import jax.numpy as jnp
 
-        inputs, upstream = list(arrays[: self.inputs]), iter(arrays[self.inputs :])
-        places = [n for n, part in enumerate(inputs) if jnp.issubdtype(part.dtype, jnp.floating)]
+        inputs, upstream = arrays[: self.inputs], iter(arrays[self.inputs :])
 
-        def of_floating(*floating: Any) -> Sequence[Any]:
-            whole = list(inputs)
-            for place, part in zip(places, floating, strict=True):
-                whole[place] = part
-            parts = self.function(*whole)
-            return tuple(part for part in parts if jnp.issubdtype(part.dtype, jnp.floating))
+        def is_floating(part: Any) -> bool:
+            return bool(jnp.issubdtype(part.dtype, jnp.floating))
 
-        outputs, back = jax.vjp(of_floating, *(inputs[place] for place in places))
+        floating, alone = of_floating(self.function, inputs, is_floating)
+        outputs, back = jax.vjp(alone, *floating)
         found: Sequence[Any] = back(tuple(next(upstream) for _ in outputs))
         return found
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from properties.recognition.foreign.arrays import Arrays, Function, to_numpy, to_torch
+from properties.recognition.foreign.arrays import Arrays, Function, of_floating, to_numpy, to_torch
 
 
 class MLXArrays(Arrays):
@@ -57,17 +57,13 @@ class Derivatives:
         """By mlx.core.vjp; outputs that are no floating-point numbers count for nothing."""
         import mlx.core as mx
 
-        inputs, upstream = list(arrays[: self.inputs]), list(arrays[self.inputs :])
-        places = [n for n, part in enumerate(inputs) if mx.issubdtype(part.dtype, mx.floating)]
+        inputs, upstream = arrays[: self.inputs], list(arrays[self.inputs :])
 
-        def of_floating(*floating: Any) -> list[Any]:
-            whole = list(inputs)
-            for place, part in zip(places, floating, strict=True):
-                whole[place] = part
-            parts = self.function(*whole)
-            return [part for part in parts if mx.issubdtype(part.dtype, mx.floating)]
+        def is_floating(part: Any) -> bool:
+            return bool(mx.issubdtype(part.dtype, mx.floating))
 
-        _, found = mx.vjp(of_floating, [inputs[place] for place in places], upstream)
+        floating, alone = of_floating(self.function, inputs, is_floating)
+        _, found = mx.vjp(lambda *parts: list(alone(*parts)), floating, upstream)
         derivatives: Sequence[Any] = found
         return derivatives
 
