@@ -216,7 +216,8 @@ def hooks(subject: ModuleSubject) -> list[str]:
 
 def imported(*groups: list[str]) -> list[str]:
     """Import statements, each once, torch's after the others."""
-    every = sorted({line for group in groups for line in group if line})
+    lines = {line for group in groups for line in group if line}
+    every = sorted(lines, key=lambda line: (line.startswith("from"), line))
     own = [line for line in every if "torch" in line]
     return [*(line for line in every if line not in own), "", *own]
 
