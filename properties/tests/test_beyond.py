@@ -84,6 +84,13 @@ class Capped(Heads):
         return self.attend([x, x, x], lambda z: z if cap is None else cap * (z / cap).tanh())
 
 
+class CappedByANumber(Capped):
+    """The same, and None is refused."""
+
+    def __init__(self, d_model: int, num_heads: int, logit_softcap: float = 1e30) -> None:
+        super().__init__(d_model, num_heads, float(logit_softcap))
+
+
 class SwitchedScale(Heads):
     """Scores are scaled if the constructor is told so."""
 
@@ -118,6 +125,11 @@ def test_a_gate_that_takes_no_part_is_a_parameter_too_many() -> None:
 def test_a_bound_on_the_scores_is_none_where_it_may_be() -> None:
     assert verdict(Capped) == []
     assert find_one(Capped).unasked["logit_softcap"] == "a bound on the scores: it is None"
+
+
+def test_a_bound_that_has_to_be_a_number_keeps_its_default() -> None:
+    """It is no reason to refuse the class."""
+    assert "keeps its default" in find_one(CappedByANumber).unasked["logit_softcap"]
 
 
 def test_a_switch_for_the_scale_is_on() -> None:

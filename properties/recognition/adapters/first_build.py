@@ -115,7 +115,7 @@ def with_needed_context(
 
 def without_cap(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blueprint, nn.Module]:
     """The same, or with None for a bound on the scores that the constructor or its settings have by
-    default, where forward runs so: all that is asked is asked without one.
+    default, where these take it and forward runs so: all that is asked is asked without one.
     """
     told = blueprint.arguments
     names = [name for name in told.unasked if meaning(name.rpartition(".")[2]) == CAP]
@@ -125,7 +125,10 @@ def without_cap(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Bl
     asked = dict.fromkeys(names, f"{CAP}: it is None")
     told = replace(told.fixing(dict.fromkeys(names)), unasked={**told.unasked, **asked})
     without = replace(blueprint, arguments=told)
-    made = without.attempt(Config(sizes), None)
+    try:
+        made = without.attempt(Config(sizes), None)
+    except QuestionError:  # it has to be a number
+        return blueprint, module
     return (without, made) if gives(made, sizes) else (blueprint, module)
 
 
