@@ -27,7 +27,7 @@ class Failure(Protocol):
     clause: Clause
     case: Case | None
     behaves_like: list[str]
-    raised: str  # what the subject raised, and on which line of it; "" if it raised nothing
+    raised: str  # the line of the subject that raised; "" if it raised nothing
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,12 @@ def absorbed(
 
 
 def origin(error: BaseException) -> str:
-    """Type and line of what the subject itself raised, the first cause of an error; "" if nothing."""
+    """The line of the subject that raised the first cause of an error, or its type where that is in no
+    line of the subject; "" if there is none.
+
+    The line alone: vmap and export say each in its own words that it looks at a value.
+    """
     cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    return f"{type(cause).__name__}{place(cause)}" if cause is not error else ""
+    return (place(cause) or type(cause).__name__) if cause is not error else ""
