@@ -108,7 +108,13 @@ class Instance:
 
 
 def in_format(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
-    """The module with its numbers in this format: `to`, which is left out where it would do nothing."""
+    """The module with its numbers in this format: `to`, which is left out where it would do nothing.
+
+    Where it holds complex numbers, `double`, `half` and the like: `to` would leave their real part alone.
+    """
+    if complex_numbers(module):
+        moved: torch.nn.Module = getattr(module, CASTS[dtype])()
+        return moved
     for part in module.modules():
         own = type(part)
         if own.to is not torch.nn.Module.to or own._apply is not torch.nn.Module._apply:
@@ -117,6 +123,25 @@ def in_format(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
             if tensor is not None and tensor.dtype != dtype and not is_counted(tensor):
                 return module.to(dtype)
     return module
+
+
+CASTS = {
+    torch.float64: "double",
+    torch.float32: "float",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "half",
+}
+"""The methods of a module that move real numbers alone, as `to` with a format does not."""
+
+
+def complex_numbers(module: torch.nn.Module) -> list[str]:
+    """The names of parameters and buffers that hold complex numbers."""
+    return [
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        for name, tensor in (*part._parameters.items(), *part._buffers.items())
+        if tensor is not None and tensor.is_complex()
+    ]
 
 
 def is_counted(tensor: torch.Tensor) -> bool:

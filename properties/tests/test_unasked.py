@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.adapters.spellings import meaning
+from properties.recognition.asking.roles import role
 from properties.recognition.targets import find
 from properties.reports.verdict import verdict
 from properties.runs.runner import run
@@ -148,3 +149,20 @@ def test_an_argument_that_is_not_supported_here_is_not_asked() -> None:
     assert "cap" not in subject.takes
     assert "causal" in subject.takes
     assert "softcap" in subject.unasked
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("key_padding_mask", "padding"),
+        ("src_key_padding_mask", "padding"),
+        ("tgt_key_padding_mask", "padding"),
+        ("input_padding_mask", "padding"),
+        ("x_pad_mask", "padding"),
+        ("memory_key_padding_mask", "context_padding"),
+        ("query_padding_mask", None),
+    ],
+)
+def test_padding_is_known_by_the_names_of_the_field(name: str, known: str | None) -> None:
+    """A mask of the padding of queries hides no key."""
+    assert role(name) == known

@@ -16,6 +16,7 @@ from properties.findings.recording import Build, Call
 from properties.findings.scripts import construction, text
 from properties.findings.scripts.definition import DEFINITION
 from properties.recognition import targets
+from properties.subjects.instance import CASTS
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Weights
 
@@ -195,7 +196,14 @@ def construct(
     """The statements that make a module for a request."""
     lines = construction.preparation(subject, config)
     lines += [f"{name} = {construction.expression(subject, config, weights)}"]
-    return lines if config.dtype == "float32" else [*lines, f"{name}.to(torch.{config.dtype})"]
+    return lines if config.dtype == "float32" else [*lines, moved(subject, name, config.dtype)]
+
+
+def moved(subject: Subject, name: str, dtype: str) -> str:
+    """The statement that moves a module to a format: see `in_format`."""
+    if getattr(subject, "complex_numbers", ()):
+        return f"{name}.{CASTS[getattr(torch, dtype)]}()"
+    return f"{name}.to(torch.{dtype})"
 
 
 def mode(call: Call, module: str) -> list[str]:

@@ -10,7 +10,7 @@ from properties.findings.recording import Tape, built
 from properties.findings.scripts import text
 from properties.findings.scripts.asking import attempt, given, one_item, require_right, run
 from properties.findings.scripts.recipes import recipe
-from properties.findings.scripts.script import Script
+from properties.findings.scripts.script import Script, moved
 from properties.spec.clauses.argument import DRAWS, NEARLY_ALL
 from properties.spec.clauses.conditions import equal_scores
 from properties.spec.clauses.shape import emptied
@@ -56,7 +56,7 @@ def deep_copy(case: Case, tape: Tape) -> Iterator[Script]:
         f"    for parameter in {module}.parameters():",
         "        parameter.zero_()",
     )
-    script.add(f"twin.to(torch.{case.dtype})")
+    script.add(moved(case.subject, "twin", case.dtype))
     run(script, "twin", "x", "output")
     require_right(script, case, "output")
     yield script
@@ -77,7 +77,7 @@ def pickled(case: Case, tape: Tape) -> Iterator[Script]:
         saved = f"pickle.loads(pickle.dumps({module}.state_dict()))"
         attempt(script, f"{blank}.load_state_dict({saved})", "a state_dict that can be pickled")
         script.add(f"twin = {blank}")
-    script.add(f"twin.to(torch.{case.dtype})")
+    script.add(moved(case.subject, "twin", case.dtype))
     run(script, "twin", "x", "output")
     require_right(script, case, "output")
     yield script
@@ -92,7 +92,7 @@ def dtype_move(case: Case, tape: Tape) -> Iterator[Script]:
     x = given(script, case)
     if first in case.subject.dtypes:
         run(script, module, f"{x}.to(torch.{first})", "output")
-    script.add(f"{module}.to(torch.{case.dtype})", f"{module}.eval()")
+    script.add(moved(case.subject, module, case.dtype), f"{module}.eval()")
     script.lines.append("with torch.no_grad():")
     answered(script, f"{module}({x})")
     require_right(script, case, "output")

@@ -52,7 +52,7 @@ from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects import results
 from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
-from properties.subjects.instance import in_format
+from properties.subjects.instance import complex_numbers, in_format
 from properties.subjects.limits import Limits
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
@@ -81,6 +81,7 @@ class ModuleSubject(Subject):
         self.blueprint = blueprint
         self.scheme = draft.scheme
         self.residual = draft.residual
+        self.complex_numbers: tuple[str, ...] = ()
         self.own_context = draft.own_context
         self.spare_biases = draft.spare_biases
         self.manner = ModuleManner()
@@ -212,6 +213,7 @@ def subject(
     finished = ModuleSubject(blueprint, draft)
     if call.tokens:
         finished.tokens, finished.blanks = call.tokens, call.required[3:]
+    note_complex(finished, module)
     offer_dtypes(finished)
     offer_heads(finished)
     offer_positions(finished, module)
@@ -246,6 +248,17 @@ def takes_heads(module: nn.Module, blueprint: Blueprint) -> bool:
 def of_heads(module: nn.Module, name: str) -> qkv_function.Function:
     """Such a module as a function, in eval mode."""
     return qkv_function.understand(calls.inside(module).eval().forward, name)
+
+
+def note_complex(finished: ModuleSubject, module: nn.Module) -> None:
+    """Say that complex numbers lose a part where `to` moves the module, which nothing here does."""
+    finished.complex_numbers = tuple(complex_numbers(module))
+    if finished.complex_numbers:
+        names = messages.listed(finished.complex_numbers)
+        finished.notes += (
+            f"{names} is complex: to(dtype) would keep its real part alone; moved by double(), half() "
+            "and the like, which leave it as it is",
+        )
 
 
 def offer_heads(finished: ModuleSubject) -> None:

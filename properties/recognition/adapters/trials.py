@@ -25,7 +25,7 @@ from properties.basics.doing import doing
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.spellings import fused_order, parameter_role
 from properties.subjects import results
-from properties.subjects.instance import kind
+from properties.subjects.instance import in_format, kind
 
 # What forward raises where a device, a compiler or a package is not there.
 ELSEWHERE = re.compile(
@@ -184,7 +184,7 @@ def usable_dtypes(
     usable, remarks = [], []
     for name in names:
         dtype = getattr(torch, name)
-        trial = run(build(name).to(dtype), x.to(dtype))
+        trial = run(in_format(build(name), dtype), x.to(dtype))
         if trial.failure:
             remarks.append(f"not asked in {name}: {trial.failure}")
         else:

@@ -20,7 +20,10 @@ SPELLINGS = {
     ),
     "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask)",
     "context_mask": rf"{OTHERS}_(attn_|attention_)?masks?",
-    "padding": r"(key|src|tgt|seq|token|kv)?_?pad(ding)?_?mask|key_mask|kv_mask|valid_mask",
+    "padding": (
+        r"((src|source|tgt|target|self_attn|x|input)_)?(key|src|tgt|seq|token|kv|input|x)?_?pad(ding)?_?mask|"
+        r"key_mask|kv_mask|valid_mask"
+    ),
     "mask": r"(attn|attention|att|bool|boolean|src|self_attn)?_?masks?",
     "bias": r"(attn|attention|score|scores|logit|logits|additive)_?bias|bias|mask_bias",
     "causal": r"(is|use|apply)?_?causal(_mask)?",
