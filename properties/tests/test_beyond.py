@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -87,8 +88,61 @@ class Capped(Heads):
 class CappedByANumber(Capped):
     """The same, and None is refused."""
 
-    def __init__(self, d_model: int, num_heads: int, logit_softcap: float = 1e30) -> None:
+    def __init__(self, d_model: int, num_heads: int, logit_softcap: float = 50.0) -> None:
         super().__init__(d_model, num_heads, float(logit_softcap))
+
+
+class UnscaledCapped(CappedByANumber):
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+class CappedLow(CappedByANumber):
+    """A bound above 100 is refused."""
+
+    def __init__(self, d_model: int, num_heads: int, logit_softcap: float = 50.0) -> None:
+        if logit_softcap > 100.0:
+            raise ValueError(f"logit_softcap {logit_softcap} is above 100")
+        super().__init__(d_model, num_heads, logit_softcap)
+
+
+class Windowed(Heads):
+    """A query sees itself and some keys before it; None is refused."""
+
+    def __init__(self, d_model: int, num_heads: int, sliding_window: int = 2) -> None:
+        super().__init__(d_model, num_heads)
+        self.sliding_window = int(sliding_window)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1])
+        back = places[:, None] - places
+        hidden = (back < 0) | (back >= self.sliding_window)
+        return self.attend([x, x, x], lambda scores: scores.masked_fill(hidden, -torch.inf))
+
+
+class WindowRequired(Windowed):
+    def __init__(self, d_model: int, num_heads: int, window_size: int) -> None:
+        super().__init__(d_model, num_heads, window_size)
+
+
+class WindowOrNone(Windowed):
+    """None is a window as well: of all keys."""
+
+    def __init__(self, d_model: int, num_heads: int, window: int | None = 3) -> None:
+        super().__init__(d_model, num_heads, 10**6 if window is None else window)
+
+
+class UnscaledWindowed(Windowed):
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+class WindowOfATable(Windowed):
+    """The pairs of places of a window have a table, which would be large for a wide one."""
+
+    def __init__(self, d_model: int, num_heads: int, window_size: int = 7) -> None:
+        super().__init__(d_model, num_heads, window_size)
+        self.register_buffer("table", torch.zeros(window_size**2))
 
 
 class SwitchedScale(Heads):
@@ -127,9 +181,45 @@ def test_a_bound_on_the_scores_is_none_where_it_may_be() -> None:
     assert find_one(Capped).unasked["logit_softcap"] == "a bound on the scores: it is None"
 
 
-def test_a_bound_that_has_to_be_a_number_keeps_its_default() -> None:
+def test_a_bound_that_has_to_be_a_number_is_beyond_all_scores() -> None:
+    """In the formats that have such a number."""
+    subject = find_one(CappedByANumber)
+    report = run(subject, profile="quick", only=[ODDS])
+    assert {r.status for r in report.results} == {"pass"}
+    assert subject.unasked["logit_softcap"] == "a bound on the scores: it is 2**80"
+    assert subject.dtypes == ("float64", "float32", "bfloat16")
+
+
+def test_a_bound_that_may_be_neither_keeps_its_default() -> None:
     """It is no reason to refuse the class."""
-    assert "keeps its default" in find_one(CappedByANumber).unasked["logit_softcap"]
+    assert "keeps its default" in find_one(CappedLow).unasked["logit_softcap"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (Windowed, "sliding_window", "16384"),
+        (WindowRequired, "window_size", "16384"),
+        (WindowOrNone, "window", "None"),
+    ],
+)
+def test_a_window_of_the_constructor_is_wider_than_the_examples(
+    kind: type[nn.Module], name: str, value: str
+) -> None:
+    """What hides keys by design is not accused of it, and that it was not asked is told."""
+    subject = find_one(kind)
+    report = run(subject, profile="quick", only=[ODDS])
+    assert [r.clause for r in report.results if r.status == "fail"] == []
+    assert subject.unasked[name] == f"how far back a query sees: it is {value}"
+
+
+def test_a_table_for_the_pairs_of_a_window_is_not_made_large() -> None:
+    assert "keeps its default" in find_one(WindowOfATable).unasked["window_size"]
+
+
+@pytest.mark.parametrize("kind", [UnscaledCapped, UnscaledWindowed])
+def test_a_lost_scale_beside_a_bound_or_a_window_is_told(kind: type[nn.Module]) -> None:
+    assert verdict(kind, [ODDS]) == [ODDS]
 
 
 def test_a_switch_for_the_scale_is_on() -> None:

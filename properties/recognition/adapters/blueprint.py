@@ -39,7 +39,7 @@ class Blueprint:
     them as (T, B, d); taken_out: the layers in whose place there is an identity; masks: those that
     forward requires, and is given where nothing is to be hidden; residual: the arguments for tokens of
     which one is added to the output, where this is taken out; context: the argument that has a default,
-    and has to be given a context.
+    and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them.
     """
 
     target: Callable[..., Any]
@@ -54,6 +54,7 @@ class Blueprint:
     masks: GivenMasks | None = None
     residual: tuple[str, ...] = ()
     context: str = ""
+    uncapped: bool = False
 
     @property
     def owner(self) -> str:

@@ -17,7 +17,13 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import arguments, calls, families, given_masks, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
-from properties.recognition.adapters.spellings import CAP, meaning
+from properties.recognition.adapters.spellings import WINDOW
+from properties.recognition.adapters.unbounded import (
+    WIDE,
+    WORDS,
+    gives,
+    required_windows,
+)
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, is_sequence_first
 from properties.subjects.subject import Config
@@ -29,8 +35,24 @@ def first_build(
 ) -> tuple[Blueprint, nn.Module]:
     """The blueprint, square only where it has to be, and a module built from it.
 
-    given: values by name for what has no known meaning.
+    given: values by name for what has no known meaning; a window that is required and has none is wide.
     """
+    wide = required_windows(target, given)
+    if not wide:
+        return built_with(target, given)
+    try:
+        blueprint, module = built_with(target, {**given, **dict.fromkeys(wide, WIDE)})
+    except QuestionError:
+        return built_with(target, given)
+    told = blueprint.arguments
+    notes = tuple(n for n in told.notes if n.partition(" ")[0] not in wide)
+    asked = dict.fromkeys(wide, f"{WINDOW}: {WORDS[WIDE]}")
+    told = replace(told, notes=notes, unasked={**told.unasked, **asked})
+    return replace(blueprint, arguments=told), module
+
+
+def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Blueprint, nn.Module]:
+    """The same with these values alone."""
     owner = getattr(target, "__name__", type(target).__name__)
     blueprint = Blueprint(target, arguments.read(target, owner, given))
     heads = 2 if blueprint.arguments.has("num_heads", "head_dim") else 1
@@ -111,31 +133,6 @@ def with_needed_context(
     told = replace(blueprint, context=name)
     made = told.attempt(Config(told.sizes(heads)), None)
     return (told, made) if gives(made, told.sizes(heads)) else (blueprint, module)
-
-
-def without_cap(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blueprint, nn.Module]:
-    """The same, or with None for a bound on the scores that the constructor or its settings have by
-    default, where these take it and forward runs so: all that is asked is asked without one.
-    """
-    told = blueprint.arguments
-    names = [name for name in told.unasked if meaning(name.rpartition(".")[2]) == CAP]
-    sizes = blueprint.sizes(heads)
-    if not names or not gives(module, sizes):
-        return blueprint, module
-    asked = dict.fromkeys(names, f"{CAP}: it is None")
-    told = replace(told.fixing(dict.fromkeys(names)), unasked={**told.unasked, **asked})
-    without = replace(blueprint, arguments=told)
-    try:
-        made = without.attempt(Config(sizes), None)
-    except QuestionError:  # it has to be a number
-        return blueprint, module
-    return (without, made) if gives(made, sizes) else (blueprint, module)
-
-
-def gives(module: nn.Module, sizes: Sizes) -> bool:
-    """Whether a call with x gives a tensor, be it one of several."""
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    return trials.run(module, x).tensor is not None
 
 
 def sees(module: nn.Module, sizes: Sizes) -> bool:

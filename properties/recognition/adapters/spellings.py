@@ -90,6 +90,7 @@ CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_feat
     d_in_context d_in_kv kv_in_dim"""
 
 CAP = "a bound on the scores"
+WINDOW = "how far back a query sees"
 
 # What attention may be told besides: arguments that are known, and not asked about.
 MEANINGS = {
@@ -106,7 +107,7 @@ MEANINGS = {
     "fewer heads of keys than of queries": r"gqa|kv_heads|kv_head$|kv_groups|query_groups|mqa",
     "positions": r"rope|rotary|rotat|freqs|^(cos|sin)$|alibi|position|^pos|_pos$|\bpe$|rel_?pos|theta",
     "numbers added to the scores": r"(attn|attention|score|rel|logit)s?_?bias",
-    "how far back a query sees": r"window|sliding|local",
+    WINDOW: r"window|sliding|local",
     CAP: r"soft_?cap|logit.*cap|clip|clamp",
     "a norm of queries and keys": r"qk_?norm|norm",
     "an entry added to keys and values": r"add_zero|bias_kv|sink|null_kv",

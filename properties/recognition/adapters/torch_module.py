@@ -35,7 +35,6 @@ from properties.recognition.adapters.draft import Draft, found_in, random_weight
 from properties.recognition.adapters.first_build import (
     first_build,
     with_output_alone,
-    without_cap,
 )
 from properties.recognition.adapters.groups import fits, offer_groups
 from properties.recognition.adapters.loading import collect, load
@@ -43,6 +42,7 @@ from properties.recognition.adapters.matrices import offer_projections
 from properties.recognition.adapters.norms import without_norms
 from properties.recognition.adapters.probe import offer_extras, offer_positions, offer_scale
 from properties.recognition.adapters.projections import Structure
+from properties.recognition.adapters.unbounded import without_bounds
 from properties.recognition.asking import cache_finding, module_finding
 from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
@@ -190,7 +190,7 @@ def subject(
     blueprint, module = turning.with_angles(blueprint, module)
     if blueprint.handed is not None and blueprint.several is None:
         blueprint, module = with_output_alone(blueprint, module, 2)
-    blueprint, module = without_cap(blueprint, module, 2)
+    blueprint, module = without_bounds(blueprint, module, 2)
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
     if structure is None and call.tokens and takes_heads(module, blueprint):
@@ -576,15 +576,18 @@ def offer_dtypes(finished: ModuleSubject) -> None:
     config = trial_config(finished.blueprint, finished.family)
     sizes = config.sizes
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    exact = tuple(name for name in FORMATS if arrives(finished, replace(config, dtype=name)))
+    asked = [n for n in FORMATS if not (finished.blueprint.uncapped and n == "float16")]
+    exact = tuple(name for name in asked if arrives(finished, replace(config, dtype=name)))
     finished.dtypes, remarks = trials.usable_dtypes(
         lambda name: finished.build(replace(config, dtype=name), None),
         x if finished.has("batched") else x[0],
         exact,
     )
     lost = [
-        f"not asked in {name}: no exact weights can be set" for name in FORMATS if name not in exact
+        f"not asked in {name}: no exact weights can be set" for name in asked if name not in exact
     ]
+    if finished.blueprint.uncapped:
+        lost.append("not asked in float16: it has no bound that leaves all scores as they are")
     finished.notes += (*lost, *remarks)
 
 

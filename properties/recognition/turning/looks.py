@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from properties.truth.positions import Pairing
 
 NAMES = re.compile(r"rope|rotary|inv_?freq|freqs|angles?$|(^|_)(cos|sin)($|_)|theta|^base$|_cis$")
 CODE = re.compile(r"\b(cos|sin|polar|view_as_complex|rotate_half|apply_rotary\w*)\b|rotary|\brope")
+CALLED = re.compile(r"\b([A-Za-z_]\w*)\(")
 BASES = re.compile(r"(rope|rotary|rot|freq)?_?(base|theta)(_?freq)?")
 SWITCH = re.compile(r"(use|with|apply|enable)_?(rope|rotary)\w*|rope|rotary")
 
@@ -83,12 +85,22 @@ def in_code(module: nn.Module) -> bool:
 
 
 def spoken(kind: type) -> bool:
-    """Whether the source of a class does; what decorates it says nothing."""
+    """Whether the source of a class does, or that of a function of its file which it calls; what decorates
+    it says nothing.
+    """
+    _, _, own = source(kind).partition(f"class {kind.__name__}")
+    around = vars(sys.modules.get(kind.__module__, object))
+    called = (around.get(name) for name in set(CALLED.findall(own)))
+    beside = (f for f in called if inspect.isfunction(f) and f.__module__ == kind.__module__)
+    return any(CODE.search(text) for text in (own, *map(source, beside)))
+
+
+def source(object: type | Callable[..., Any]) -> str:
+    """What a class or function is written as, "" where it was built at run time."""
     try:
-        _, _, own = inspect.getsource(kind).partition(f"class {kind.__name__}")
-        return bool(CODE.search(own))
-    except (OSError, TypeError):  # built at run time
-        return False
+        return inspect.getsource(object)
+    except (OSError, TypeError):
+        return ""
 
 
 def table(value: Any, base: float) -> tuple[Pairing | None, int] | None:

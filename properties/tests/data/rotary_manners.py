@@ -148,6 +148,34 @@ class NeoXAttention(nn.Module):
         return torch.cat([turned * cos + rotate_half(turned) * sin, rest], dim=-1)
 
 
+def by_places(x: Tensor) -> Tensor:
+    """Neighbours of (B, H, T, D) turned by their places."""
+    speeds = 10000.0 ** (-torch.arange(0, x.shape[-1], 2, dtype=x.dtype) / x.shape[-1])
+    angles = torch.arange(x.shape[-2])[:, None] * speeds
+    a, b = x[..., 0::2], x[..., 1::2]
+    first, second = a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()
+    return torch.stack([first, second], dim=-1).flatten(-2)
+
+
+class TurnedBeside(nn.Module):
+    """What turns is a function beside the class, which speaks of nothing."""
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.wq, self.wk, self.wv, self.wo = (nn.Linear(dim, dim, bias=False) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for layer in (self.wq, self.wk, self.wv)
+        )
+        q, k = by_places(q), by_places(k)
+        out = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        output: Tensor = self.wo(out.transpose(1, 2).flatten(2))
+        return output
+
+
 class Sinusoidal(nn.Module):
     """Speaks of cosines, and turns nothing: heads that are scored by their cosine."""
 
