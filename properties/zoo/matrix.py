@@ -1,9 +1,10 @@
 """Clauses x faults: which clause sees which wrong implementation, and how soon.
 
 Each fault is met as a user would meet it: a run that stops at its first counterexample and makes it
-small. Then single clauses are asked alone, with nothing before them that could block them: those
-that the fault names, with the whole profile; for a full matrix every other one too, on the pinned
-examples and a tenth of the drawn ones. Only seconds differ from one run to the next.
+small. Then the clauses that the fault names are asked alone, with nothing before them that could
+block them. For a full matrix the whole report is made, and what waits in it for another clause is
+asked alone too, on the pinned examples and a tenth of the drawn ones. Only seconds differ from one
+run to the next.
 """
 
 from __future__ import annotations
@@ -213,10 +214,13 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
     (subject,) = find(fault.module, fault.family)
     whole = profile_named(profile)
     named = [clause for clause in binding().values() if clause.id in fault.breaks]
-    alone = asked_alone(subject, named, whole, seed)
+    report = run(subject, profile=profile, seed=seed) if full else None
+    alone, decided = decisions(report)
+    alone |= asked_alone(subject, [c for c in named if c.id not in decided], whole, seed)
     if full:
-        others = [c for c in binding().values() if c not in named and c.asked_at(whole.name)]
-        alone |= asked_alone(subject, others, replace(whole, drawn=whole.drawn // SHARE), seed)
+        decided |= {*fault.breaks}
+        waiting = [c for c in binding().values() if c.id not in decided and c.asked_at(whole.name)]
+        alone |= asked_alone(subject, waiting, replace(whole, drawn=whole.drawn // SHARE), seed)
     return Row(
         fault=fault.name,
         area=fault.module.__module__.rpartition(".")[2],
@@ -226,8 +230,15 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
         names=fault.breaks,
         first=first(subject, fault, whole, seed),
         alone={id: alone[id] for id in sorted(alone, key=area_rank)},
-        findings=causes(run(subject, profile=profile, seed=seed), fault) if full else (),
+        findings=causes(report, fault) if report else (),
     )
+
+
+def decisions(report: Report | None) -> tuple[dict[str, int], set[str]]:
+    """The binding clauses that fail in a report, with the examples each took; all that are decided."""
+    results = [r for r in report.results if r.clause in binding()] if report else []
+    failed = {r.clause: r.examples for r in results if r.status is Status.FAIL}
+    return failed, {*failed, *(r.clause for r in results if r.status is Status.PASS)}
 
 
 def causes(report: Report, fault: Fault) -> tuple[str, ...]:
