@@ -304,6 +304,7 @@ def dropout_out_of_range(case: Case) -> float:
     "A dropout below 0 or above 1 is refused at construction.",
     needs={"dropout"},
     unless={"function"},
+    after=("error/dropout-out-of-range",),
     half=Half.GUARDED,
 )
 def dropout_out_of_range_at_construction(case: Case) -> None:
