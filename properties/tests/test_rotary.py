@@ -92,6 +92,7 @@ MANNERS = {
     manners.MetaAttention: "neighbours, base 10000, whole head",
     manners.NeoXAttention: "halves, base 10000, 0.25 of a head",
     manners.TurnedBeside: "neighbours, base 10000, whole head",
+    manners.TurnedByNumber: "neighbours, base 10000, whole head",
 }
 WRONG = {n: one for n, one in held_ones().items() if one.kind == "rotary"}
 LAWS = (TURNED, "position/values-are-not-turned", "position/start-changes-nothing")

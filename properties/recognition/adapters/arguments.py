@@ -118,6 +118,7 @@ class Arguments:
             "head_dim": sizes.head_dim,
             "value_dim": sizes.head_dim,
             "query_dim": sizes.head_dim,
+            "rotary_dim": sizes.head_dim,  # the whole head, since no other number fits every size
             "divisor": sizes.head_dim,  # whose root divides the scores
             "num_heads": sizes.heads,
             "kv_heads": sizes.shared if self.readers else sizes.key_heads,
@@ -181,7 +182,7 @@ def read(
         {role: only(names, role, owner, target) for role, names in candidates.items()},
         frozenset(set(roles) - optional),
         (*remarks(parameters, roles, kept, found, told, chosen), *spare),
-        calls.unasked(kept),
+        {**calls.unasked(kept), **partly_turned(candidates.get("rotary_dim", []))},
         holders=tuple(holder.fixing(fixed) for holder in found.holders),
         paths={n: p for n, p in paths.items() if p[1:]},
         fixed={path[0]: value for path, value in fixed.items() if not path[1:]},
@@ -191,6 +192,11 @@ def read(
         lent=lent,
     )
     return understand_widths(arguments, target)
+
+
+def partly_turned(names: Iterable[str]) -> dict[str, str]:
+    """What is not asked of these arguments: all columns are turned."""
+    return dict.fromkeys(names, "how many columns of a head positions turn: all of them")
 
 
 def trial_values() -> dict[str, object]:
@@ -406,7 +412,16 @@ def unknown(
 
 def known() -> str:
     """The roles with some of their spellings."""
-    unsaid = {"value_dim", "query_dim", "divisor", "kv_heads", "causal", "max_batch", *FIXED}
+    unsaid = {
+        "value_dim",
+        "query_dim",
+        "divisor",
+        "rotary_dim",
+        "kv_heads",
+        "causal",
+        "max_batch",
+        *FIXED,
+    }
     return "; ".join(spellings(role) for role in ARGUMENTS if role not in unsaid)
 
 

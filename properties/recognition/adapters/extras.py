@@ -1,5 +1,6 @@
-"""Parameters that attention as defined has not, and the field has: sinks, gates, relative positions. They
-are filled so that nothing of them is left, and told.
+"""Parameters that attention as defined has not, and the field has: sinks, gates, relative positions; and
+the slopes of ALiBi, which are parameters, buffers or plain tensors. They are filled so that nothing of them
+is left, and told.
 """
 
 from __future__ import annotations
@@ -16,21 +17,44 @@ from properties.recognition.adapters import trials
 KINDS: Mapping[str, float | None] = {
     r"(^|[._])sinks?($|[._])": -math.inf,
     r"(^|[._])rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
-    r"(^|[._])(gat(e|ing)|temperature|scale|gamma|lambda|alpha|beta|slopes?)\w*($|[._])": None,
+    r"(^|[._])(\w*slopes?|alibi\w*)($|[._])": 0.0,
+    r"(^|[._])(gat(e|ing)|temperature|scale|gamma|lambda|alpha|beta)\w*($|[._])": None,
 }
 """A regular expression for a part of the name, and the number at which such a parameter has no effect;
 None: only what it is initialised with may have none.
 """
 WORDS = {None: "it is as initialised", 0.0: "it is zero", -math.inf: "it is minus infinity"}
+SLOPES = next(iter(re.compile(kind) for kind in KINDS if "alibi" in kind))
+MASKING = 1e4  # what is as large hides a key, and stays
 Fills = Mapping[str, float | None]
 
 
 def fill(module: nn.Module, fills: Fills) -> None:
-    """Fill the parameters of these names; None leaves one as it is."""
+    """Fill the tensors of these names; None leaves one as it is."""
     with torch.no_grad():
         for name, number in fills.items():
             if number is not None:
-                module.get_parameter(name).fill_(number)
+                tensor = tensor_of(module, name)
+                tensor.masked_fill_(tensor.abs() < MASKING, number)
+
+
+def tensor_of(module: nn.Module, name: str) -> Tensor:
+    """A parameter, a buffer or a plain tensor by its path."""
+    path, _, last = name.rpartition(".")
+    tensor = getattr(module.get_submodule(path), last)
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
+def slopes_in(module: nn.Module) -> list[str]:
+    """The paths of buffers and plain tensors that are called like the slopes of ALiBi, or like it."""
+    found = [
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        for name, value in [*part._buffers.items(), *vars(part).items()]
+        if isinstance(value, Tensor) and value.is_floating_point()
+    ]
+    return [name for name in found if SLOPES.search(name.rpartition(".")[2].lower())]
 
 
 def without_effect(
@@ -39,7 +63,7 @@ def without_effect(
     right: Callable[[nn.Module], bool],
     output: Callable[[nn.Module], Tensor | None],
 ) -> Fills:
-    """What to fill the parameters of these names with; nothing where one of them is of no known kind, or
+    """What to fill the tensors of these names with; nothing where one of them is of no known kind, or
     takes no part. As they are initialised, where a module is right so.
 
     build: a module with such parameters; right, output: whether it is, and what it gives.
@@ -66,7 +90,7 @@ def takes_part(
     """Whether a module gives something else with general numbers in a parameter."""
     before, module = output(build()), build()
     with torch.no_grad():
-        parameter = module.get_parameter(name)
+        parameter = tensor_of(module, name)
         numbers = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
         parameter.copy_(2.0 + numbers)
     after = output(module)

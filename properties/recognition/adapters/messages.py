@@ -83,6 +83,7 @@ NAMES = {
     "d_out": ("d_out", "config.width"),
     "embed": ("d_model", "config.width"),
     "head_dim": ("head_dim", "sizes.head_dim"),
+    "rotary_dim": ("head_dim", "sizes.head_dim"),
     "num_heads": ("num_heads", "sizes.heads"),
     "kv_heads": ("num_heads", "sizes.heads"),
     "context_length": ("context_length", "sizes.context_length"),

@@ -27,6 +27,8 @@ from properties.truth.parameters import Sizes, Weights
 if TYPE_CHECKING:
     from properties.recognition.adapters.torch_module import ModuleSubject
 
+SLOPES = "what is taken from the scores for each token further back"
+OF_T5 = re.compile(r"(^|\.)relative_attention_bias\b")
 SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
 
 
@@ -91,12 +93,20 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
         finished.extras = fills
         return probe.module()
 
-    names = projections.left_over(module, structure)
+    names, slopes = projections.left_over(module, structure), extras.slopes_in(module)
+    if not all(map(extras.kind_of, names)):
+        names = []
+    names += slopes
     finished.extras = extras.without_effect(names, build, probe.right, probe.output)
     if finished.extras:
         finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
+    if name := next(filter(OF_T5.search, finished.extras), ""):
+        offer_none(finished, f"{name} is there, as in T5")
     text = "a parameter that attention as defined has not"
-    told = {name: f"{text}: {extras.WORDS[number]}" for name, number in finished.extras.items()}
+    told = {
+        name: f"{SLOPES if name in slopes else text}: {extras.WORDS[number]}"
+        for name, number in finished.extras.items()
+    }
     finished.unasked = {**finished.unasked, **told}
 
 
@@ -107,12 +117,18 @@ def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
     name = next(
         (n for n, value in kept.items() if isinstance(value, int | float) and value == 1), ""
     )
-    if not name or not finished.has("projections") or finished.family not in JOINED_FAMILIES:
+    if name:
+        offer_none(finished, f"{name} is 1")
+
+
+def offer_none(finished: ModuleSubject, sign: str) -> None:
+    """Say that scores are not scaled, where a call agrees with a sign of it."""
+    if not finished.has("projections") or finished.family not in JOINED_FAMILIES:
         return
     probe = Probe.of(finished)
     finished.scaled = not probe.right(probe.module(), scaled=False)
     if not finished.scaled:
-        finished.notes += (f"scores are not scaled: {name} is 1, and a call agrees",)
+        finished.notes += (f"scores are not scaled: {sign}, and a call agrees",)
         # How exact angles are was tried with scores that are scaled.
         if finished.positions is not None:
             finished.positions = turning.precise(finished, finished.positions)

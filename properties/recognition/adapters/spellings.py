@@ -38,6 +38,7 @@ ARGUMENTS = {
         head_hidden_dim head_d n_head_dim head_features head_channels""",
     "value_dim": "d_v dim_v d_value value_dim value_size d_out_v v_dim",
     "query_dim": "d_q dim_q d_query query_dim query_size q_dim",
+    "rotary_dim": "rotary_dim rotary_dims rotary_ndims rope_dim rope_dims rot_dim n_rot rotary_size",
     "num_heads": """num_heads n_heads n_head num_head head_num heads_num heads h nh
         num_h number_of_heads number_heads no_of_heads num_of_heads head_count heads_count
         num_attention_heads n_attention_heads attention_heads attn_heads num_attn_heads

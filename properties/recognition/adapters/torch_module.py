@@ -23,6 +23,7 @@ from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import (
     arguments,
     calls,
+    distances,
     extras,
     families,
     messages,
@@ -219,6 +220,7 @@ def subject(
     offer_positions(finished, module)
     offer_scale(finished, module)
     offer_extras(finished, module)
+    distances.require_none(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_start(finished, module, call)

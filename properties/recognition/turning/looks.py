@@ -79,12 +79,17 @@ def base_of(name: str, value: Any) -> float | None:
 
 
 def in_code(module: nn.Module) -> bool:
-    """Whether the code of the module, or of one of its parts that is not torch's, speaks of it."""
+    """Whether the code of the module speaks of rotations."""
+    return says(CODE, module)
+
+
+def says(words: re.Pattern[str], module: nn.Module) -> bool:
+    """Whether the code of the module, or of one of its parts that is not torch's, has such words."""
     kinds = {type(part) for part in module.modules()}
-    return any(map(spoken, (k for k in kinds if not k.__module__.startswith("torch."))))
+    return any(spoken(words, k) for k in kinds if not k.__module__.startswith("torch."))
 
 
-def spoken(kind: type) -> bool:
+def spoken(words: re.Pattern[str], kind: type) -> bool:
     """Whether the source of a class does, or that of a function of its file which it calls; what decorates
     it says nothing.
     """
@@ -92,7 +97,7 @@ def spoken(kind: type) -> bool:
     around = vars(sys.modules.get(kind.__module__, object))
     called = (around.get(name) for name in set(CALLED.findall(own)))
     beside = (f for f in called if inspect.isfunction(f) and f.__module__ == kind.__module__)
-    return any(CODE.search(text) for text in (own, *map(source, beside)))
+    return any(words.search(text) for text in (own, *map(source, beside)))
 
 
 def source(object: type | Callable[..., Any]) -> str:

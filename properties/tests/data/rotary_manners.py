@@ -176,6 +176,24 @@ class TurnedBeside(nn.Module):
         return output
 
 
+class TurnedByNumber(TurnedBeside):
+    """So many columns of each head, whatever its size."""
+
+    def __init__(self, dim: int, n_heads: int, rotary_dim: int = 2) -> None:
+        super().__init__(dim, n_heads)
+        self.r = rotary_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for layer in (self.wq, self.wk, self.wv)
+        )
+        q, k = (torch.cat([by_places(p[..., : self.r]), p[..., self.r :]], dim=-1) for p in (q, k))
+        out = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        output: Tensor = self.wo(out.transpose(1, 2).flatten(2))
+        return output
+
+
 class Sinusoidal(nn.Module):
     """Speaks of cosines, and turns nothing: heads that are scored by their cosine."""
 

@@ -1,0 +1,118 @@
+"""ALiBi and T5: what is added to the scores for a distance is put out of action, or refused, and told."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters.distances import slopes
+from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.targets import find, find_one
+from properties.runs.runner import run
+from properties.tests.test_needed import ODDS, Heads
+from properties.zoo.faults import faults
+
+
+def failed(kind: type[nn.Module]) -> list[str]:
+    """The laws that do not hold, of the one that looks into the scores and those before it."""
+    report = run(find_one(kind), profile="quick", only=[ODDS])
+    return [r.clause for r in report.results if r.status == "fail"]
+
+
+class KeptSlopes(Heads):
+    """A slope for each head, in a buffer."""
+
+    slopes: Tensor
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        slopes = 2.0 ** (-8.0 / num_heads * torch.arange(1, num_heads + 1))
+        self.register_buffer("slopes", slopes[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1])
+        back = places[:, None] - places
+
+        def hide(scores: Tensor) -> Tensor:
+            less = self.taken(scores) * back
+            return (scores - less).masked_fill(back < 0, -torch.inf)
+
+        return self.attend([x, x, x], hide)
+
+    def taken(self, scores: Tensor) -> Tensor:
+        return self.slopes.to(scores)
+
+
+class UnscaledSlopes(KeptSlopes):
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+def alibi_slopes(num_heads: int) -> Tensor:
+    """(H, 1, 1)."""
+    return (2.0 ** (-8.0 / num_heads * torch.arange(1, num_heads + 1)))[:, None, None]
+
+
+class ComputedSlopes(KeptSlopes):
+    """The same, made at each call."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        del self.slopes
+
+    def taken(self, scores: Tensor) -> Tensor:
+        return alibi_slopes(self.num_heads).to(scores)
+
+
+class OfT5(Heads):
+    """A learned number for each distance and head, and no scale."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.relative_attention_bias = nn.Embedding(64, num_heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1])
+        apart = (places[:, None] - places).clamp(-32, 31) + 32
+        more = self.relative_attention_bias(apart).permute(2, 0, 1)
+        return self.attend([x, x, x], lambda scores: scores + more)
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+class ScaledTwice(OfT5):
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT / self.head_dim
+
+
+def test_slopes_that_are_kept_are_zero_and_all_else_is_asked() -> None:
+    assert failed(KeptSlopes) == []
+    told = find_one(KeptSlopes).unasked["slopes"]
+    assert told == "what is taken from the scores for each token further back: it is zero"
+
+
+def test_slopes_that_are_computed_are_refused_with_their_numbers() -> None:
+    with pytest.raises(
+        QuestionError, match=r"0.0625 in head 0, 0.00390625 in head 1 of 2 \(ALiBi\)"
+    ):
+        find(ComputedSlopes)
+
+
+def test_a_penalty_that_nobody_speaks_of_is_a_fault() -> None:
+    """The same numbers show it, and it is judged."""
+    [subject] = find(faults()["distance-penalty-left-on-by-head"].module)
+    assert isinstance(subject, ModuleSubject)
+    assert slopes(subject.build, "float64") == pytest.approx([0.25, 0.5])
+
+
+def test_scores_of_t5_are_not_scaled() -> None:
+    assert failed(OfT5) == []
+    assert not find_one(OfT5).scaled
+
+
+@pytest.mark.parametrize("kind", [UnscaledSlopes, ScaledTwice])
+def test_a_wrong_scale_beside_distances_is_told(kind: type[nn.Module]) -> None:
+    assert failed(kind) == [ODDS]
