@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from properties.recognition.process.messages import FORMATS, array, tensor
 from properties.recognition.process.program import ProgramError, RefusedError
 from properties.recognition.targets import find
 from properties.runs.runner import run
+from properties.tests.programs import Saying, python, saying_in
 
 ROOT = Path(properties.__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "process"
@@ -34,7 +34,6 @@ DIAGONAL = "cross/causal-diagonal-is-kept"
 ODDS = "weights/log-odds-are-scaled-score-differences"
 FEW = [DIAGONAL, "error/indivisible-groups"]
 CAP = {"softcap": 2.0}
-Saying = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +60,10 @@ def command(language: str, request: pytest.FixtureRequest) -> str:
     return python(EXAMPLES / "attention.py")
 
 
-def python(path: Path) -> str:
-    """What runs a program in Python."""
-    return f"{shlex.quote(sys.executable)} {shlex.quote(str(path))}"
-
-
 @pytest.fixture
 def saying(tmp_path: Path) -> Saying:
-    """A function that makes a program of the body of a loop over messages, and gives its command."""
-
-    def made(*body: str) -> str:
-        lines = [
-            "import json, os, sys, time",
-            "hello = {'protocol': 1}",
-            "for line in sys.stdin:",
-            "    m = json.loads(line)",
-            "    say = lambda **a: print(json.dumps({'id': m['id'], **a}), flush=True)",
-            *(f"    {line}" for line in body),
-        ]
-        path = tmp_path / "said.py"
-        path.write_text("\n".join(lines), encoding="utf-8")
-        return python(path)
-
-    return made
+    """See `saying_in`."""
+    return saying_in(tmp_path)
 
 
 def calls(process: Process, tokens: int = 4, **told: object) -> torch.Tensor:
@@ -207,7 +187,7 @@ def test_a_hang_ends_the_law_and_not_the_check(
         (["os.kill(os.getpid(), 9)"], "ended by SIGKILL without an answer"),
         (["print('loading', flush=True)"], "wrote 'loading' to standard output"),
         (["print('[]', flush=True)"], "expected a JSON object"),
-        (["say(**hello | {'protocol': 2})"], "version 2 of the protocol; expected 1"),
+        (["say(**hello | {'protocol': 3})"], "version 3 of the protocol; expected 1 or 2"),
         (["say(formats=['int8'], **hello)"], "'int8' among its formats; expected some of float64"),
         (["say(takes=['rope'], **hello)"], "'rope' among its takes; expected some of mask"),
         (["say(conventions={'mask': 1}, **hello)"], "convention mask is 1; expected 'attend'"),

@@ -15,7 +15,17 @@ import torch
 
 import properties
 from properties import Process
-from properties.recognition.process.messages import ARGUMENTS, FORMATS, PROTOCOL, SIZES, array
+from properties.recognition.process import modules
+from properties.recognition.process.messages import (
+    ARGUMENTS,
+    FORMATS,
+    KINDS,
+    OPTIONS,
+    SIZES,
+    TOLD,
+    VERSIONS,
+    array,
+)
 from properties.recognition.process.program import Program, RefusedError
 from properties.subjects.call import ANSWERS
 from properties.tests.schemas import fits
@@ -85,12 +95,57 @@ def test_each_line_of_a_session_in_javascript_follows_the_schema(
     assert {"seed", "upstream"} <= exchanged[3][0].keys()
 
 
+def test_each_line_of_a_session_with_modules_follows_the_schema(
+    exchanged: list[tuple[Line, Line]],
+) -> None:
+    process = Process(shlex.join([sys.executable, str(EXAMPLES / "module.py")]))
+    x = torch.ones(2, 3, 6, requires_grad=True)
+    named = {"context_length": 3, "qkv_bias": True, "dropout": 0.5}
+    module = process.module(6, 8, 4, 2, **named)
+    module(x).sum().backward()
+    module.eval()(x.detach(), past={})
+    process.left["modules"] += [(1, 99)] * modules.SPARE
+    process.left["states"] += [(0, 1)]  # of a program that has ended
+    with pytest.raises(RefusedError, match="9 heads"):
+        process.module(6, 8, 9, 3, **named)
+    verbs = ["hello", "build", "load", "call", "gradients", "begin", "step", "free", "build"]
+    assert [asked["do"] for asked, _ in exchanged] == verbs
+    require_schema(exchanged)
+    assert exchanged[-2][0]["states"] == [2]
+    assert {"training", "seed"} <= exchanged[3][0].keys() & exchanged[4][0].keys()
+    matrices = {name: tuple(part["shape"]) for name, part in exchanged[2][0]["weights"].items()}
+    assert {n: shape for n, shape in matrices.items() if "bias" not in n} == {
+        "query": (6, 8),
+        "key": (6, 4),
+        "value": (6, 4),
+        "out": (8, 8),
+    }
+
+
+def kind_of(asked: Line) -> str:
+    """The part of the schema that a line follows that is asked."""
+    of_module = asked["do"] in ("call", "gradients") and "module" in asked
+    return "module_" * of_module + asked["do"]
+
+
+ANSWERED = {
+    "hello": "hello_2_answer",
+    "load": "done",
+    "free": "done",
+    "step": "call_answer",
+    "module_call": "call_answer",
+}
+
+
 def require_schema(exchanged: list[tuple[Line, Line]]) -> None:
     """The last call is refused; each other line is answered by its own kind."""
     for asked, answered in exchanged:
-        assert follows(asked, asked["do"])
+        kind = kind_of(asked)
+        assert follows(asked, kind)
+        usual = "hello_answer" if answered.get("protocol") == 1 else f"{kind}_answer"
+        own = usual if answered.get("protocol") == 1 else ANSWERED.get(kind, usual)
         refused = asked is exchanged[-1][0]
-        assert follows(answered, "refusal" if refused else f"{asked['do']}_answer")
+        assert follows(answered, "refusal" if refused else own)
 
 
 def test_the_lines_that_the_page_shows_follow_the_schema() -> None:
@@ -99,18 +154,17 @@ def test_the_lines_that_the_page_shows_follow_the_schema() -> None:
     lines = [json.loads(line) for line in re.findall(r'^    (\{"id".*?\})$', text, re.S | re.M)]
     asked = [line for line in lines if "do" in line]
     for gradients in asked:  # of which the page leaves out the parts
-        if gradients["do"] == "gradients":
+        if kind_of(gradients) == "gradients":
             gradients.update(key=gradients["query"], value=gradients["query"])
-    assert [line["do"] for line in asked] == ["hello", "call", "gradients"]
-    assert len(lines) == 7
+    functions, module = ["hello", "call", "gradients"], ["build", "load", "call", "gradients"]
+    assert [line["do"] for line in asked] == [*functions, *module, "begin", "step", "free"]
+    assert len(lines) == 22
     assert [line for line in lines if not follows(line)] == []
 
 
 def test_the_schema_has_the_words_that_are_known() -> None:
     said, told = PARTS["hello_answer"]["properties"], set(PARTS["call"]["properties"])
-    assert (
-        said["protocol"]["enum"] == PARTS["hello"]["properties"]["protocol"]["enum"] == [PROTOCOL]
-    )
+    assert said["protocol"]["enum"] == PARTS["hello"]["properties"]["protocol"]["enum"] == [1]
     assert set(said["takes"]["items"]["enum"]) == {*ARGUMENTS, *SIZES}
     assert set(PARTS["format"]["enum"]) == set(FORMATS)
     assert told == {"id", "do", "query", "key", "value", "seed", *ARGUMENTS}
@@ -118,6 +172,22 @@ def test_the_schema_has_the_words_that_are_known() -> None:
     for name, answers in said["conventions"]["properties"].items():
         assert set(answers["enum"]) <= set(ANSWERS[name])
         assert all(f"`{answer}`" in PAGE for answer in answers["enum"])
+
+
+def test_the_schema_has_the_words_of_modules() -> None:
+    said = PARTS["hello_2_answer"]["properties"]
+    claim = said["module"]["properties"]
+    assert (1, *said["protocol"]["enum"]) == VERSIONS
+    assert set(said["takes"]["items"]["enum"]) == {*ARGUMENTS, *SIZES, *TOLD}
+    assert tuple(claim["family"]["enum"]) == KINDS
+    assert tuple(claim["options"]["items"]["enum"]) == OPTIONS
+    told = {"id", "do", "module", "x", "training", "seed", *TOLD}
+    assert set(PARTS["module_call"]["properties"]) == told
+    assert set(PARTS["module_gradients"]["properties"]) == told | {"upstream"}
+    assert set(OPTIONS) <= set(PARTS["build"]["properties"])
+    for name, answers in said["conventions"]["properties"].items():
+        assert set(answers["enum"]) <= set(ANSWERS[name])
+    assert all(f"`{word}`" in PAGE for word in (*KINDS, *OPTIONS, *TOLD))
 
 
 ARRAY = {"shape": [1], "dtype": "float32", "data": "AAAAAA=="}

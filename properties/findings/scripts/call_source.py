@@ -86,9 +86,8 @@ class CallScript(Script):
     @property
     def needs(self) -> str:
         """What the file needs, in words."""
-        if program_of(self.subject) is not None:
-            return "the program, torch, NumPy and properties"
-        return "torch, NumPy and the function alone" if self.subject.bare else super().needs
+        alone = self.subject.bare and program_of(self.subject) is None
+        return "torch, NumPy and the function alone" if alone else super().needs
 
     def prelude(self) -> list[str]:
         """Nothing is put around a function whose calls are its own, but for what packs documents."""

@@ -48,6 +48,7 @@ def imports(subject: Subject) -> list[str]:
     """The lines after which the class is called `Attention`."""
     if (program := program_of(subject)) is not None:
         made = f"{ALIAS} = Process({program.command!r}, {program.folder!r})"
+        made += ".module" * (program.hello.module is not None)
         return ["from properties import Process", "", made]
     source, name = targets.split(subject.name)
     first = name.partition(".")[0]
@@ -73,8 +74,12 @@ def imports(subject: Subject) -> list[str]:
 
 def program_of(subject: Subject) -> Process | None:
     """The program that the subject is; None for all that is Python's."""
-    call = subject.function.call if isinstance(subject, qkv_function.FunctionSubject) else None
-    return call if isinstance(call, Process) else None
+    found = None
+    if isinstance(subject, ModuleSubject):
+        found = getattr(subject.blueprint.target, "process", None)
+    elif isinstance(subject, qkv_function.FunctionSubject):
+        found = subject.function.call
+    return found if isinstance(found, Process) else None
 
 
 def bindings(subject: Subject) -> list[str]:

@@ -112,6 +112,8 @@ class Script:
     @property
     def needs(self) -> str:
         """What the file needs, in words."""
+        if construction.program_of(self.subject) is not None:
+            return "the program, torch, NumPy and properties"
         return "torch and the class alone"
 
     @property
@@ -154,7 +156,9 @@ class Script:
 
     def run(self, target: Any = None) -> None:
         """Execute it here, on the subject or on another class; raises what the script raises."""
-        target = target or construction.program_of(self.subject)
+        program = construction.program_of(self.subject)
+        if target is None and program is not None:
+            target = program if program.hello.module is None else program.module
         if target is None:
             source, name = targets.split(self.subject.name)
             target = targets.lookup(targets.load(source), source, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -26,6 +27,7 @@ from properties.recognition.process.messages import (
     tensor,
     written,
 )
+from properties.recognition.process.modules import SEEDS, ProgramModule, module_class
 from properties.recognition.process.program import Program, ProgramError, RefusedError
 
 PARTS = ("query", "key", "value")
@@ -33,7 +35,6 @@ FULL = {"mask": "BHTS", "bias": "BHTS", "padding": "BS"}
 EXAMPLES = (
     "docs/protocol.md has the protocol, examples/process a program in Python, C and JavaScript"
 )
-SEEDS = 2**31
 
 
 class ProgramArrays(Arrays):
@@ -71,6 +72,7 @@ class Process(Bridge):
             raise unusable(command, f"cannot be read as a command: {error}") from error
         weakref.finalize(self, self.program.close, 0.0)  # or at the end of this process
         self.hello = self.greeted()
+        self.left: dict[str, list[tuple[int, int]]] = {"modules": [], "states": []}
         self.arrays = ProgramArrays(self.hello.gradients)
         named = [ARGUMENTS[role] for role in ARGUMENTS if role in self.hello.takes]
         kind = Parameter.POSITIONAL_OR_KEYWORD
@@ -78,6 +80,13 @@ class Process(Bridge):
             [Parameter(name, kind) for name in PARTS]
             + [Parameter(name, kind, default=None) for name in named]
         )
+
+    @cached_property
+    def module(self) -> type[ProgramModule]:
+        """The class of the program's modules; TypeError where it does not say that it has any."""
+        if self.hello.module is None:
+            raise TypeError(f"the program {self.command!r} does not say that it has modules")
+        return module_class(self)
 
     def greeted(self) -> Hello:
         """What the program says of itself; QuestionError where that is no hello."""
@@ -93,6 +102,8 @@ class Process(Bridge):
         """See the class. Raises RefusedError where the program says that it cannot, ProgramError where it
         does not answer as it has to, TypeError for what it does not say that it takes.
         """
+        if self.hello.module is not None:
+            raise TypeError(f"the program {self.command!r} has modules: see Process(...).module")
         parts = dict(zip(PARTS, given, strict=False))
         told = {role: named[own] for role, own in ARGUMENTS.items() if named.get(own) is not None}
         self.require(parts, told)

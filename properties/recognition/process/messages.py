@@ -17,7 +17,7 @@ from torch import Tensor
 
 from properties.subjects.call import ANSWERS
 
-PROTOCOL = 1
+VERSIONS = (1, 2)
 FORMATS = ("float64", "float32", "bfloat16", "float16")
 ARGUMENTS = {
     "mask": "mask",
@@ -35,6 +35,20 @@ ARGUMENTS = {
 """What a program may say that it takes, with the argument of `Process` for it."""
 SIZES = ("groups", "lengths")
 """What it may say of sizes: fewer heads of keys than of queries; as many keys as one likes."""
+TOLD = (
+    "mask",
+    "bias",
+    "padding",
+    "context",
+    "context_mask",
+    "context_bias",
+    "context_padding",
+)
+"""What a program with modules may say that a call takes besides x."""
+KINDS = ("causal", "self", "multihead", "encoder", "cross")
+"""The families of such modules; see `subjects.subject.FAMILIES`."""
+OPTIONS = ("d_in", "groups", "context_length", "d_context", "bias", "dropout")
+"""What it may say that "build" is told besides d_out and the number of heads."""
 
 
 class MessageError(ValueError):
@@ -52,25 +66,76 @@ class Hello:
     takes: frozenset[str] = frozenset()
     conventions: Mapping[str, str] = field(default_factory=dict)
     gradients: bool = False
+    module: ModuleClaim | None = None
+
+
+@dataclass(frozen=True)
+class ModuleClaim:
+    """What a program says of its modules. family: one of `KINDS`; options: some of `OPTIONS`; out and
+    out_bias: whether there is an output projection, and whether that has a bias; cache: whether it answers
+    "begin" and "step".
+    """
+
+    family: str
+    options: tuple[str, ...] = ()
+    out: bool = False
+    out_bias: bool = False
+    cache: bool = False
 
 
 def hello(message: Mapping[str, Any]) -> Hello:
     """What the answer to "hello" says; MessageError where it says what nobody knows."""
     version = message.get("protocol")
-    if version != PROTOCOL or isinstance(version, bool):
+    if version not in VERSIONS or isinstance(version, bool):
         raise MessageError(
-            f"says that it speaks version {version!r} of the protocol; expected {PROTOCOL}"
+            f"says that it speaks version {version!r} of the protocol; "
+            f"expected {' or '.join(map(str, VERSIONS))}"
         )
-    name, gradients = message.get("name", ""), message.get("gradients", False)
+    name = message.get("name", "")
     if not isinstance(name, str):
         raise MessageError(f"says that its name is {name!r}; expected a string")
-    if not isinstance(gradients, bool):
-        raise MessageError(f"says gradients: {gradients!r}; expected true or false")
     formats = words(message, "formats", ["float32"], FORMATS)
     if not formats:
         raise MessageError(f"names no formats; expected some of {', '.join(FORMATS)}")
-    takes = words(message, "takes", [], (*ARGUMENTS, *SIZES))
-    return Hello(name, formats, frozenset(takes), conventions(message), gradients)
+    module = claim(message["module"]) if version > 1 and "module" in message else None
+    if module and "float32" not in formats:
+        raise MessageError("has modules and no float32 among its formats; expected it there")
+    takes = words(message, "takes", [], TOLD if module else (*ARGUMENTS, *SIZES))
+    gradients = flag(message, "gradients")
+    return Hello(name, formats, frozenset(takes), conventions(message), gradients, module)
+
+
+def claim(found: Any) -> ModuleClaim:
+    """What is said of modules."""
+    if not isinstance(found, dict):
+        raise MessageError(f"says module: {found!r}; expected an object")
+    family = found.get("family")
+    if family not in KINDS:
+        raise MessageError(
+            f"says that its module is {family!r}; expected one of {', '.join(KINDS)}"
+        )
+    options = words(found, "options", [], OPTIONS)
+    flags = {name: flag(found, name) for name in ("out", "out_bias", "cache")}
+    headed = [name for name in ("groups",) if name in options] + ["out"] * flags["out"]
+    if headed and family in ("causal", "self"):
+        raise MessageError(
+            f"says {headed[0]} of a module of one head; expected a family with heads"
+        )
+    if flags["out_bias"] and not flags["out"]:
+        raise MessageError("says out_bias without out; expected both")
+    if flags["cache"] and family not in ("causal", "multihead"):
+        raise MessageError(
+            f"says cache of {family}, where nothing is past; expected a causal family"
+        )
+    return ModuleClaim(family, options, **flags)
+
+
+def flag(message: Mapping[str, Any], name: str) -> bool:
+    """What is true or false, and false where nothing is said."""
+    found = message.get(name, False)
+    if not isinstance(found, bool):
+        raise MessageError(f"says {name}: {found!r}; expected true or false")
+    return found
 
 
 def words(
@@ -122,6 +187,14 @@ def array(tensor: Tensor) -> dict[str, Any]:
         "dtype": str(plain.dtype).removeprefix("torch."),
         "data": base64.b64encode(raw).decode("ascii"),
     }
+
+
+def number(name: str, answer: Mapping[str, Any]) -> int:
+    """The number of a module or state that an answer gives; MessageError where it gives none."""
+    found = answer.get(name)
+    if type(found) is not int:
+        raise MessageError(f"gave as {name} {found!r}; expected an integer")
+    return found
 
 
 def tensor(name: str, part: Any) -> Tensor:

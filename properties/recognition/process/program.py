@@ -55,7 +55,7 @@ class Program:
         self.child: subprocess.Popen[bytes] | None = None
         self.watch: subprocess.Popen[bytes] | None = None
         self.errors: IO[bytes] | None = None
-        self.pending, self.number, self.hung = b"", 0, 0
+        self.pending, self.number, self.hung, self.starts = b"", 0, 0, 0
 
     def start(self) -> None:
         """Run it; OSError where there is no such program, or no such folder."""
@@ -75,7 +75,7 @@ class Program:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.pending = b""
+        self.pending, self.starts = b"", self.starts + 1
         for stream in (self.child.stdin, self.child.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)

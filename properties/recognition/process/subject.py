@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+import torch
 
 from properties.basics.errors import QuestionError, SubjectError
-from properties.recognition.adapters import qkv_function
+from properties.recognition.adapters import qkv_function, torch_module
 from properties.recognition.asking import finding, probing
+from properties.recognition.asking.caches import CacheManner
 from properties.recognition.asking.functions import Manner
 from properties.recognition.process.function import Process, unusable
-from properties.recognition.process.messages import ARGUMENTS, FORMATS, SIZES
+from properties.recognition.process.messages import ARGUMENTS, FORMATS, OPTIONS, SIZES, TOLD, Hello
 from properties.subjects.call import Arguments
 from properties.subjects.instance import describe
 from properties.subjects.subject import Subject
 
 PREFIX = "process:"
+SMALL: dict[str, Any] = {
+    "embed_dim": 4,
+    "d_in": 4,
+    "d_out": 4,
+    "num_heads": 2,
+    "num_kv_heads": 1,
+    "context_length": 3,
+    "d_context": 4,
+    "qkv_bias": True,
+    "dropout": 0.0,
+}
+"""What the smallest module is built with."""
+STEPS = CacheManner(past="past", place=0)
+"""How a module of a program is fed a sequence: see `ProgramModule.forward`."""
 FURTHER = {
     "weights": Arguments(weights=True),
     "lse": Arguments(lse=True),
@@ -32,14 +51,14 @@ def subject(target: str | Process, family: str | None) -> Subject:
     itself.
     """
     process = target if isinstance(target, Process) else Process(command_of(target) or "")
-    require_claims(process)
-    function = qkv_function.understand(process, PREFIX + process.command)
-    found, remark = qkv_function.found_family(function)
-    made = qkv_function.FunctionSubject(function, family or found)
-    notes = [*(n for n in made.notes if not n.startswith("not asked in")), *said(process)]
-    made.notes = tuple(notes if family or not remark else [*notes, remark])
+    made = (
+        of_function(process, family)
+        if process.hello.module is None
+        else of_modules(process, family)
+    )
     made.capabilities |= {"program"}
-    unclaimed = {"dropout": "dropout" in process.hello.takes, "gradients": process.hello.gradients}
+    gradients = process.hello.gradients
+    unclaimed = {"dropout": claims_dropout(process.hello), "gradients": gradients}
     absent = {n: "the program does not claim it" for n, claimed in unclaimed.items() if not claimed}
     made.lacking = {**made.lacking, **absent}
     lost = [role for role in process.hello.takes if role not in (*made.takes, "dropout")]
@@ -52,10 +71,78 @@ def subject(target: str | Process, family: str | None) -> Subject:
     return held
 
 
+def claims_dropout(hello: Hello) -> bool:
+    """Whether a call, or a constructor, can be told a probability."""
+    return "dropout" in (hello.takes if hello.module is None else hello.module.options)
+
+
+def of_function(process: Process, family: str | None) -> Subject:
+    """A program that is a function of queries, keys and values."""
+    require_claims(process)
+    function = qkv_function.understand(process, PREFIX + process.command)
+    found, remark = qkv_function.found_family(function)
+    made = qkv_function.FunctionSubject(function, family or found)
+    notes = [*own_notes(made), *said(process)]
+    made.notes = tuple(notes if family or not remark else [*notes, remark])
+    return made
+
+
+def own_notes(made: Subject) -> list[str]:
+    """What was found, without the formats that are not claimed."""
+    return [note for note in made.notes if not note.startswith("not asked in")]
+
+
+def of_modules(process: Process, family: str | None) -> Subject:
+    """A program that has modules with weights, understood as a class of torch's is."""
+    claim = process.hello.module
+    assert claim is not None
+    require_modules(process)
+    made = torch_module.subject(process.module, family or claim.family)
+    assert isinstance(made, torch_module.ModuleSubject)
+    made.capabilities |= {"other arrays"}  # what is torch's alone is not asked
+    made.differentiable = process.hello.gradients
+    made.notes = (*own_notes(made), *said(process))
+    if claim.cache:
+        made.remembering = STEPS
+        made.cache, made.cached_in = made.remembering.words, made.dtypes
+        made.capabilities |= made.remembering.offers
+    return made
+
+
+def require_modules(process: Process) -> None:
+    """QuestionError where a module of the smallest kind is not built, or not answered in a format."""
+    hello = process.hello
+    assert hello.module is not None
+    x = torch.ones(1, 3, SMALL["embed_dim"])
+    others = {"context": x} if hello.module.family == "cross" else {}
+    named = {name: SMALL[name] for name in inspect.signature(process.module).parameters}
+
+    def asked(dtype: str, **told: object) -> Callable[[], object]:
+        """A call in a format."""
+        given = {name: part.to(getattr(torch, dtype)) for name, part in {"x": x, **others}.items()}
+
+        def ask() -> object:
+            with torch.random.fork_rng(devices=[]):
+                module = process.module(**named).to(given["x"].dtype).eval()
+            output = module(**given, **told)
+            if hello.gradients and not told and output.shape == x.shape:  # else laws tell it
+                output.sum().backward()
+            return output
+
+        return ask
+
+    for dtype in hello.formats:
+        tried(process, f"in {dtype}", asked(dtype))
+    if hello.module.cache:
+        tried(process, "fed to a cache", asked(hello.formats[0], past={}))
+
+
 def said(process: Process) -> list[str]:
     """What the program does not say that it takes, and so is not asked."""
-    absent = [role for role in (*ARGUMENTS, *SIZES) if role not in process.hello.takes]
-    name = process.hello.name
+    name, module = process.hello.name, process.hello.module
+    known, options = ((*ARGUMENTS, *SIZES), ()) if module is None else (TOLD, OPTIONS)
+    absent = [role for role in known if role not in process.hello.takes]
+    absent += [option for option in options if module and option not in module.options]
     notes = [f"the program calls itself {name}"] if name else []
     absent += [name for name in FORMATS if name not in process.hello.formats]
     return notes + (

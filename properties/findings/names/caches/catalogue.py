@@ -246,6 +246,13 @@ class Hole(Slots):
         return super().places(tokens) + bool(self.count)
 
 
+class HoleInItsOwn(Hole):
+    """The same where each sequence has room of its own."""
+
+    def begin(self) -> None:
+        self.kept, self.count = None, 0
+
+
 class BeyondItsLength(Slots):
     """A single token after others sees every place there is."""
 
