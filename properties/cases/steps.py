@@ -18,7 +18,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases import probing
 from properties.cases.case import Case
-from properties.subjects.instance import describe, seed_generators
+from properties.subjects.instance import describe, in_eval, seed_generators
 
 Given = TypeVar("Given")
 
@@ -68,7 +68,7 @@ class Steps:
         def ask() -> Array:
             tokens = torch.tensor(x, dtype=getattr(torch, self.case.dtype))
             with torch.no_grad():
-                output: Array = self.module.eval()(tokens).double().numpy()
+                output: Array = in_eval(self.module)(tokens).double().numpy()
             return output
 
         return self.asked(ask)

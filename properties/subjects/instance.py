@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from properties.basics.cells import located
 from properties.basics.doing import doing
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
+
+ModuleKind = TypeVar("ModuleKind", bound=torch.nn.Module)
 
 
 class Instance:
@@ -105,6 +107,12 @@ class Instance:
         if not result.is_floating_point():
             raise SubjectError(f"forward returned {result.dtype}; expected {self.dtype}")
         return result
+
+
+def in_eval(module: ModuleKind) -> ModuleKind:
+    """The module in eval mode: a train() of its own may return nothing, and eval() then does."""
+    module.eval()
+    return module
 
 
 def in_format(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:

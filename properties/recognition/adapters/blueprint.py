@@ -20,7 +20,7 @@ from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.asking.caches import OutputAlone
 from properties.recognition.turning.handed import Handed
-from properties.subjects.instance import seed_generators
+from properties.subjects.instance import in_eval, seed_generators
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
 
@@ -152,7 +152,7 @@ def with_sizes(module: nn.Module, sizes: Sizes) -> nn.Module:
     """The module, its lazy layers given their sizes by a first call; what that raises goes through."""
     if any(is_lazy(parameter) for parameter in module.parameters()):
         with torch.no_grad():
-            module.eval()(torch.zeros(1, 1, sizes.d_in))
+            in_eval(module)(torch.zeros(1, 1, sizes.d_in))
         module.train()
     return module
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from properties.basics import interrupts
 from properties.basics.doing import doing
+from properties.subjects.instance import in_eval
 
 Path = tuple[str, ...]
 ABSENT: Any = object()
@@ -211,7 +212,7 @@ class Reader:
                     module = self.target(**{**self.given, **named, **plain})
                     if not isinstance(module, nn.Module):
                         raise TypeError("no torch.nn.Module is made")
-                    found = module.eval()(self.x) if run else None
+                    found = in_eval(module)(self.x) if run else None
             except BaseException as error:
                 interrupts.subjects_own(error)
                 return None, error

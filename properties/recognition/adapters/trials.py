@@ -25,7 +25,7 @@ from properties.basics.doing import doing
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.spellings import fused_order, parameter_role
 from properties.subjects import results
-from properties.subjects.instance import in_format, kind
+from properties.subjects.instance import in_eval, in_format, kind
 
 # What forward raises where a device, a compiler or a package is not there.
 ELSEWHERE = re.compile(
@@ -64,7 +64,7 @@ def run(module: nn.Module, x: Tensor) -> Trial:
     removed: it is none.
     """
     before = {part: set(vars(part)) for part in module.modules()}
-    trial = call(module.eval(), x)
+    trial = call(in_eval(module), x)
     for part, names in before.items():
         for name in [n for n in vars(part) if n not in names and is_activation(part, n)]:
             delattr(part, name)

@@ -17,7 +17,7 @@ from torch import nn
 from properties.basics import interrupts
 from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.asking.caches import CacheManner
-from properties.subjects.instance import to_array
+from properties.subjects.instance import in_eval, to_array
 from properties.truth.parameters import Sizes
 
 FLAG = re.compile(r"(use|with|enable)_?(kv_?)?cach(e|ing)")
@@ -158,7 +158,7 @@ class Trial:
 
     def whole(self) -> Array | None:
         """The output of one call without anything besides."""
-        return tried(lambda: to_array(self.build("float32").eval()(self.tokens())))
+        return tried(lambda: to_array(in_eval(self.build("float32"))(self.tokens())))
 
     def cut(self, candidate: CacheManner) -> bool:
         """Whether gradients do not come back to every parameter twice, as training needs."""

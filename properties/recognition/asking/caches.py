@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.recognition.turning.handed import hook_of
-from properties.subjects.instance import kind, to_array
+from properties.subjects.instance import in_eval, kind, to_array
 from properties.subjects.results import output_in
 
 
@@ -79,7 +79,7 @@ class CacheManner:
         told = self.told(state, x.shape[1])
         if handed := hook_of(module):  # angles go on where the past ends
             told = handed.made(tokens, state.length) | told
-        returned = module.eval()(tokens, **told)
+        returned = in_eval(module)(tokens, **told)
         output, past = self.read(returned, state)
         if not isinstance(output, Tensor) or output.shape[:-1] != x.shape[:-1]:
             expected = f"a tensor ({x.shape[0]}, {x.shape[1]}, W)"

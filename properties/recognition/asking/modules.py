@@ -19,7 +19,7 @@ from properties.recognition.asking.functions import polarised, shares_memory
 from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.turning.handed import hook_of
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
-from properties.subjects.instance import go_back, gradient_of, kind, to_array
+from properties.subjects.instance import go_back, gradient_of, in_eval, kind, to_array
 from properties.truth import visibility
 
 SHAPES: Mapping[str, Callable[[Any, int], Any]] = {
@@ -97,7 +97,7 @@ class ModuleManner:
             leaves["context"] = given[self.takes["context"]]
         for leaf in leaves.values():
             leaf.requires_grad_()
-        output, _ = parts(self.run(module.eval(), given))
+        output, _ = parts(self.run(in_eval(module), given))
         self.read(output, inputs)
         go_back(output, torch.tensor(upstream, dtype=output.dtype))
         return {name: gradient_of(leaf) for name, leaf in leaves.items()}

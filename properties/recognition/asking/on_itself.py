@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.basics import interrupts
+from properties.subjects.instance import in_eval
 
 
 class OnItself(nn.Module):
@@ -98,7 +99,7 @@ def output(module: OnItself, x: Tensor) -> Tensor | None:
     """What the module gives in eval mode; None where it gives no tensor."""
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            given = module.eval()(x)
+            given = in_eval(module)(x)
     except BaseException as error:  # a trial: then nothing is known of its axes
         interrupts.subjects_own(error)
         return None

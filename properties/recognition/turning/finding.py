@@ -25,6 +25,7 @@ from properties.recognition.turning import looks, measured
 from properties.recognition.turning.handed import TABLES, Handed, forms, hook_of, role, wanted
 from properties.recognition.turning.looks import Look
 from properties.recognition.turning.measured import BASES, HEAD_DIM, Build, Measured
+from properties.subjects.instance import in_eval
 from properties.subjects.positions import Positions
 from properties.subjects.subject import Config, Subject
 from properties.truth import bounds
@@ -113,7 +114,7 @@ def start(subject: Subject, build: Build, module: nn.Module, names: Iterable[str
         return ""
     tokens = torch.tensor(measured.drawn()[0], dtype=getattr(torch, dtype))
     for name in asked:
-        output = trials.call(partial(made.eval(), **{name: LATER}), tokens).output
+        output = trials.call(partial(in_eval(made), **{name: LATER}), tokens).output
         if output is not None and output.shape == tokens.shape:
             sums = output.unflatten(-1, (measured.HEADS, -1)).sum(dim=-1)
             if bool((sums - 1.0).abs().max() < measured.ALIKE):
