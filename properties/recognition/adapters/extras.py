@@ -1,6 +1,6 @@
-"""Parameters that attention as defined has not, and the field has: sinks, gates, relative positions; and
-the slopes of ALiBi, which are parameters, buffers or plain tensors. They are filled so that nothing of them
-is left, and told.
+"""Parameters that attention as defined has not, and the field has: sinks, gates, relative positions, the
+speeds of rotary angles; and the slopes of ALiBi, which are parameters, buffers or plain tensors. They are
+filled so that nothing of them is left, and told.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ KINDS: Mapping[str, float | None] = {
     r"(^|[._])sinks?($|[._])": -math.inf,
     r"(^|[._])rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
     r"(^|[._])(\w*slopes?|alibi\w*)($|[._])": 0.0,
+    r"(^|[._])(theta|inv_?freqs?|freqs?|timescales?)($|[._])": None,
     r"(^|[._])(gat(e|ing)|temperature|scale|gamma|lambda|alpha|beta)\w*($|[._])": None,
 }
 """A regular expression for a part of the name, and the number at which such a parameter has no effect;

@@ -115,7 +115,8 @@ def write(
         index = own_rows(cell, role, structure, sizes, scheme)
         target[index] = torch.tensor(block, dtype=target.dtype)
         if cell.bias is not None:
-            cell.bias[index] = torch.tensor(vector, dtype=cell.bias.dtype)
+            rows = slice(None) if cell.bias_alone else index
+            cell.bias[rows] = torch.tensor(vector, dtype=cell.bias.dtype)
 
 
 def parts(array: Array, count: int) -> list[Array]:
@@ -139,7 +140,7 @@ def collect(
             matrix = replaced(cell.weight)
             matrices.append((matrix if turned else matrix.T)[index])
             if cell.bias is not None:
-                biases.append(replaced(cell.bias)[index])
+                biases.append(replaced(cell.bias)[slice(None) if cell.bias_alone else index])
         found[role] = torch.cat(matrices).T.double().numpy()
         if biases:
             found[f"{role}_bias"] = torch.cat(biases).double().numpy()

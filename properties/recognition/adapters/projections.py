@@ -27,7 +27,8 @@ class Cell:
 
     rows: True if the matrix is (out, in) as in nn.Linear, None if only its shape or a trial tells;
     order: of a matrix for several roles, the order of its parts ("qkv"), else ""; derived: how the
-    matrix is computed at each use, None if it is simply held.
+    matrix is computed at each use, None if it is simply held; bias_alone: whether the bias is of one role,
+    though the matrix is for several.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Cell:
     order: str = ""
     bias_path: str = ""
     derived: Derived | None = None
+    bias_alone: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +263,13 @@ def with_biases(
         role = bias_role(name) or (f"fused:{order}" if order else None)
         if role:
             vectors[role] = (prefix + name, value)
-    return {role: attach_bias(role, cells, vectors) for role, cells in groups.items()}
+    return {role: attach_bias(role, cells, trained(vectors)) for role, cells in groups.items()}
+
+
+def trained(vectors: dict[str, tuple[str, Tensor]]) -> dict[str, tuple[str, Tensor]]:
+    """The biases without those that are buffers beside parameters: these stay as they are, zero."""
+    kept = {role: pair for role, pair in vectors.items() if isinstance(pair[1], nn.Parameter)}
+    return kept or vectors
 
 
 def attach_bias(
@@ -270,11 +278,17 @@ def attach_bias(
     """The cells of a role, with its bias cut into as many pieces."""
     order = cells[0].order
     name, vector = vectors.get(f"fused:{order}" if order else role, ("", None))
+    alone = vector is None and len(cells) == 1 and role in vectors
+    if alone:
+        name, vector = vectors[role]
     if vector is None or cells[0].bias is not None or len(vector) % len(cells):
         return cells
     pieces = (vector,) if len(cells) == 1 else vector.detach().chunk(len(cells))
     pairs = zip(cells, pieces, strict=True)
-    return tuple(replace(cell, bias=piece, bias_path=name) for cell, piece in pairs)
+    return tuple(
+        replace(cell, bias=piece, bias_path=name, bias_alone=alone and bool(order))
+        for cell, piece in pairs
+    )
 
 
 def by_elimination(module: nn.Module, found: Structure) -> Structure:
