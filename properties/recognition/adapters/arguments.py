@@ -50,7 +50,8 @@ class Arguments:
     each of them, not how many there are; holders: the arguments that hold settings, and paths: where
     each of these is; fixed: the arguments that no example varies; used: which of the values that
     somebody chose have a place here, of all names that may be given one; around: the names that are
-    read from the target's own module, and lent: by which name each of these has its role.
+    read from the target's own module, and lent: by which name each of these has its role; untold: those
+    without a meaning that are given False, which no call has shown to be right.
     """
 
     owner: str
@@ -67,6 +68,7 @@ class Arguments:
     names: tuple[str, ...] = ()
     around: Surroundings = field(default_factory=Surroundings)
     lent: Mapping[str, str] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -190,6 +192,7 @@ def read(
         names=tuple(dict.fromkeys(path[-1] for path in paths.values())),
         around=around,
         lent=lent,
+        untold=tuple(name for name, shown in found.switches.items() if not shown),
     )
     return understand_widths(arguments, target)
 
@@ -407,6 +410,21 @@ def unknown(
                 found.unknown,
             ),
         ),
+    )
+
+
+def untold(told: Arguments, target: Any, failure: str) -> QuestionError:
+    """The refusal of a class that runs nowhere, told False for what nobody knows."""
+    names = [told.paths.get(name, (name,))[-1] for name in told.untold]
+    values = " ".join(f"{name}=VALUE" for name in names)
+    given = ", ".join(f"{name!r}: VALUE" for name in names)
+    return messages.refusal(
+        f"{told.owner} requires {messages.listed(told.untold)}, of no known meaning; told False, forward "
+        f"{failure}.",
+        f"arguments named like those of the sources: {known()}",
+        f"say what it is by --with '{values}' (in Python: given={{{given}}}), or name a factory function "
+        f"that fills it in, or an adapter, in place of {told.owner}:",
+        messages.way_out(told.owner, target, told.settings),
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from properties.recognition.adapters import calls, extras, projections, trials
+from properties.recognition.adapters import another, calls, extras, projections, trials
 from properties.recognition.adapters.draft import random_weights, trial_config
 from properties.recognition.turning import finding as turning
 from properties.subjects.limits import Limits
@@ -132,6 +132,18 @@ def offer_none(finished: ModuleSubject, sign: str) -> None:
         # How exact angles are was tried with scores that are scaled.
         if finished.positions is not None:
             finished.positions = turning.precise(finished, finished.positions)
+
+
+def require_attention(finished: ModuleSubject) -> None:
+    """QuestionError where a class is called after another function, and a call does not give attention."""
+    said = another.said(finished.blueprint.owner)
+    if not said or finished.family not in JOINED_FAMILIES:
+        return
+    if finished.has("projections"):
+        probe = Probe.of(finished)
+        if any(probe.right(probe.module(), scaled) for scaled in (True, False)):
+            return
+    raise another.is_another(finished.blueprint, said, finished.family)
 
 
 def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:

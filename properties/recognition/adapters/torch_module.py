@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import (
+    another,
     arguments,
     calls,
     distances,
@@ -41,7 +42,12 @@ from properties.recognition.adapters.groups import fits, offer_groups
 from properties.recognition.adapters.loading import collect, load
 from properties.recognition.adapters.matrices import offer_projections
 from properties.recognition.adapters.norms import without_norms
-from properties.recognition.adapters.probe import offer_extras, offer_positions, offer_scale
+from properties.recognition.adapters.probe import (
+    offer_extras,
+    offer_positions,
+    offer_scale,
+    require_attention,
+)
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.unbounded import without_bounds
 from properties.recognition.asking import cache_finding, module_finding
@@ -53,7 +59,7 @@ from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects import results
 from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
-from properties.subjects.instance import complex_numbers, in_format
+from properties.subjects.instance import complex_numbers, in_eval, in_format
 from properties.subjects.limits import Limits
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
@@ -186,6 +192,7 @@ def subject(
     constructor that raises, a forward that needs more than x, a family that it cannot be.
     """
     families.validate(family)
+    chosen = family is not None
     blueprint, module = first_build(target, given)
     blueprint, module = without_norms(blueprint, module)
     blueprint, module = turning.with_angles(blueprint, module)
@@ -204,6 +211,7 @@ def subject(
     draft = Draft(family, matched=told.matched(), notes=notes, unasked=dict(told.unasked))
     module = blueprint.attempt(trial_config(blueprint, family), family)
     check_runs(blueprint, draft, module, structure)
+    another.require_tokens(blueprint, module, structure, draft.family)
     check_mask(blueprint, draft, module, call)
     offer_arguments(draft, blueprint)
     offer_axes(draft, blueprint, module)
@@ -224,6 +232,8 @@ def subject(
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_start(finished, module, call)
+    if not chosen:
+        require_attention(finished)
     if call.context and "context" not in finished.takes and not certain(call.context):
         raise calls.needs_more(
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
@@ -242,14 +252,14 @@ def takes_heads(module: nn.Module, blueprint: Blueprint) -> bool:
     if trials.run(module, x).output is not None:
         return False
     heads = x[:, None].expand(-1, 2, -1, -1)
-    inner = calls.inside(module).eval()
+    inner = in_eval(calls.inside(module))
     found = trials.call(lambda *parts: results.output_in(inner(*parts), heads), *[heads] * 3)
     return found.output is not None
 
 
 def of_heads(module: nn.Module, name: str) -> qkv_function.Function:
     """Such a module as a function, in eval mode."""
-    return qkv_function.understand(calls.inside(module).eval().forward, name)
+    return qkv_function.understand(in_eval(calls.inside(module)).forward, name)
 
 
 def note_complex(finished: ModuleSubject, module: nn.Module) -> None:
@@ -428,7 +438,8 @@ def inside_input_width(blueprint: Blueprint, family: str) -> bool:
 def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure: Any) -> None:
     """Note a forward that raises. QuestionError if it misses what only an unrun cell assigns or what
     this machine lacks; or if it may be called or built wrongly: its matrices are not understood, an
-    argument that it needs is None by default, it takes an image, or its settings are not all known.
+    argument that it needs is None by default or nobody knows, it takes an image or one number of tokens,
+    or its settings are not all known.
     """
     sizes = trial_config(blueprint, draft.family).sizes
     long = trials.random_input(sizes.batch, sizes.context_length, sizes.d_in)
@@ -444,10 +455,11 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
     told = blueprint.arguments
     guessed = set(told.paths) - set(told.roles.values())  # settings that no example varies
     unsure = structure is None or bool(guessed) or lacks(module, failures[0])
-    image = trials.random_input(sizes.batch, 4, 4, sizes.d_in)
-    if not trials.run(module, image).failure:
+    if taken := another.input_taken(module, sizes):
         unsure = True
-        failures[0] += "; it runs on an input of 4 axes"
+        failures[0] += f"; it runs on {taken}"
+    elif told.untold and not elsewhere:
+        raise arguments.untold(told, blueprint.target, failures[0])
     if elsewhere or (unsure and failures[0].startswith("raised")):
         tried = "random float32 input on the CPU, (B, T, d_in), (T, d_in), T = context_length"
         raise messages.refusal(

@@ -1,0 +1,111 @@
+"""Modules that compute something else than attention of tokens, by what they say, hold or take. They are
+refused with the reason: held against attention they would be accused of what they never meant to be.
+
+Legend: B batch, T tokens, C width.
+"""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters import messages, trials
+from properties.recognition.adapters.blueprint import Blueprint
+from properties.recognition.adapters.draft import trial_config
+from properties.recognition.adapters.projections import Structure, left_over
+from properties.recognition.adapters.spellings import LETTER
+from properties.truth.parameters import Sizes
+
+SAID = {
+    r"linear": "linear attention, without a softmax of the scores",
+    r"diff(erential)?": "the difference of two attentions",
+    r"channel": "attention among channels, not tokens",
+    r"outlook": "outlook attention, whose weights are made of a token alone",
+    r"additive|bahdanau": "additive attention, without products of queries and keys",
+    r"fast_?weights?": "linear attention by fast weights",
+    r"graph": "attention along the edges of a graph",
+    r"deformable": "deformable attention, of places between tokens",
+}
+"""A word before Attention in the name of a class, and what it says."""
+HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+FEED_FORWARD = re.compile(r"(^|\.)(mlps?|ffn?|ffw|feed_?forward)(\.|$)", re.IGNORECASE)
+FIXED_TOKENS = (4, 9, 16, 25, 49, 50, 64, 65, 144, 196, 197, 256)
+"""Numbers of tokens that a module for images may be made for: squares, and one token more."""
+
+
+def said(owner: str) -> str:
+    """What the name of a class says that it is, other than attention; "" for nothing."""
+    name = HUMP.sub("_", owner).lower()
+    between = "_(multi_?head_|self_|cross_)*attention"
+    return next((t for word, t in SAID.items() if re.search(f"(^|_)({word}){between}", name)), "")
+
+
+def input_taken(module: nn.Module, sizes: Sizes) -> str:
+    """What a module runs on that gives no output for tokens (B, T, C): an image, or one number of tokens
+    alone; "" for nothing found.
+    """
+    items, width = sizes.batch, sizes.d_in
+    images = {"(B, 4, 4, C)": (items, 4, 4, width), "(B, C, 4, 4)": (items, width, 4, 4)}
+    for axes, shape in images.items():
+        if not trials.run(module, trials.random_input(*shape)).failure:
+            return f"an input of 4 axes, {axes}"
+    for tokens in FIXED_TOKENS:
+        if not trials.run(module, trials.random_input(items, tokens, width)).failure:
+            return f"{tokens} tokens, and not on {sizes.tokens} or {sizes.context_length}"
+    return ""
+
+
+def pools(module: nn.Module, sizes: Sizes) -> bool:
+    """Whether a module gives one row for each item, however many tokens there are."""
+    for tokens in (sizes.tokens, sizes.context_length):
+        output = trials.run(module, trials.random_input(sizes.batch, tokens, sizes.d_in)).output
+        if output is None or output.shape[:-1] not in ((sizes.batch,), (sizes.batch, 1)):
+            return False
+    return True
+
+
+def feed_forward(module: nn.Module, structure: Structure | None) -> str:
+    """The path of a feed-forward layer, of those parameters that are none of the matrices; "" for none."""
+    names = left_over(module, structure) if structure is not None else []
+    found = (FEED_FORWARD.search(name) and name for name in names)
+    first = next(filter(None, found), "")
+    match = FEED_FORWARD.search(first)
+    return first[: match.end(2)] if match else ""
+
+
+def require_tokens(
+    blueprint: Blueprint, module: nn.Module, structure: Structure | None, family: str
+) -> None:
+    """QuestionError where a module gives one row for all tokens, or holds a feed-forward layer besides."""
+    if pools(module, trial_config(blueprint, family).sizes):
+        raise messages.refusal(
+            f"{blueprint.owner} gives one row for all tokens, however many there are: it pools them.",
+            "as many rows as tokens, (B, T, d_out)",
+            "name a class that gives an output for each token: nothing here is asked of a pool",
+        )
+    if layer := feed_forward(module, structure):
+        raise messages.refusal(
+            f"{blueprint.owner} is more than attention: {layer} is a feed-forward layer.",
+            "queries, keys, values, and an output projection",
+            f"name the class of its attention{place_of(module, structure)}, or one without {layer}",
+        )
+
+
+def place_of(module: nn.Module, structure: Structure | None) -> str:
+    """The class of its attention, " (torch.nn.modules.activation:MultiheadAttention)"; "" for none."""
+    path = "" if structure is None else structure.cells["query"][0].path
+    part = dict(module.named_children()).get(path.partition(".")[0])
+    if part is None or len(list(part.parameters())) < len(LETTER):
+        return ""
+    return f" ({type(part).__module__}:{type(part).__name__})"
+
+
+def is_another(blueprint: Blueprint, said_to_be: str, family: str) -> QuestionError:
+    """The refusal of a class that is called after another function, and computes no attention."""
+    return messages.refusal(
+        f"{blueprint.owner} is by its name {said_to_be}, and a call does not give what attention does.",
+        "softmax(Q K^T / sqrt(D)) V, or a class that is called otherwise",
+        f"ask all the same by --family {family}, where the name says something else",
+    )
