@@ -6,12 +6,13 @@ Legend: T queries, S keys, D head_dim, R the columns that are turned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
 from properties.basics.dtypes import Array
-from properties.truth.positions import Pairing, Rotary
+from properties.truth.positions import Evenly, Pairing, Rotary, Slowing
 
 Direction = Literal["forwards", "backwards"]
 
@@ -23,7 +24,8 @@ class Positions:
     pairing: which columns make a pair, see `truth.positions.rotate`; portion: R / D; direction:
     "backwards" turns by minus the angle; known: whether the subject follows it, else it is the nearest
     of the known ones, to which it is held; exact: whether angles are computed in float64 where all else
-    is, not in float32; coarse: the formats in which they are computed in that very format.
+    is, not in float32; coarse: the formats in which they are computed in that very format; slowing,
+    gain: see `truth.positions.Rotary`.
     """
 
     pairing: Pairing = "halves"
@@ -33,6 +35,8 @@ class Positions:
     known: bool = True
     exact: bool = True
     coarse: tuple[str, ...] = ()
+    slowing: Slowing | None = None
+    gain: float = 1.0
 
     def rotary(self, queries: int, keys: int | None = None, start: int = 0) -> Rotary:
         """The turn of T queries and S keys (as many unless given), both counted from `start`."""
@@ -42,13 +46,27 @@ class Positions:
     def at(self, queries: Array, keys: Array) -> Rotary:
         """The turn of queries and keys at these positions, (T,) and (S,), or (B, T) and (B, S)."""
         sign = -1.0 if self.direction == "backwards" else 1.0
-        return Rotary(sign * queries, sign * keys, self.pairing, self.base, self.portion)
+        return Rotary(
+            sign * queries,
+            sign * keys,
+            self.pairing,
+            self.base,
+            self.portion,
+            self.slowing,
+            self.gain,
+        )
 
     def angles(self, dtype: str) -> str:
         """The format in which angles are computed where the subject runs in `dtype`."""
         if dtype == "float64":
             return "float64" if self.exact else "float32"
         return dtype if dtype in self.coarse else "float32"
+
+    def off(self, head_dim: int) -> float:
+        """How far the frequencies may be known wrongly, in radians for each position."""
+        if self.slowing is None:
+            return 0.0
+        return self.slowing(round(head_dim * self.portion) // 2).off
 
     @property
     def multiple(self) -> int:
@@ -60,5 +78,21 @@ class Positions:
         """The convention in a few words: 'halves, base 10000, whole head'."""
         part = "whole head" if self.portion == 1 else f"{self.portion:g} of a head"
         backwards = ", backwards" if self.direction == "backwards" else ""
-        said = f"{self.pairing}, base {self.base:g}, {part}{backwards}"
+        said = f"{self.pairing}, base {self.base:g}, {part}{backwards}{self.scaling}"
         return said if self.known else f"none of the known ones, held to {said}"
+
+    @property
+    def scaling(self) -> str:
+        """How frequencies and lengths are scaled, in words; "" where they are not."""
+        gain = "" if self.gain == 1 else f", cosines and sines times {self.gain:.6g}"
+        if self.slowing is None:
+            return gain
+        if isinstance(self.slowing, Evenly):
+            return f", frequencies scaled by {fraction(self.slowing.share)}{gain}"
+        return f", other frequencies than base**(-2 i / R){gain}"
+
+
+def fraction(share: float) -> str:
+    """'1/4', or '0.3' where it is no quotient of small numbers."""
+    close = Fraction(share).limit_denominator(1000)
+    return str(close) if abs(float(close) - share) < 1e-9 * share else f"{share:.6g}"

@@ -23,6 +23,7 @@ from properties.findings.names import behaves_like
 from properties.findings.names.calls.match import AREAS as OF_CALLS
 from properties.findings.names.catalogue import catalogue
 from properties.findings.names.catalogue.groups import Grouped
+from properties.findings.names.catalogue.scaled_turns import Gained, Slower
 from properties.findings.names.catalogue.turns import Turned
 from properties.findings.names.computed import StandIn, passes
 from properties.findings.names.dropout import habits
@@ -42,6 +43,7 @@ from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import FAMILIES, Subject
+from properties.tests.data.scaled_rotary import Yarn
 from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainCausal, PlainMultiHead, PlainWrapper
 from properties.zoo.rights.contexts import LatentAttention
@@ -79,7 +81,12 @@ RIGHT = {
     "encoder": VisionAttention,
     "cross": LatentAttention,
 }
-WIDER = {Turned: (RotaryByHalves, RotaryByNeighbours), Grouped: (GroupedByRepeating,)}
+WIDER: dict[type[Formula], tuple[type[Any], ...]] = {
+    Slower: (Yarn,),
+    Gained: (Yarn,),
+    Turned: (RotaryByHalves, RotaryByNeighbours),
+    Grouped: (GroupedByRepeating,),
+}
 """The right modules for formulas that need more than a family."""
 
 

@@ -169,7 +169,7 @@ def turned_back(positions: Rotary | None, queries: Array, keys: Array) -> tuple[
     """From the gradients of what was turned to those of what was projected."""
     if positions is None:
         return queries, keys
-    back = positions.inverse
+    back = positions.transpose
     return back.turn(queries, back.queries), back.turn(keys, back.keys)
 
 

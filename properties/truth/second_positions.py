@@ -18,13 +18,16 @@ def turned(rows: list[Vector], positions: Array, rotary: Rotary) -> list[Vector]
 
 
 def turn(row: Vector, position: Decimal, rotary: Rotary) -> Vector:
-    """One row: pair i by position * base**(-2 i / R)."""
+    """One row: pair i by position * base**(-2 i / R), times its share where pairs are slowed."""
     columns = round(len(row) * rotary.portion)
+    shares, gain = rotary.slowed(columns // 2).shares, Decimal(float(rotary.gain))
     result = list(row)
     for i in range(columns // 2):
         a, b = (i, i + columns // 2) if rotary.pairing == "halves" else (2 * i, 2 * i + 1)
         power = Decimal(-2 * i) / columns
-        cosine, sine = circle(position * Decimal(rotary.base) ** power)
+        share = Decimal(float(shares[i]))
+        cosine, sine = circle(position * share * Decimal(rotary.base) ** power)
+        cosine, sine = gain * cosine, gain * sine
         result[a] = row[a] * cosine - row[b] * sine
         result[b] = row[b] * cosine + row[a] * sine
     return result

@@ -21,7 +21,7 @@ from properties.cases.strategies import make_case
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.calls import of_forward
-from properties.recognition.turning import looks, measured
+from properties.recognition.turning import looks, measured, scalings
 from properties.recognition.turning.handed import TABLES, Handed, forms, hook_of, role, wanted
 from properties.recognition.turning.looks import Look
 from properties.recognition.turning.measured import BASES, HEAD_DIM, Build, Measured
@@ -33,6 +33,7 @@ from properties.truth.parameters import Sizes
 
 PAIRED = 0.05  # of the scores: what no turn of these pairs explains, if they are the pairs
 LATER = 3  # a start that is not 0
+TELLS = 2.0**-40  # radians: frequencies that are known less well were made of angles in float32
 HALF = ("bfloat16", "float16")
 FAR = Sizes(batch=1, tokens=24, d_in=16, heads=2, head_dim=8, context_length=26)
 
@@ -93,6 +94,8 @@ def found(
         return None
     seen = looks.look(made, given)
     known = measured.fitting(scores, tuple(dict.fromkeys([*filter(None, [seen.base]), *BASES])))
+    if dtype not in HALF:
+        known = scalings.scaled(build, dtype, seen, known, scores)
     if known is None and not intended(seen, scores):
         return None
     positions = known or replace(nearest(seen, scores), known=False)
@@ -172,4 +175,5 @@ def precise(subject: Subject, positions: Positions) -> Positions:
         )
         for name in ("float32", "float64")
     }
-    return replace(turned.positions, exact=within["float64"] or not within["float32"])
+    exact = within["float64"] or not within["float32"]
+    return replace(turned.positions, exact=exact and turned.positions.off(head_dim) < TELLS)

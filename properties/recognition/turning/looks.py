@@ -6,6 +6,7 @@ Legend: D head_dim, R the columns that are turned.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,19 +23,26 @@ NAMES = re.compile(r"rope|rotary|inv_?freq|freqs|angles?$|(^|_)(cos|sin)($|_)|th
 CODE = re.compile(r"\b(cos|sin|polar|view_as_complex|rotate_half|apply_rotary\w*)\b|rotary|\brope")
 CALLED = re.compile(r"\b([A-Za-z_]\w*)\(")
 BASES = re.compile(r"(rope|rotary|rot|freq)?_?(base|theta)(_?freq)?")
+FACTORS = re.compile(
+    r"((rope|rotary|scal(e|ing))_?)*factor|(rope|rotary)_?scal(e|ing)|scaling|ntk_?alpha"
+)
+GAINS = re.compile(r"(att(n|ention)_?)?(m_?scale|factor|scaling)|(rope|rotary)_?mscale")
 SWITCH = re.compile(r"(use|with|apply|enable)_?(rope|rotary)\w*|rope|rotary")
 
 
 @dataclass(frozen=True)
 class Look:
     """What is seen before any trial. intended: whether a table of angles is kept or handed in, so that
-    a module which turns nothing is wrong; base, pairing, columns (R): what they say, None if nothing.
+    a module which turns nothing is wrong; base, pairing, columns (R): what they say, None if nothing;
+    factors, gains: numbers by which it may scale frequencies, and multiply cosines and sines.
     """
 
     intended: bool = False
     base: float | None = None
     pairing: Pairing | None = None
     columns: int | None = None
+    factors: tuple[float, ...] = ()
+    gains: tuple[float, ...] = ()
 
 
 def speaks(module: nn.Module, given: Mapping[str, Any]) -> bool:
@@ -52,14 +60,31 @@ def look(module: nn.Module, given: Mapping[str, Any]) -> Look:
     """What a module looks like that speaks of rotations."""
     held, handed = dict(members(module)), hook_of(module)
     numbers = {**held, **{name.lower(): value for name, value in given.items()}}
+    factors, gains = stated({**of_classes(module), **numbers})
     base = next((b for name in numbers if (b := base_of(name, numbers[name]))), None)
     tables = [told for tensor in held.values() if (told := table(tensor, base or BASE))]
+    named = (value for name, value in held.items() if NAMES.search(name))
+    tables += [told for value in named if (told := scaled_table(value))]
     if handed is not None:
         pairing: Pairing | None = "neighbours" if handed.form.width == "each twice" else None
-        return Look(True, None, pairing, round(handed.head_dim * handed.form.portion))
+        columns = round(handed.head_dim * handed.form.portion)
+        return Look(True, None, pairing, columns, factors, gains)
     off = any(SWITCH.fullmatch(name) and value in (False, None) for name, value in given.items())
-    pairing, columns = tables[0] if tables else (None, None)
-    return Look(bool(tables) and not off, base, pairing, columns)
+    pairing, told_columns = tables[0] if tables else (None, None)
+    return Look(bool(tables) and not off, base, pairing, told_columns, factors, gains)
+
+
+def stated(numbers: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The factors of a scaling and the gains, by their names, those in dictionaries included; YaRN's
+    gain follows from its factor f: 0.1 ln(f) + 1.
+    """
+    inside = [value for value in numbers.values() if isinstance(value, Mapping)]
+    items = [pair for each in (numbers, *inside) for pair in each.items()]
+    plain = [(str(n).lower(), float(v)) for n, v in items if type(v) in (int, float) and v > 0]
+    factors = tuple(value for name, value in plain if FACTORS.fullmatch(name))
+    gains = [value for name, value in plain if GAINS.fullmatch(name) and value != 1]
+    gains += [0.1 * math.log(factor) + 1.0 for factor in factors if factor > 1]
+    return factors, tuple(gains)
 
 
 def members(module: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -69,6 +94,13 @@ def members(module: nn.Module) -> Iterator[tuple[str, Any]]:
         for name, value in [*part._buffers.items(), *vars(part).items()]:
             if not name.startswith("_") or isinstance(value, Tensor):
                 yield name.lower(), value
+
+
+def of_classes(module: nn.Module) -> dict[str, Any]:
+    """What classes hold that are not torch's, by its name: constants of a scaling may stand there."""
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")]
+    return {name.lower(): value for kind in own for name, value in vars(kind).items()}
 
 
 def base_of(name: str, value: Any) -> float | None:
@@ -147,3 +179,32 @@ def rows(array: Any, base: float) -> tuple[Pairing | None, int] | None:
             if np.allclose(array, made, atol=2e-2):
                 return pairing, columns
     return None
+
+
+def scaled_table(value: Any) -> tuple[Pairing | None, int] | None:
+    """The pairing, if it tells, and R, of speeds or angles that follow no base: none faster than a radian
+    for each position, and none faster than the one before.
+    """
+    if not isinstance(value, Tensor) or value.is_complex():
+        return None
+    array = value.detach().double().cpu().numpy()
+    if array.ndim == 1:
+        return (None, 2 * len(array)) if slowing_down(array) else None
+    if array.ndim != 2 or len(array) < 3:
+        return None
+    first, width = array[1], array.shape[1]
+    if not np.allclose(array, np.arange(len(array))[:, None] * first, rtol=1e-2, atol=1e-6):
+        return None
+    left, right = first[: width // 2], first[width // 2 :]
+    if width % 2 == 0 and np.array_equal(left, right):
+        return ("halves", width) if slowing_down(left) else None
+    if not slowing_down(first):
+        return None
+    twice = width % 2 == 0 and np.array_equal(first[0::2], first[1::2])
+    return ("neighbours", width) if twice else (None, 2 * width)
+
+
+def slowing_down(speeds: Any) -> bool:
+    """Whether these may be speeds of pairs."""
+    falling = len(speeds) > 1 and speeds[0] > speeds[-1] and bool((np.diff(speeds) <= 0.0).all())
+    return falling and 0.0 < speeds[0] <= 1.0 and bool(speeds[-1] >= 0.0)

@@ -63,15 +63,16 @@ def as_without_scores(what: str, probe: Case) -> float:
 @clause(
     TURNED,
     Level.MUST,
-    "Queries and keys are turned by position * base**(-2 i / R), pair by pair, as one of the known "
-    "conventions has it.",
+    "Queries and keys are turned by position * base**(-2 i / R), or slower for longer contexts, pair by "
+    "pair, as one of the known conventions has it.",
     needs=NEEDS,
     counts=SEVERAL_TOKENS,
     after=(),
 )
 def rotary_is_a_known_one(case: Case) -> float:
     """The convention is found by trial: pairs of halves or of neighbours, a base, the whole head or a
-    part of it; where none fits, the nearest one is asked for. Queries are drawn that stand at right
+    part of it, and where frequencies are scaled (linear, NTK, Llama 3, YaRN) the frequency of each pair;
+    where none fits, the nearest one is asked for. Queries are drawn that stand at right
     angles to all keys once both are turned, and given turned back. Then all scores are zero, and the
     output is what it is with queries of zero, whatever is hidden, scaled, normalised or mixed. Whoever
     turns otherwise, or not at all, gives another output.

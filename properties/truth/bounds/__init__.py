@@ -20,7 +20,11 @@ where four roundings are left for storing, casting and scaling either factor. Fo
        Ea' = |cos t| Ea + |sin t| Eb + (Et + gamma(4)) (|a| + Ea + |b| + Eb) + 4 eta.
    It is assumed that positions are exact (in float32: below 2**24) and that angles, cosines and sines
    are computed in a format of at least `angles`, float32 unless given, whatever the format of the
-   rest. Position zero is exact.
+   rest. Position zero is exact. A frequency that is scaled for longer contexts has 24 roundings more
+   (quotients, a wavelength, a ramp between two of them and its blend); one that was measured is known
+   to within the spread of its measurements, which the position multiplies. Where cosines and sines are
+   multiplied by a gain, Et has 3 roundings more in the format of angles, Ea' is multiplied by the gain,
+   and position zero is as inexact as any other.
 2. Scores z = scale q.k: (*). The scale may be applied to q, to k, to both by its root, or afterwards,
    as a product or a quotient: gamma(D + 8) covers them all.
 2a. A cap y = c tanh(z / c) is monotonous and never steeper than 1: Ez moves it by what it is moved at

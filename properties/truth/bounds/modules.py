@@ -267,10 +267,10 @@ class Backward:
         back = AttendingBack(forward.attending, self.gradients.attended, self.to_context)
         if rotary is None:
             return back.queries, back.keys, back.values
-        inverse = rotary.inverse
+        transpose = rotary.transpose
         return (
-            forward.turned(back.queries, inverse.queries, inverse),
-            forward.turned(back.keys, inverse.keys, inverse),
+            forward.turned(back.queries, transpose.queries, transpose),
+            forward.turned(back.keys, transpose.keys, transpose),
             back.values,
         )
 

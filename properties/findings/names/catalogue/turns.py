@@ -18,7 +18,7 @@ from properties.subjects.positions import Positions
 from properties.subjects.subject import PROJECTED_FAMILIES
 from properties.truth.bounds import Near, gamma
 from properties.truth.bounds.positions import turn_error, turned
-from properties.truth.positions import angles, pairs
+from properties.truth.positions import pairs
 
 BOTH, QUERIES, KEYS = (True, True), (True, False), (False, True)
 PLACES = "how positions are counted, and where an offset is added"
@@ -113,14 +113,18 @@ def mixing(signs: tuple[float, float], spread: Callable[[Array], tuple[Array, Ar
         convention, fmt = formula.positions, formula.fmt
         first, second = pairs(part.value.shape[-1], convention.pairing, convention.portion)
         rotary = convention.at(counted(formula), counted(formula))
-        angle = angles(rotary.queries, len(first), convention.base)
+        angle = rotary.angles(rotary.queries, len(first))
         own = FORMATS[convention.angles(formula.case.dtype)]
-        off = turn_error(angle, convention.base, fmt, own).max(axis=-1, keepdims=True)
+        off = turn_error(rotary.queries, len(first), rotary, fmt, own).max(axis=-1, keepdims=True)
         value, error = part.value.copy(), part.error.copy()
         sides = zip((first, second), (second, first), spread(angle), signs, strict=True)
         for one, other, its, sign in sides:
-            cosine, sine = np.cos(its), sign * np.sin(its)
-            rounded = (off + gamma(4, fmt)) * (part.grown[..., one] + part.grown[..., other])
+            cosine, sine = rotary.gain * np.cos(its), rotary.gain * sign * np.sin(its)
+            rounded = (
+                rotary.gain
+                * (off + gamma(4, fmt))
+                * (part.grown[..., one] + part.grown[..., other])
+            )
             value[..., one] = part.value[..., one] * cosine + part.value[..., other] * sine
             error[..., one] = (
                 np.abs(cosine) * part.error[..., one]
