@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from properties.cases.case import Case
@@ -43,6 +44,34 @@ def fed(case: Case, tape: Tape) -> Iterator[Script]:
     called = f"{module}(x)" + "[0]" * manner.held_by_caller
     tried(script, [f"output = {called}"])
     yield ended(script, case)
+
+
+@recipe("cache/past-of-the-caller-stays")
+def forked(case: Case, tape: Tape) -> Iterator[Script]:
+    """Two continuations of one past, the second of which is to be right; then the other way round."""
+    if not isinstance(case.subject, ModuleSubject) or case.subject.blueprint.handed:
+        return
+    manner, tokens = case.subject.remembering, case.sizes.tokens
+    head = min(case.cut + 1, tokens - 1)
+    other = case.x.copy()
+    other[:, head:] = case.other[:, head:]
+    for first, then in ((other, case), (case.x, replace(case, x=other))):
+        script, module = begun(then)
+        script.add(f"other = {text.typed(first, case.dtype)}")
+        late = ", ".join(arguments(manner, head, tokens))
+        tried(
+            script,
+            [
+                *([f"{module}.{manner.reset}()"] if manner.reset else []),
+                "past = None",
+                f"returned = {module}(x[:, :{head}], {', '.join(arguments(manner, 0, head))})",
+                f"past = returned[{manner.place}]",
+                f"{module}(other[:, {head}:], {late})",
+                f"again = {module}(x[:, {head}:], {late})",
+                "output = torch.cat([returned[0], again[0]], dim=1)",
+            ],
+        )
+        yield ended(script, then)
 
 
 def begun(case: Case) -> tuple[Script, str]:

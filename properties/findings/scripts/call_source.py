@@ -101,7 +101,7 @@ class CallScript(Script):
             options: dict[str, Any] = manner.handed(*given, call.handing.dropout)[1]
         else:
             options = manner.given(call.module, *given, call.handing.numbers)
-            del options["x"]
+            options |= manner.starting(call.module, options.pop("x"), asked.arguments.start)
         leaf = ".requires_grad_()" if grad else ""
         parts = {
             name: self.named(OWN.get(name, name), text.typed(array, asked.case.dtype) + leaf)

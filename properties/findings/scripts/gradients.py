@@ -29,7 +29,7 @@ from properties.subjects.instance import to_array
 from properties.truth.parameters import Weights
 
 
-@recipe("oracle/gradient-within-bound")
+@recipe("oracle/gradient-within-bound", "groups/weights-get-the-gradients-of-all-their-heads")
 def gradient_within_bound(case: Case, tape: Tape) -> Iterator[Script]:
     """The gradient of the input, or of a parameter, is not the formula's."""
     found = case.build().gradients(case.x, case.upstream)
