@@ -6,6 +6,8 @@ import torch
 
 from properties.findings.call_tape import Asked
 from properties.findings.scripts.call_source import TURNED, CallScript, Told
+from properties.recognition.adapters.torch_multihead import CausalMultihead
+from properties.recognition.adapters.torch_multihead import asked as asked_as_told
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.modules import ModuleManner, weights_of
 
@@ -33,8 +35,14 @@ def place_of_module(manner: ModuleManner, call: Asked, name: str) -> str:
     given = manner.given(
         call.module, asked.inputs, asked.arguments, asked.case.dtype, call.handing.numbers
     )
+    module = call.module
     with torch.no_grad():
-        returned = manner.run(call.module.train(call.handing.training), given)
+        returned = manner.run(
+            (asked_as_told(module) if isinstance(module, CausalMultihead) else module).train(
+                call.handing.training
+            ),
+            given,
+        )
     if not isinstance(returned, tuple | list):
         return ""
     others = (

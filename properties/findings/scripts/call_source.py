@@ -18,10 +18,13 @@ from properties.findings.scripts import text
 from properties.findings.scripts.construction import called, packing, program_of
 from properties.findings.scripts.script import Script, equal
 from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.torch_multihead import CausalMultihead, TorchMultihead
 from properties.recognition.asking import packed
 from properties.recognition.asking.functions import Manner
-from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.modules import ModuleManner, one_of
+from properties.recognition.asking.modules import called as called_as_told
 from properties.recognition.asking.on_itself import OnItself
+from properties.subjects.call import PLAINLY
 from properties.subjects.subject import Subject
 
 OWN = {"queries": "query", "keys": "key", "values": "value"}
@@ -36,7 +39,7 @@ def manner_of(subject: Subject) -> Manner | ModuleManner | None:
     manner = getattr(subject, "manner", None)
     if not isinstance(manner, Manner | ModuleManner):
         return None
-    if "context_values" in manner.takes and not isinstance(subject, ModuleSubject):
+    if "context_values" in manner.takes and not isinstance(subject, ModuleSubject | TorchMultihead):
         return None
     return replace(manner, conventions=subject.conventions)
 
@@ -143,13 +146,37 @@ class CallScript(Script):
 
     def expression(self, told: Told, parts: Sequence[str]) -> str:
         """The call. parts: the sources of its inputs."""
-        given = [*parts, *(f"{name}={value}" for name, value in told.options.items())]
+        parts, options, items = self.for_items(told, parts)
+        given = [*parts, *(f"{name}={value}" for name, value in options.items())]
         callee = called(self.subject) if self.subject.bare else self.module_of(told.call)
-        if isinstance(told.call.module, OnItself):
+        if isinstance(told.call.module, OnItself | CausalMultihead):
             callee = f"{callee}.told"
-        if len(line := f"{callee}({', '.join(given)})") <= text.WIDTH:
+        if len(line := items.format(f"{callee}({', '.join(given)})")) <= text.WIDTH:
             return line
-        return f"{callee}(\n{''.join(f'        {one},{chr(10)}' for one in given)}    )"
+        return items.format(
+            f"{callee}(\n{''.join(f'        {one},{chr(10)}' for one in given)}    )"
+        )
+
+    def for_items(
+        self, told: Told, parts: Sequence[str]
+    ) -> tuple[Sequence[str], dict[str, str], str]:
+        """Inputs and arguments as one item has them, and what is put around its call, where a module is
+        called for one item after the other.
+        """
+        manner, options = self.manner, dict(told.options)
+        if not isinstance(manner, ModuleManner):
+            return parts, options, "{}"
+        whole = manner.without_items(options)
+        if manner.batched and not whole:
+            return parts, options, "{}"
+        kept = "item : item + 1" if manner.batched else "item"
+        for name in told.tensors:
+            options[name] += "[item]" if name in whole else f"[{kept}]"
+        joined = "cat" if manner.batched else "stack"
+        count = len(told.call.question.inputs["x"])
+        first = "[0]" if several(manner, told.call, whole) else ""
+        around = f"torch.{joined}([{{}}{first} for item in range({count})])"
+        return [f"{part}[{kept}]" for part in parts], options, around
 
     def module_of(self, call: Asked) -> str:
         """The name of the module of a call, which is built if it has none."""
@@ -179,13 +206,17 @@ class CallScript(Script):
             parts = [f"{part}.detach().requires_grad_()" for part in parts]
         if handing.training:
             self.lines.append(f"{module}.train()")
-        if handing.gradients or call.upstream is not None:
+        if handing.gradients or call.upstream is not None or self.records(call):
             self.lines.append(f"{told.output} = {self.expression(told, parts)}")
             self.lines += [f"{module}.eval()"] * handing.training
             return told
         context = "torch.no_grad(), suppress(Exception)" if attempt else "torch.no_grad()"
         self.lines += [f"with {context}:", f"    {told.output} = {self.expression(told, parts)}"]
         return told
+
+    def records(self, call: Asked) -> bool:
+        """Whether gradients are recorded where nothing else is said."""
+        return call.handing is PLAINLY and getattr(self.manner, "recording", False)
 
     def filled_before(self, told: Told, parts: Sequence[str]) -> list[str]:
         """The same tensors held other numbers in a call before; the names of the inputs."""
@@ -202,6 +233,17 @@ class CallScript(Script):
             "        part.copy_(before)",
         ]
         return own
+
+
+def several(manner: ModuleManner, call: Asked, whole: set[str]) -> bool:
+    """Whether a module that is called for one item returns more than an output."""
+    asked = call.question
+    given = manner.given(
+        call.module, asked.inputs, asked.arguments, asked.case.dtype, call.handing.numbers
+    )
+    with torch.no_grad():
+        returned = called_as_told(call.module, one_of(given, 0, whole))
+    return isinstance(returned, tuple | list)
 
 
 def numbered(name: str, number: int) -> str:

@@ -274,6 +274,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             return f"given_itself({made}, {own!r})" if own else made
         case torch_multihead.TorchMultihead():
             given = {"dropout": config.dropout, "bias": True, "batch_first": True}
+            if other := config.sizes.d_context:
+                given |= {"kdim": other, "vdim": other}
             first = str(config.width), str(config.sizes.heads)
             return f"CausalMultihead({call(ALIAS, given, *first)})"
         case plain_function.PlainSubject():

@@ -55,12 +55,12 @@ MANNER = ModuleManner(
 
 
 class CausalMultihead(nn.Module):
-    """The module called on x alone, as causal self-attention."""
+    """The module called on x alone, as causal self-attention, or told what it is told by its own names."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         """Wrap a module built with batch_first=True."""
         super().__init__()
-        self.attention = attention
+        self.attention, self.heads = attention, attention.num_heads
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, W) to (B, T, W)."""
@@ -69,6 +69,13 @@ class CausalMultihead(nn.Module):
         context, _ = self.attention(x, x, x, attn_mask=future, need_weights=False)
         result: Tensor = context
         return result
+
+    def told(self, x: Tensor, **options: Any) -> Any:
+        """What the module returns for queries of x. Keys are made of x where they are not among what it is
+        told, and values of what keys are made of.
+        """
+        key = options.pop("key", x)
+        return self.attention(x, key, options.pop("value", key), **options)
 
 
 class TorchMultihead(Subject):

@@ -5,7 +5,7 @@ Legend: B batch, T tokens, H heads, W width of the output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,8 +109,8 @@ class ModuleManner:
         is handed over with each, see `starting`.
         """
         start = start or {}
-        alone = {self.takes[role] for role, shape in self.pairs.items() if shape == "T T"}
-        if self.batched and not alone & given.keys():
+        alone = self.without_items(given)
+        if self.batched and not alone:
             return called(module, {**given, **start})
         if self.batched:
             items = [
@@ -123,6 +123,12 @@ class ModuleManner:
             for item in range(len(given["x"]))
         ]
         return torch.stack(items)
+
+    def without_items(self, names: Iterable[str]) -> set[str]:
+        """Which of these arguments are for one item, and have no axis of items: masks, and biases."""
+        of_masks = [role for role, shape in self.pairs.items() if shape == "T T"]
+        roles = [*of_masks, *(role.replace("mask", "bias") for role in of_masks)]
+        return {self.takes[role] for role in roles if role in self.takes} & set(names)
 
     def handed(
         self, inputs: Inputs, arguments: Arguments, dtype: str
