@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
 from properties.cases.strategies import pinned_sizes
-from properties.recognition.targets import find
+from properties.recognition.targets import find, find_one
+from properties.runs.runner import run
+from properties.subjects.card import card
 from properties.subjects.subject import Config
+from properties.tests.test_needed import Heads
 from properties.tests.test_rights import accusations
 from properties.zoo.faults import faults
 from properties.zoo.rights.dropouts import (
@@ -20,6 +23,8 @@ from properties.zoo.rights.dropouts import (
     SharedDropout,
     SharedDropoutAttention,
 )
+
+EFFECT = "argument/dropout-has-effect"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,39 @@ def test_who_drops_nothing_but_the_output_is_accused() -> None:
     """Switched off, nothing is dropped any more."""
     [subject] = find(OnlyTheOutput)
     assert "argument/dropout-has-effect" in accusations(subject)
+
+
+class DropsTheOutput(Heads):
+    """One dropout, of the output, as in the cross-attention of diffusion models."""
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__(d_model, num_heads)
+        self.last = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped: Tensor = self.last(self.attend([x, x, x], lambda scores: scores))
+        return dropped
+
+
+class KeepsTheNumber(DropsTheOutput):
+    """For a kernel, and does not hand it over."""
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__(d_model, num_heads, dropout)
+        self.p = dropout
+
+
+def test_a_dropout_that_is_of_the_output_alone_is_not_asked_of_the_weights() -> None:
+    """No weights are meant where nothing else in the module has its number."""
+    subject = find_one(DropsTheOutput)
+    assert not subject.has("dropout")
+    assert subject.unasked["dropout"] == "dropout of the output alone, by last: it is 0"
+    assert card(subject).dropout == ""
+
+
+def test_who_keeps_the_number_and_drops_no_weights_is_accused() -> None:
+    [*_, result] = run(find_one(KeepsTheNumber), profile="quick", only=[EFFECT]).results
+    assert (result.clause, result.status) == (EFFECT, "fail")
 
 
 def test_one_dropout_for_weights_and_output_alike_is_no_second_one() -> None:

@@ -24,6 +24,7 @@ from properties.recognition.adapters import (
     another,
     arguments,
     calls,
+    cosines,
     distances,
     extras,
     families,
@@ -69,6 +70,7 @@ from properties.subjects.subject import (
 )
 from properties.truth.parameters import Weights
 
+KEPT = 0.296875  # a probability that no other number in a module is
 LONG = 32  # tokens that fit into what a cache is tried with
 SMALL_MASK = 64  # a mask of a fixed size may be shorter than the examples; one this long is not
 
@@ -229,6 +231,7 @@ def subject(
     offer_scale(finished, module)
     offer_extras(finished, module)
     distances.require_none(finished, module)
+    cosines.require_none(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_start(finished, module, call)
@@ -583,6 +586,25 @@ def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -
     if draft.residual:
         names = messages.listed(draft.residual)
         draft.notes.append(f"switched off: {names}, which drops numbers of the output, not weights")
+        if no_other_dropout(draft, blueprint):
+            draft.capabilities.discard("dropout")
+            name = blueprint.arguments.roles["dropout"]
+            draft.lacking["dropout"] = f"{name} is for {names} alone"
+            draft.unasked[name] = f"dropout of the output alone, by {names}: it is 0"
+
+
+def no_other_dropout(draft: Draft, blueprint: Blueprint) -> bool:
+    """Whether nothing in a module but the dropout of the output has the probability that its constructor is
+    told: neither another layer that drops, nor a number that is kept for a kernel.
+    """
+    if "dropout" not in draft.capabilities:
+        return False
+    config = replace(trial_config(blueprint, draft.family), dropout=KEPT)
+    module = blueprint.attempt(config, draft.family)
+    dropping = {n for n, layer in module.named_modules() if isinstance(layer, nn.Dropout)}
+    kept = (value for part in module.modules() for value in vars(part).values())
+    numbers = [value for value in kept if isinstance(value, float) and value == KEPT]
+    return dropping == set(draft.residual) and len(numbers) == len(draft.residual)
 
 
 def offer_dtypes(finished: ModuleSubject) -> None:
