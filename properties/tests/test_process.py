@@ -190,6 +190,11 @@ def test_a_hang_ends_the_law_and_not_the_check(
         (["say(**hello | {'protocol': 3})"], "version 3 of the protocol; expected 1 or 2"),
         (["say(formats=['int8'], **hello)"], "'int8' among its formats; expected some of float64"),
         (["say(takes=['rope'], **hello)"], "'rope' among its takes; expected some of mask"),
+        (["say(takes=['segments'], **hello)"], "'segments' among its takes; expected some of"),
+        (
+            ["say(protocol=2, takes=['documents', 'mask'])"],
+            "takes mask beside documents; expected one",
+        ),
         (["say(conventions={'mask': 1}, **hello)"], "convention mask is 1; expected 'attend'"),
         (["say(error='no GPU')"], "refuses hello: no GPU"),
         (["m['id'] += 1", "say(**hello)"], "answered message 2 where message 1 was asked"),
@@ -338,6 +343,11 @@ def test_an_array_is_the_same_after_its_way_through_a_message(
         assert found.shape == given.shape
 
 
+def test_an_axis_of_one_number_may_have_any_stride() -> None:
+    part = torch.empty_strided((1, 1, 1), (7, 2, 2), dtype=torch.float64).fill_(3.0)
+    assert torch.equal(tensor("output", array(part)), part)
+
+
 def test_a_command_line_needs_a_target_or_a_process(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 2
     assert "a TARGET, or --process" in capsys.readouterr().err
@@ -346,6 +356,23 @@ def test_a_command_line_needs_a_target_or_a_process(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("example", ["attention.py", "attention.c", "attention.js"])
 def test_an_example_is_short(example: str) -> None:
     assert len((EXAMPLES / example).read_text(encoding="utf-8").splitlines()) < 130
+
+
+def test_documents_and_segments_are_asked_by_their_laws(tmp_path: Path) -> None:
+    """Of a program of version 2."""
+    source = (EXAMPLES / "attention.py").read_text(encoding="utf-8")
+    source = source.replace('"protocol": 1', '"protocol": 2').replace(' lse"', ' segments lse"')
+    hides = "out |= told['segments'][:, None, :, None] != told['segments'][:, None, None]"
+    source = source.replace(
+        "    return out\n", f"    if 'segments' in told:\n        {hides}\n    return out\n"
+    )
+    path = tmp_path / "segments.py"
+    path.write_text(source, encoding="utf-8")
+    alone = "packed/a-segment-sees-itself-alone"
+    apart = "packed/documents-do-not-see-each-other"
+    for file, law in ((path, alone), (EXAMPLES / "packed.py", apart)):
+        report = check(f"process:{python(file)}", profile="quick", only=[law])
+        assert [r.status for r in report.results if r.clause == law] == ["pass"]
 
 
 def test_the_report_says_what_is_not_claimed(request: pytest.FixtureRequest) -> None:

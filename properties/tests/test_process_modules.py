@@ -29,6 +29,7 @@ HELLO = (
     "if m['do'] == 'hello': say(protocol=2, module={'family': 'causal', 'cache': True}); continue"
 )
 BUILT = "if m['do'] == 'build': say(module=1); continue"
+ECHO = "say(output=m['x'])"
 LOADED = "if m['do'] in ('load', 'free'): say(); continue"
 BY_TOKEN = "cache/token-by-token-equals-the-whole"
 FUTURE = "causality/future-does-not-change-past"
@@ -209,6 +210,20 @@ def test_a_module_that_is_not_answered_for_cannot_be_asked(
 ) -> None:
     with pytest.raises(QuestionError, match=told):
         find(f"process:{saying(HELLO, *body)}")
+
+
+def test_a_claim_about_calls_is_tried_and_true_in_a_mask_has_to_be_said(saying: Saying) -> None:
+    claims = "takes=['mask'], module={'family': 'self'}"
+    hello = f"if m['do'] == 'hello': say(protocol=2, {claims}); continue"
+    refused = "if 'mask' in m: say(error='what?'); continue"
+    with pytest.raises(QuestionError, match=r"call of three tokens with mask, .*what\?"):
+        find(f"process:{saying(hello, BUILT, LOADED, refused, ECHO)}")
+    refused = "if 'mask' in m and m['x']['shape'][1] > 3: say(error='what?'); continue"
+    with pytest.raises(QuestionError, match="neither among its conventions what true means in it"):
+        find(f"process:{saying(hello, BUILT, LOADED, refused, ECHO)}")
+    said = hello.replace("takes", "conventions={'mask': 'attend'}, takes")
+    [subject] = find(f"process:{saying(said, BUILT, LOADED, refused, ECHO)}")
+    assert subject.takes == {"mask": "mask"}
 
 
 def test_a_program_of_version_1_is_asked_as_before_and_has_no_modules(saying: Saying) -> None:

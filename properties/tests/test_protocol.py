@@ -20,10 +20,12 @@ from properties.recognition.process.messages import (
     ARGUMENTS,
     FORMATS,
     KINDS,
+    LATER,
     OPTIONS,
     SIZES,
     TOLD,
     VERSIONS,
+    WORDS,
     array,
 )
 from properties.recognition.process.program import Program, RefusedError
@@ -122,6 +124,20 @@ def test_each_line_of_a_session_with_modules_follows_the_schema(
     }
 
 
+def test_each_line_about_packed_documents_follows_the_schema(
+    exchanged: list[tuple[Line, Line]],
+) -> None:
+    process = Process(shlex.join([sys.executable, str(EXAMPLES / "packed.py")]))
+    starts = torch.tensor([0, 2, 5], dtype=torch.int32)
+    part = torch.ones(5, 2, 4)
+    told = {"cu_seqlens_q": starts, "cu_seqlens_k": starts, "causal": True}
+    assert process(part, part, part, **told).shape == part.shape
+    with pytest.raises(RefusedError, match="heads of"):
+        process(torch.ones(5, 3, 4), part, part, **told)
+    require_schema(exchanged)
+    assert exchanged[1][0]["documents"]["dtype"] == "int32"
+
+
 def kind_of(asked: Line) -> str:
     """The part of the schema that a line follows that is asked."""
     of_module = asked["do"] in ("call", "gradients") and "module" in asked
@@ -165,7 +181,7 @@ def test_the_lines_that_the_page_shows_follow_the_schema() -> None:
 def test_the_schema_has_the_words_that_are_known() -> None:
     said, told = PARTS["hello_answer"]["properties"], set(PARTS["call"]["properties"])
     assert said["protocol"]["enum"] == PARTS["hello"]["properties"]["protocol"]["enum"] == [1]
-    assert set(said["takes"]["items"]["enum"]) == {*ARGUMENTS, *SIZES}
+    assert set(said["takes"]["items"]["enum"]) == {*WORDS, *SIZES}
     assert set(PARTS["format"]["enum"]) == set(FORMATS)
     assert told == {"id", "do", "query", "key", "value", "seed", *ARGUMENTS}
     assert set(PARTS["gradients"]["properties"]) == told | {"upstream"}
@@ -178,7 +194,7 @@ def test_the_schema_has_the_words_of_modules() -> None:
     said = PARTS["hello_2_answer"]["properties"]
     claim = said["module"]["properties"]
     assert (1, *said["protocol"]["enum"]) == VERSIONS
-    assert set(said["takes"]["items"]["enum"]) == {*ARGUMENTS, *SIZES, *TOLD}
+    assert set(said["takes"]["items"]["enum"]) == {*WORDS, *LATER, *SIZES, *TOLD}
     assert tuple(claim["family"]["enum"]) == KINDS
     assert tuple(claim["options"]["items"]["enum"]) == OPTIONS
     told = {"id", "do", "module", "x", "training", "seed", *TOLD}

@@ -78,7 +78,8 @@ def program_of(subject: Subject) -> Process | None:
     if isinstance(subject, ModuleSubject):
         found = getattr(subject.blueprint.target, "process", None)
     elif isinstance(subject, qkv_function.FunctionSubject):
-        found = subject.function.call
+        call = subject.function.call
+        found = call.function if isinstance(call, packed.Packed) else call
     return found if isinstance(found, Process) else None
 
 

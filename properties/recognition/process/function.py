@@ -57,7 +57,8 @@ class Process(Bridge):
 
     Called with query (B, H, T, D), key (B, G, S, D) and value (B, G, S, E), torch tensors on the CPU, it
     returns the context (B, H, T, E), or a tuple of that and the weights or the log-sum-exp, where they
-    were asked for. The program is run until this one ends, and anew where it has ended by itself.
+    were asked for. Where it takes documents, these are (N, H, D), (M, G, D), (M, G, E) and (N, H, E). The
+    program is run until this one ends, and anew where it has ended by itself.
     """
 
     def __init__(self, command: str, folder: str | None = None) -> None:
@@ -74,7 +75,8 @@ class Process(Bridge):
         self.hello = self.greeted()
         self.left: dict[str, list[tuple[int, int]]] = {"modules": [], "states": []}
         self.arrays = ProgramArrays(self.hello.gradients)
-        named = [ARGUMENTS[role] for role in ARGUMENTS if role in self.hello.takes]
+        takes = {*self.hello.takes, *["documents_of_keys"] * ("documents" in self.hello.takes)}
+        named = [ARGUMENTS[role] for role in ARGUMENTS if role in takes]
         kind = Parameter.POSITIONAL_OR_KEYWORD
         self.__signature__ = Signature(
             [Parameter(name, kind) for name in PARTS]
@@ -121,10 +123,12 @@ class Process(Bridge):
         takes = self.hello.takes
         if form not in self.hello.formats:
             raise TypeError(f"the program does not say that it computes in {form}")
-        absent = [role for role in told if role not in takes]
-        if query.ndim == key.ndim == 4:
+        absent = [role for role in told if role not in takes and role != "documents_of_keys"]
+        if query.ndim == key.ndim and query.ndim in (3, 4):
             absent += ["groups"] * (key.shape[1] < query.shape[1] and "groups" not in takes)
-            absent += ["lengths"] * (key.shape[2] != query.shape[2] and "lengths" not in takes)
+            tokens = -2 if query.ndim == 4 else 0
+            unequal = key.shape[tokens] != query.shape[tokens]
+            absent += ["lengths"] * (unequal and "lengths" not in takes)
         mask, bias = told.get("mask"), told.get("bias")
         if isinstance(mask, Tensor) and mask.is_floating_point():
             absent.append("a mask of numbers")

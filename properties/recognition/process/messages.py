@@ -31,8 +31,16 @@ ARGUMENTS = {
     "dropout": "dropout_p",
     "weights": "return_weights",
     "lse": "return_lse",
+    "segments": "segment_ids",
+    "documents": "cu_seqlens_q",
+    "documents_of_keys": "cu_seqlens_k",
 }
-"""What a program may say that it takes, with the argument of `Process` for it."""
+"""What a call of a program may be told, with the argument of `Process` for it."""
+LATER = ("segments", "documents")
+"""Those that version 1 does not have; documents_of_keys come with documents."""
+BESIDE_DOCUMENTS = ("causal", "window", "scale", "cap", "slopes", "dropout", "groups", "lengths")
+"""What can be told beside documents that are packed one after the other."""
+WORDS = (*(role for role in ARGUMENTS if role not in (*LATER, "documents_of_keys")),)
 SIZES = ("groups", "lengths")
 """What it may say of sizes: fewer heads of keys than of queries; as many keys as one likes."""
 TOLD = (
@@ -58,7 +66,8 @@ class MessageError(ValueError):
 @dataclass(frozen=True)
 class Hello:
     """What a program says of itself. formats: those in which it computes; takes: some of `ARGUMENTS` and
-    `SIZES`; conventions: see `subjects.call.ANSWERS`; gradients: whether it answers for them.
+    `SIZES`, or of `TOLD` where it has modules; conventions: see `subjects.call.ANSWERS`; gradients: whether
+    it answers for them.
     """
 
     name: str = ""
@@ -67,6 +76,7 @@ class Hello:
     conventions: Mapping[str, str] = field(default_factory=dict)
     gradients: bool = False
     module: ModuleClaim | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -100,9 +110,13 @@ def hello(message: Mapping[str, Any]) -> Hello:
     module = claim(message["module"]) if version > 1 and "module" in message else None
     if module and "float32" not in formats:
         raise MessageError("has modules and no float32 among its formats; expected it there")
-    takes = words(message, "takes", [], TOLD if module else (*ARGUMENTS, *SIZES))
+    further = LATER if version > 1 else ()
+    takes = words(message, "takes", [], TOLD if module else (*WORDS, *further, *SIZES))
+    apart = [role for role in takes if role not in ("documents", *BESIDE_DOCUMENTS)]
+    if "documents" in takes and apart:
+        raise MessageError(f"says that it takes {apart[0]} beside documents; expected one of them")
     gradients = flag(message, "gradients")
-    return Hello(name, formats, frozenset(takes), conventions(message), gradients, module)
+    return Hello(name, formats, frozenset(takes), conventions(message), gradients, module, version)
 
 
 def claim(found: Any) -> ModuleClaim:
@@ -180,13 +194,17 @@ def written(value: Any) -> Any:
 
 def array(tensor: Tensor) -> dict[str, Any]:
     """Shape, format and the bytes in base64: the numbers in row-major order, little-endian."""
-    plain = tensor.detach().cpu().contiguous()
-    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
     return {
-        "shape": list(plain.shape),
-        "dtype": str(plain.dtype).removeprefix("torch."),
-        "data": base64.b64encode(raw).decode("ascii"),
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "data": base64.b64encode(raw(tensor)).decode("ascii"),
     }
+
+
+def raw(tensor: Tensor) -> bytes:
+    """The numbers in row-major order, however they lie: an axis of one number may have any stride."""
+    plain = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def number(name: str, answer: Mapping[str, Any]) -> int:
@@ -208,16 +226,16 @@ def tensor(name: str, part: Any) -> Tensor:
     if kind not in FORMATS:
         raise MessageError(f"gave {name} the dtype {kind!r}; expected one of {', '.join(FORMATS)}")
     try:
-        raw = base64.b64decode(data, validate=True)
+        data = base64.b64decode(data, validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise MessageError(f"gave as data of {name} what is no base64") from None
     dtype: torch.dtype = getattr(torch, kind)
     wanted = math.prod(shape) * dtype.itemsize
-    if len(raw) != wanted:
+    if len(data) != wanted:
         sizes = "x".join(map(str, shape)) or "one number"
         raise MessageError(
-            f"gave {len(raw)} bytes for {name}; expected {wanted} for {sizes} in {kind}"
+            f"gave {len(data)} bytes for {name}; expected {wanted} for {sizes} in {kind}"
         )
-    if not raw:
+    if not data:
         return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
+    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from properties.recognition.process.messages import MessageError, number, written
+from properties.recognition.process.messages import MessageError, number, raw, written
 from properties.recognition.process.program import ProgramError
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ FORWARD = {
     "context_padding": "context_padding_mask",
 }
 """The argument of `ProgramModule.forward` for what a call may be told; a mask of numbers is a bias."""
+
+
+def argument_of(role: str) -> str:
+    """The argument of `ProgramModule.forward` for a role."""
+    return FORWARD[role.replace("bias", "mask")]
+
+
 LAYERS = {"query": "W_query", "key": "W_key", "value": "W_value", "out": "out_proj"}
 """The layer of `ProgramModule` that keeps each of the weights."""
 
@@ -83,10 +90,7 @@ class Remote:
         """The module's number, with these weights in it: (in, out) each, as x @ W."""
         if not self.handle.lives(self.process):
             self.handle, self.sent = self.built(), None
-        bits = {
-            n: (w.dtype, w.detach().contiguous().view(torch.uint8).numpy().tobytes())
-            for n, w in weights.items()
-        }
+        bits = {name: (part.dtype, raw(part)) for name, part in weights.items()}
         if bits != self.sent:
             self.sent = None
             arrays = {n: written(w.T if w.ndim == 2 else w) for n, w in weights.items()}
