@@ -186,6 +186,13 @@ def long_sequence(case: Case) -> Case:
     return showing_weights(case, queries, keys)
 
 
+def narrowest(case: Case) -> str:
+    """The format of the least range that queries and keys pass through."""
+    positions = case.subject.positions
+    wide = case.dtype == "float64"
+    return positions.angles(case.dtype) if wide and positions is not None else case.dtype
+
+
 @clause(
     "causality/huge-future-stays-out",
     Level.MUST,
@@ -202,10 +209,11 @@ def long_sequence(case: Case) -> Case:
 def huge_future_stays_out(case: Case) -> float:
     """The hidden scores are a quarter of the largest number: minus any smaller constant they still
     dominate, and where weights are zeroed after the softmax nothing is left to divide. Every
-    product stays finite, so zero times a hidden value is zero.
+    product stays finite, so zero times a hidden value is zero. Where queries and keys are turned in
+    float32, which all that is wider passes through, the edge is that of float32.
     """
     kept = before_the_end(case) + 1
-    edge = 2.0 ** (np.floor(np.log2(FORMATS[case.dtype].largest)) - 2)
+    edge = 2.0 ** (np.floor(np.log2(FORMATS[narrowest(case)].largest)) - 2)
     own = exact_inputs(case).trace
     queries, keys = (pad(part, part.shape[-1] + 1) for part in (own.queries, own.keys))
     values = pad(own.values, queries.shape[-1])
