@@ -178,7 +178,7 @@ class Subject(ABC):
     origins: Mapping[str, str] = {}  # how each convention is known: see `call.ORIGINS`
     layout: str = ""  # the order of the axes of queries, keys and values, where a call has them
     # Parameters that the definition has not, and what each is filled with so that nothing of it is left.
-    extras: Mapping[str, float | None] = MappingProxyType({})
+    extras: Mapping[str, float | str | None] = MappingProxyType({})
     spare_biases: tuple[str, ...] = ()  # roles that always have a bias, where keys never have
     scaled: bool = True  # whether scores are divided by sqrt(head_dim) where no scale is told
     positions: Positions | None = None  # by which queries and keys are turned; None: they are not

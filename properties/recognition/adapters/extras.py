@@ -13,29 +13,39 @@ import torch
 from torch import Tensor, nn
 
 from properties.recognition.adapters import trials
+from properties.recognition.adapters.spellings import MIXING
 
-KINDS: Mapping[str, float | None] = {
+IDENTITY = "identity"
+KINDS: Mapping[str, float | str | None] = {
     r"(^|[._])sinks?($|[._])": -math.inf,
     r"(^|[._])rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
     r"(^|[._])(\w*slopes?|alibi\w*)($|[._])": 0.0,
     r"(^|[._])(theta|inv_?freqs?|freqs?|timescales?)($|[._])": None,
+    MIXING: IDENTITY,
     r"(^|[._])(gat(e|ing)|temperature|scale|gamma|lambda|alpha|beta)\w*($|[._])": None,
 }
-"""A regular expression for a part of the name, and the number at which such a parameter has no effect;
-None: only what it is initialised with may have none.
+"""A regular expression for a part of the name, and the number at which such a parameter has no effect, or
+IDENTITY for a matrix of heads by heads; None: only what it is initialised with may have none.
 """
-WORDS = {None: "it is as initialised", 0.0: "it is zero", -math.inf: "it is minus infinity"}
+WORDS: Mapping[float | str | None, str] = {
+    None: "it is as initialised",
+    0.0: "it is zero",
+    -math.inf: "it is minus infinity",
+    IDENTITY: "it is the identity",
+}
 SLOPES = next(iter(re.compile(kind) for kind in KINDS if "alibi" in kind))
 MASKING = 1e4  # what is as large hides a key, and stays
-Fills = Mapping[str, float | None]
+Fills = Mapping[str, float | str | None]
 
 
 def fill(module: nn.Module, fills: Fills) -> None:
     """Fill the tensors of these names; None leaves one as it is."""
     with torch.no_grad():
         for name, number in fills.items():
-            if number is not None:
-                tensor = tensor_of(module, name)
+            tensor = tensor_of(module, name)
+            if isinstance(number, str):
+                tensor.copy_(torch.eye(*tensor.shape[-2:]).expand(tensor.shape))
+            elif number is not None:
                 tensor.masked_fill_(tensor.abs() < MASKING, number)
 
 

@@ -16,14 +16,16 @@ from properties.subjects.subject import Config
 
 NORM = re.compile(r"norm|(^|_)ln(_|\d|$)", re.IGNORECASE)
 KIND = re.compile(r"norm", re.IGNORECASE)
+OF_TORCH = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def norms_in(module: nn.Module) -> tuple[str, ...]:
-    """The paths of the layers that are norms by their name and kind."""
+    """The paths of the layers that are norms by their name and kind, or torch's own."""
     return tuple(
         path
         for path, part in module.named_modules()
-        if NORM.search(path.rpartition(".")[2]) and KIND.search(type(part).__name__)
+        if isinstance(part, OF_TORCH)
+        or (NORM.search(path.rpartition(".")[2]) and KIND.search(type(part).__name__))
     )
 
 

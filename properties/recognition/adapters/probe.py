@@ -31,6 +31,10 @@ SLOPES = "what is taken from the scores for each token further back"
 OF_T5 = re.compile(r"(^|\.)relative_attention_bias\b")
 SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
 
+OF_QUERIES = re.compile(
+    r"(^|[._])(q|k|qk|query|key)s?_?(norm|ln)|norm_?(q|k|qk|query|key)(_|$)", re.IGNORECASE
+)
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -111,14 +115,19 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
 
 
 def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:
-    """Say that scores are not scaled, where the module keeps a scale of one and a call agrees."""
+    """Say that scores are not scaled, where the module keeps a scale of one, or had a norm of queries and
+    keys, which may hold the factor, and a call agrees.
+    """
     held = (vars(part).items() for part in calls.inside(module).modules())
     kept = {n: v for each in held for n, v in each if SCALE.fullmatch(n.lower())}
     name = next(
         (n for n, value in kept.items() if isinstance(value, int | float) and value == 1), ""
     )
+    norms = [path for path in finished.blueprint.taken_out if OF_QUERIES.search(path)]
     if name:
         offer_none(finished, f"{name} is 1")
+    elif norms:
+        offer_none(finished, f"{norms[0]}, which is taken out, may hold the factor")
 
 
 def offer_none(finished: ModuleSubject, sign: str) -> None:

@@ -129,6 +129,8 @@ def is_context_width(name: str) -> bool:
     return normalise(name) in normalise(CONTEXT_WIDTHS).split()
 
 
+# A matrix of heads by heads, which mixes their scores or weights.
+MIXING = r"(^|[._])(mix_?heads?|talk(ing)?_?heads?|re_?att(entio)?n_?weights?)"
 INPUT = re.compile(
     r"(x|xs|inp|inputs?|input_?(tensor|seq|sequence|vectors|embeddings|embeds|data|tokens)|embeds|"
     r"embeddings|tokens?|token_?embeddings|seq|sequence|hidden_?states?|batch|tensor|vectors|src|"
@@ -187,6 +189,8 @@ FUSED_NAMES = {"cattn", "inproj", "inprojweight", "inprojection", "attn", "wpack
 def parameter_role(name: str) -> str | None:
     """Which matrix `name` names: query, key, value or out; projection if it may be out; or None."""
     plain = normalise(name)
+    if re.match(MIXING, plain):
+        return None
     for role, pattern in PARAMETERS.items():
         if pattern.fullmatch(plain):
             return role

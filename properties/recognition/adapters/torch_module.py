@@ -359,7 +359,7 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
         found = module_finding.manner(
             names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
         )
-        found = without_flag(finished, found)
+        found = without_lost_rows(finished, without_flag(finished, found))
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
     if not found.takes:
@@ -395,6 +395,24 @@ def without_flag(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
     finished.unasked = {**finished.unasked, mask: text}
     kept = {n: a for n, a in found.takes.items() if a != mask}
     return replace(found, takes=kept, conventions=replace(found.conventions, empty=""))
+
+
+def without_lost_rows(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
+    """Without a padding mask by which tokens that are padding see nothing themselves: what they give is
+    left to each module, and the examples ask it.
+    """
+    padding = found.takes.get("padding")
+    if padding is None or not found.conventions.padding:
+        return found
+    trial = module_finding.Trial(
+        finished.build, trial_config(finished.blueprint, finished.family).sizes
+    )
+    if not trial.loses_its_own_rows(found):
+        return found
+    text = "which keys are padding: a query that is padding itself sees nothing, which is not asked"
+    finished.unasked = {**finished.unasked, padding: text}
+    kept = {n: a for n, a in found.takes.items() if a != padding}
+    return replace(found, takes=kept, conventions=replace(found.conventions, padding=""))
 
 
 def settle_family(

@@ -23,6 +23,7 @@ from properties.truth.parameters import Sizes, Weights
 
 KEYS = 4
 LAST = np.array([True, True, False, True])  # the keys that are told to be seen
+PADDED = 2  # the one that is not
 Build = Callable[[Config, Weights], nn.Module]
 
 
@@ -110,6 +111,14 @@ class Trial:
         whole = (2.0**KEYS - 1.0) / KEYS
         seen = plain.output[0, 0, 0], masked.output[0, 0, 0], masked.output[0, -1, 0]
         return bool(np.allclose(seen, (whole, 1.0, whole), atol=1e-3))
+
+    def loses_its_own_rows(self, manner: ModuleManner) -> bool:
+        """Whether a query that is padding itself sees nothing, where the others see what is none."""
+        answer = self.ask(manner, self.telling("padding", 1), items=1)
+        if answer is None or len(answer.output[0]) <= PADDED:
+            return False
+        padded, other = (float(answer.output[0, row, 0]) for row in (PADDED, -1))
+        return bool(probing.of_nothing(padded)) and padded != other
 
     def empty(self, manner: ModuleManner) -> str:
         """What a row gives that sees nothing; "" if nothing known."""
