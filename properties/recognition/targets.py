@@ -338,6 +338,15 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
     if not inspect.isclass(target) or issubclass(target, Subject) or family is not None:
         return
     if not (recognise.NAME.search(target.__name__) or recognise.is_attention(target)):
+        if recognise.weighs(target):
+            raise messages.refusal(
+                f"{name} calls softmax and may be attention, but neither its name nor those of its "
+                "layers say so.",
+                "a name with attention or head in it, or layers like W_query, W_key, W_value",
+                "say that it is by --family multihead, or encoder where nothing is hidden, or name an "
+                "adapter:",
+                messages.adapter(target.__name__, target),
+            )
         raise messages.refusal(
             f"{name} is not attention: neither its name nor those of its layers say so.",
             "a name with attention or head in it, or layers like W_query, W_key, W_value",

@@ -18,6 +18,7 @@ from properties.recognition.adapters import calls, configs, messages, standin, s
 from properties.recognition.adapters.configs import Holder, Understood
 from properties.recognition.adapters.spellings import (
     ARGUMENTS,
+    INPUT,
     argument_role,
     is_context_width,
     meaning,
@@ -158,6 +159,7 @@ def read(
     known meaning.
     """
     parameters = named_parameters(signature_of(target, owner))
+    require_no_input(target, owner, parameters)
     roles = {name: role_of(parameter, target) for name, parameter in parameters.items()}
     named = partial(role_named, target=target)
     around = surroundings.found(target, named)
@@ -195,6 +197,24 @@ def read(
         untold=tuple(name for name, shown in found.switches.items() if not shown),
     )
     return understand_widths(arguments, target)
+
+
+def require_no_input(
+    target: Callable[..., Any], owner: str, parameters: Mapping[str, Parameter]
+) -> None:
+    """QuestionError where a function takes x and its own parameters: it makes no module."""
+    needed = [n for n, p in parameters.items() if p.default is Parameter.empty]
+    taken = [n for n in needed if INPUT.fullmatch(n) and not argument_role(n)]
+    if not inspect.isfunction(target) or len(taken) != 1:
+        return
+    others = [n for n in needed if n != taken[0]]
+    raise messages.refusal(
+        f"{owner} takes {taken[0]} itself, and {messages.listed(others)} beside it: it is no factory of "
+        "modules.",
+        "a class, a factory of modules, a function of queries, keys and values, or one of x alone",
+        "hold its parameters in a module:",
+        messages.holding(owner, taken[0], {n: argument_role(n) or "" for n in others}),
+    )
 
 
 def partly_turned(names: Iterable[str]) -> dict[str, str]:

@@ -97,6 +97,36 @@ NAMES = {
 }
 
 
+HOLDING = """
+import torch
+
+class Attention(torch.nn.Module):
+    def __init__(self, d_model, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        self.wq, self.wk, self.wv, self.wo = (
+            torch.nn.Linear(d_model, d_model, bias=False) for _ in range(4)
+        )
+
+    def forward(self, x):
+        held = {{name: layer.weight.T for name, layer in self.named_children()}}  # by its own names
+        return {name}({given}){blank}
+"""
+"""A module that holds what a function of x takes beside it."""
+
+
+def holding(name: str, tokens: str, others: Mapping[str, str]) -> str:
+    """Such a module; others: the further arguments, each with its role, "" for none."""
+    told = {"num_heads": "self.num_heads", "kv_heads": "self.num_heads", "": "held"}
+    given = {tokens: "x"} | {n: told.get(role, "...") for n, role in others.items()}
+    blank = [n for n, value in given.items() if value == "..."]
+    return HOLDING.format(
+        name=name.rpartition(":")[2].rpartition(".")[2],
+        given=", ".join(f"{n}={value}" for n, value in given.items()),
+        blank=f"  # fill in {listed(blank)}" if blank else "",
+    )
+
+
 def refusal(wrong: str, expected: str, way_out: str, example: str = "") -> QuestionError:
     """The error to raise: three sentences and, where code says it better, an example."""
     lines = [wrong, f"Expected: {expected}", f"What to do: {way_out}"]

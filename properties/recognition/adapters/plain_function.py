@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from properties.basics.dtypes import FORMATS
 from properties.recognition.adapters import calls, crossing, families, messages, trials
+from properties.recognition.adapters.recognise import NAME
 from properties.recognition.adapters.spellings import INPUT
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Sizes, Weights
@@ -42,6 +44,7 @@ class PlainSubject(Subject):
         self.function, self.name = function, name
         x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
         require_output(PlainShell(function), name, x)
+        require_mixing(PlainShell(function), name, x)
         batched, unbatched, remark = trials.batches(PlainShell(function), x)
         taken = {"batched": batched, "unbatched": unbatched}
         self.capabilities = frozenset(axes for axes, works in taken.items() if works)
@@ -71,6 +74,22 @@ def require_output(shell: PlainShell, name: str, x: Tensor) -> None:
             "a torch tensor of the shape of its input",
             "name a function that turns the tensor into what it takes and its result into a tensor:",
             messages.ARRAY.format(name=name.rpartition(":")[2].rpartition(".")[2]),
+        )
+
+
+def require_mixing(shell: PlainShell, name: str, x: Tensor) -> None:
+    """QuestionError where a function that is not called like attention makes each row of its own token."""
+    if NAME.search(name.rpartition(":")[2]):
+        return
+    before = trials.run(shell, x).output
+    after = trials.run(shell, torch.cat([x[:, :1] + 1.0, x[:, 1:]], dim=1)).output
+    if before is None or after is None or before.shape[:2] != x.shape[:2]:
+        return
+    if bool((before[:, 1:] == after[:, 1:]).all()):
+        raise messages.refusal(
+            f"{name} is not attention: another first token changes no row of its output but the first.",
+            "a function of x whose rows mix the tokens, or whose name says attention",
+            "name the function or class that computes the weights, as FILE:NAME",
         )
 
 

@@ -44,6 +44,11 @@ def says_attention(candidate: type) -> bool:
     return not CONTAINER.search(name) or bool(SOFTMAX.search(ast.unparse(parsed(candidate))))
 
 
+def weighs(candidate: type) -> bool:
+    """Whether its own code computes a softmax, as that of attention does."""
+    return has_forward(candidate) and bool(SOFTMAX.search(ast.unparse(parsed(candidate))))
+
+
 def takes_projections(candidate: Any) -> bool:
     """Whether its forward has to be given queries, keys and values, and it is no block around attention."""
     if not has_forward(candidate) or CONTAINER.search(candidate.__name__):
