@@ -24,6 +24,7 @@ from attention.functional import (
     causal_mask,
     context_vectors,
     dot_product_scores,
+    hide_future,
     merge_heads,
     split_heads,
 )
@@ -229,12 +230,12 @@ class MultiHeadAttention(nn.Module):
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Causal attention within each head, three times (B, H, T, D) to (B, H, T, D)."""
-        # Step 7: the scores of each head.
-        scores = dot_product_scores(queries, keys)  # (B, H, T, T)
-        # Step 8: hide the future, scale by sqrt(head_dim), softmax, drop.
+        # Step 7: the scores of each head. To divide the queries is to divide each score, by (T, D)
+        # divisions in place of (T, T).
+        scores = dot_product_scores(queries / self.head_dim**0.5, keys)  # (B, H, T, T)
+        # Step 8: hide the future, softmax, drop.
         num_tokens = queries.shape[-2]
-        hidden = self.mask[:num_tokens, :num_tokens].bool()  # (T, T)
-        weights = attention_weights(scores, head_dim=self.head_dim, hidden=hidden)
-        weights = self.dropout(weights)
+        scores = hide_future(scores, self.mask[:num_tokens, :num_tokens].bool())
+        weights = self.dropout(attention_weights(scores))
         # Step 9: the context vectors of each head.
         return context_vectors(weights, values)  # (B, H, T, D)
