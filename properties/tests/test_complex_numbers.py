@@ -14,6 +14,7 @@ from properties.subjects.instance import complex_numbers, in_format
 
 KNOWN = "position/rotary-is-a-known-one"
 HUGE = "causality/huge-future-stays-out"
+SLOPES = "gradient/gradcheck"
 MOVED = "state/dtype-move-takes-the-mask-along"
 
 
@@ -72,7 +73,7 @@ def test_complex_numbers_are_as_they_were_in_every_format(dtype: str) -> None:
 
 def test_who_turns_by_complex_numbers_is_right_and_told_what_to_leaves_of_them() -> None:
     subject = find_one(ComplexAngles)
-    report = run(subject, profile="quick", only=[KNOWN, MOVED, HUGE])
+    report = run(subject, profile="quick", only=[KNOWN, MOVED, HUGE, SLOPES])
     assert {r.status for r in report.results} == {"pass"}
     assert "freqs_cis is complex: to(dtype) would keep its real part alone" in " ".join(
         subject.notes
@@ -87,3 +88,15 @@ def test_who_turns_by_the_real_part_alone_is_not() -> None:
 def test_a_script_moves_such_a_module_likewise() -> None:
     assert moved(find_one(ComplexAngles), "module", "float16") == "module.half()"
     assert moved(find_one(nn.MultiheadAttention), "module", "float16") == "module.to(torch.float16)"
+
+
+class Torn(ComplexAngles):
+    """The queries have no gradient."""
+
+    def turned(self, x: Tensor) -> Tensor:
+        return super().turned(x.detach())
+
+
+def test_a_gradient_that_is_cut_is_seen_where_queries_are_turned_in_float32() -> None:
+    report = run(find_one(Torn), profile="quick", only=[SLOPES])
+    assert [r.status for r in report.results if r.clause == SLOPES] == ["fail"]

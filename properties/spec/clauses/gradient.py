@@ -65,7 +65,8 @@ STEEP_IN_RANGE = Condition(
 )
 def gradcheck(case: Case) -> None:
     """torch.autograd.gradcheck in float64: central differences against the backward pass, whatever
-    the forward pass computes. It needs no weights to be set.
+    the forward pass computes. It needs no weights to be set. Where queries and keys are turned in
+    float32, steps are longer, so that what that rounds is no slope.
     """
     small = few_tokens(case)
     output, leaves = differentiable(small)
@@ -74,11 +75,20 @@ def gradcheck(case: Case) -> None:
         torch.autograd.gradcheck(output, leaves, fast_mode=True)
     except GradcheckError as error:
         text = " ".join(str(error).split())
-        require(False, "gradients that are the output's slopes", text[:200])
+        right = turned_in_float32(small) and torch.autograd.gradcheck(
+            output, leaves, eps=1e-3, atol=1e-3, rtol=1e-2, fast_mode=True, raise_exception=False
+        )
+        require(right, "gradients that are the output's slopes", text[:200])
     except Exception as error:  # backward or forward of the subject raised
         if "use_reentrant" in str(error):
             return require_slopes(small)
         require(False, "a backward pass", f"it raised {describe(error)}")
+
+
+def turned_in_float32(case: Case) -> bool:
+    """Whether positions turn queries and keys of float64 by angles of float32."""
+    positions = case.subject.positions
+    return positions is not None and positions.angles("float64") == "float32"
 
 
 def few_tokens(case: Case) -> Case:
