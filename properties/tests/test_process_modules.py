@@ -6,6 +6,7 @@ import copy
 import gc
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,39 @@ def test_a_sequence_goes_on_from_its_own_state(language: str) -> None:
     assert (found - whole).abs().max() < 1e-12
 
 
+def test_the_module_in_c_is_right_and_touches_no_memory_that_is_not_its_own(
+    tmp_path: Path,
+) -> None:
+    """In calls, in sequences, in what it refuses, and where what is gone is freed."""
+    tool, target = shutil.which("cc") or pytest.skip("no cc here"), str(tmp_path / "module")
+    checks = "-fsanitize=address,undefined"
+    command = [tool, "-O1", checks, str(EXAMPLES / "module.c"), "-o", target, "-lcjson", "-lm"]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no cJSON (libcjson-dev) or no sanitizers here")
+    process, x = Process(target), tokens().float()
+    right = MultiHeadAttention(6, 8, 7, 0.0, 4, False)
+    right.out_proj.bias.data.zero_()
+    module = process.module(6, 8, 4, context_length=7)
+    module.load_state_dict({n: p for n, p in right.state_dict().items() if n.endswith("weight")})
+    past: dict[str, Any] = {}
+    parts = [module(part, past=past) for part in x.split([2, 1, 2], dim=1)]
+    for found in (module(x), torch.cat(parts, dim=1)):
+        assert (found - right(x)).abs().max() < 1e-5
+    for refused in (
+        lambda: module(x, past=past),
+        lambda: module(tokens(8).float()),
+        lambda: module(x[..., :5]),
+        lambda: process.module(6, 8, 3, context_length=7),
+    ):
+        with pytest.raises(RefusedError):
+            refused()
+    for _ in range(40):
+        process.module(6, 8, 2, context_length=7)(x[:0])
+        module(x[:, :0], past={})
+    assert process.program.starts == 1
+    assert process.program.last_words() == ""
+
+
 def test_a_copy_has_weights_of_its_own_and_what_is_gone_is_freed(verbs: list[str]) -> None:
     module, x = made(), tokens()
     before = module(x)
@@ -267,6 +301,6 @@ def test_the_report_says_what_a_module_is_not_told() -> None:
     assert "context, context_mask" in note
 
 
-@pytest.mark.parametrize("example", ["module.py", "module.js"])
+@pytest.mark.parametrize("example", ["module.py", "module.js", "module.c"])
 def test_an_example_of_a_module_is_short(example: str) -> None:
     assert len((EXAMPLES / example).read_text(encoding="utf-8").splitlines()) < 220
