@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from properties.basics.errors import QuestionError
 from properties.cases.strategies import pinned_sizes
@@ -87,6 +88,24 @@ def test_a_dropout_that_is_of_the_output_alone_is_not_asked_of_the_weights() -> 
 def test_who_keeps_the_number_and_drops_no_weights_is_accused() -> None:
     [*_, result] = run(find_one(KeepsTheNumber), profile="quick", only=[EFFECT]).results
     assert (result.clause, result.status) == (EFFECT, "fail")
+
+
+class AlwaysDrops(Heads):
+    """A dropout of its own, whatever the mode, and a function that pickle refuses."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.same = lambda scores: scores
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda scores: F.dropout(scores, 0.5))
+
+
+def test_what_is_drawn_in_eval_has_its_name_where_no_p_is_told() -> None:
+    """A copy that gives something else is no matter of the copy."""
+    only = ["numerics/deterministic-in-eval", "state/deepcopy"]
+    report = run(find_one(AlwaysDrops), profile="quick", only=only)
+    assert [f.name for f in report.findings if f.kind == "fault"] == ["numbers are drawn in eval"]
 
 
 def test_one_dropout_for_weights_and_output_alike_is_no_second_one() -> None:

@@ -48,6 +48,7 @@ OWNED = frozenset(
         "gradient/every-parameter-receives-gradient",
     }
 )
+PURE = frozenset({"numerics/deterministic-in-eval", "state/forward-is-pure"})
 COPIES = frozenset({"state/deepcopy", "state/pickle"})
 GRADIENTS = frozenset(
     {
@@ -534,6 +535,16 @@ def left_over(case: Case) -> bool:
     return False
 
 
+@probe("numbers are drawn in eval", "F.dropout without training=self.training", PURE)
+def drawn_in_eval(case: Case) -> bool:
+    """Two seeds give two outputs, and one seed the same. What is told a p is judged by what that drops."""
+    if case.subject.has("dropout"):
+        return False
+    instance = case.build()
+    first, again, other = (instance.run(case.x, seed=seed) for seed in (0, 0, 1))
+    return equal(first, again) and not equal(first, other)
+
+
 @probe("a copy shares its parameters with the original", "__deepcopy__ or __copy__", COPIES)
 def copy_shares(case: Case) -> bool:
     """Their memory is one and the same."""
@@ -548,7 +559,9 @@ def memory(module: nn.Module) -> set[int]:
 
 @probe("a function made on the spot cannot be pickled", "a lambda kept as an attribute", COPIES)
 def lambda_kept(case: Case) -> bool:
-    """An attribute that pickle refuses."""
+    """An attribute that pickle refuses, where a copy is not off because every run is."""
+    if drawn_in_eval(case):
+        return False
     module = case.build().module
     for value in plain_values(module):
         if callable(value) and not isinstance(value, nn.Module):
