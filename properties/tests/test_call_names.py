@@ -64,6 +64,14 @@ def test_a_wrong_function_gets_its_name_and_no_other(name: str) -> None:
     assert told == MORE_EXACT.get(name, held_ones()[name].named)
 
 
+def test_tiles_that_are_not_rescaled_have_their_name() -> None:
+    """They are right up to sixteen keys: a question of the battery has more."""
+    with quiet_and_repeatable():
+        case = failing(subject("flash-tiles-not-rescaled"), "groups/rows-of-257-keys")
+        names = behaves_like("groups/rows-of-257-keys", case)
+    assert [each.partition("; look for ")[0] for each in names] == ["tiles not rescaled"]
+
+
 @pytest.mark.parametrize("name", [n for n, s in sound_ones().items() if s.kind in KINDS])
 def test_no_wrong_form_agrees_with_a_right_function(name: str) -> None:
     """Every answer to the battery is right, by the conventions that were found."""

@@ -25,6 +25,8 @@ from properties.subjects.subject import Subject
 
 SIZES = ((4, 2, 1), (5, 3, 3), (5, 2, 5), (4, 2, 7), (1, 2, 3))
 """Tokens, items and the seed, by which draw_call chooses keys and how many heads share one."""
+MANY = (72, 1, 5)
+"""The same, with more keys than a tile of a kernel has; asked of functions."""
 DOUBLE = (2, 2, 10)
 """The same, with a context that is twice as long."""
 LOUD = (3e2, 3e3, 3e4, 3e5, 3e6)
@@ -73,6 +75,8 @@ def questions(subject: Subject) -> Iterator[Question]:
     """One role at a time, then two, on several sizes; then what tells numbers that hide apart."""
     for tokens, batch, seed in SIZES:
         yield from of(sized(subject, tokens, batch, seed))
+    if subject.bare:
+        yield question(sized(subject, *MANY))
     if "context" in subject.takes:
         for tokens, batch, seed in (*SIZES, DOUBLE):
             yield from of_context(sized(subject, tokens, batch, seed))

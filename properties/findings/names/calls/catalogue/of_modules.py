@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from properties.basics.dtypes import FORMATS
 from properties.cases.question import Question, Truth
 from properties.findings.names.calls.catalogue import asks, form
-from properties.findings.names.calls.catalogue.masks import MEANING, SHAPE, USE, added
-from properties.findings.names.calls.form import RefusedError
+from properties.findings.names.calls.catalogue.masks import FILL, MEANING, SHAPE, USE, added
+from properties.findings.names.calls.form import RefusedError, by
 from properties.subjects.call import Seen
 from properties.truth import oracle
 from properties.truth.attend import repeated
@@ -94,6 +95,49 @@ def hidden_afterwards(asked: Question, truth: Truth) -> Truth:
 
 for _roles in (BOTH, ("padding", "padding_numbers")):
     form("mask after the softmax", AFTER, *_roles, asks=untold, gives=hidden_afterwards)
+
+
+def of_padding_alone(asked: Question) -> Question:
+    """Without padding, and without a mask whose one row for all queries is taken for one of keys."""
+    mask = asked.arguments.mask
+    one_row = mask is not None and np.asarray(mask).shape[-2] == 1
+    return of_tokens(asked).changed(mask=None if one_row else mask, padding=None)
+
+
+def values_hidden(asked: Question, truth: Truth) -> Truth:
+    """Padding has weights, and values of zero."""
+    open_, padding = of_padding_alone(asked), asked.arguments.padding
+    if padding is None:
+        return truth
+    trace, weights = trace_of(open_), asked.weights
+    output = merge(
+        trace.attended.weights
+        @ (repeated(trace.values, asked.shape[1]) * padding[:, None, :, None])
+    )
+    if weights is not None and weights.out is not None:
+        output = output @ weights.out + (0.0 if weights.out_bias is None else weights.out_bias)
+    return replace(truth, output=output)
+
+
+form("mask after the softmax", AFTER, *BOTH, asks=of_padding_alone, gives=values_hidden)
+
+
+@asks("least number added twice", FILL, *BOTH, of_empty=True)
+def least_number_added_twice(asked: Question) -> Question:
+    """Once for the module's own future, once for what the caller hides: a row that sees nothing is spread
+    over the keys that one of them hides, as far as the format tells their sums apart.
+    """
+    open_ = with_the_future(untold(asked))
+    past = np.broadcast_to(asked.case.request.visible, asked.shape)
+    hiding = (~past).astype(np.float64) + ~told(asked)
+    scores, fmt = trace_of(open_).attended.logits, FORMATS[asked.case.dtype]
+    with np.errstate(all="ignore"):
+        sums = fmt.round(scores - np.where(hiding > 1.0, np.inf, hiding * fmt.largest))
+    nothing = (hiding > 0.0).all(axis=-1, keepdims=True)
+    seen = np.where(nothing, np.isfinite(sums), hiding == 0.0)
+    top = np.max(sums, axis=-1, keepdims=True, where=seen, initial=-fmt.largest)
+    more = np.where(nothing & seen, sums - top - scores, 0.0)
+    return by(open_.changed(mask=seen, bias=added(open_, more)), empty="nan")
 
 
 @asks("mask added as a number", MEANING, *BOTH)
