@@ -26,6 +26,7 @@ from properties.recognition.adapters.unbounded import (
 )
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, is_sequence_first
+from properties.recognition.asking.roles import role
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
 
@@ -149,7 +150,8 @@ def with_output_alone(
 ) -> tuple[Blueprint, nn.Module]:
     """The same, or with an output alone where forward returns more beside it, or something around it.
 
-    Where it takes a past, a call that hands one over gets all that is returned.
+    Where it takes a past, a call that hands one over gets all that is returned; so does one that says
+    whether weights are wanted.
     """
     sizes = blueprint.sizes(heads)
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
@@ -165,7 +167,8 @@ def with_output_alone(
         unasked = {"further results": "what forward returns beside its output"}
     note = f"forward {trial.failure.removesuffix(trials.NO_TENSOR)}; the output in it is judged"
     told = replace(told, notes=(*told.notes, note), unasked={**told.unasked, **unasked})
-    several = frozenset((*past, *flags) if past else ())
+    wanted = [name for name in (call.optional if call else ()) if role(name) == "weights"]
+    several = frozenset((*past, *flags) if past else ()) | frozenset(wanted)
     blueprint = replace(blueprint, arguments=told, several=several)
     return blueprint, blueprint.attempt(Config(sizes), None)
 

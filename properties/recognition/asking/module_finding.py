@@ -182,7 +182,12 @@ def manner(
         named = {role: name for role, name in named.items() if role == "context"}
     found = ModuleManner(batched=batched)
     if alone:
-        found = with_masks(Trial(build, sizes), found, named)
+        trial_of_x = Trial(build, sizes)
+        found = with_masks(trial_of_x, found, named)
+        if (
+            batched and "T T" not in found.pairs.values()
+        ):  # else parts would have to be put together
+            found = with_what_comes(trial_of_x, found, named)
     if "context" not in named:
         return found
     crossing = replace(found, takes={**found.takes, "context": named["context"]})

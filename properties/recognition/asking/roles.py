@@ -32,7 +32,7 @@ SPELLINGS = {
     "cap": r"(attn_?|logits?_?|score_?)*soft_?cap(ping)?",
     "slopes": r"(alibi_)?slopes",
     "groups": r"enable_gqa",
-    "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions|attn_probs|attn)",
+    "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions?|attn_probs|attn)",
     "documents": r"cu_?seq_?lens?(_?(q|query|queries))?",
     "segments": r"(segment|seq|sequence|doc|document)_?ids?",
     "averaged": r"(average|avg)_(attn_|attention_)?(weights?|probs|attn)",
