@@ -24,6 +24,7 @@ from properties.basics.assertions import Violation
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
+from properties.recognition.adapters.image import of_tokens
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.spec.clause import Clause
 from properties.subjects.instance import to_array
@@ -223,7 +224,8 @@ def watched(subject: Recorded) -> Iterator[None]:
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if id(module) in subject.modules and pending:
-            call, x = pending.pop(), to_array(args[0])
+            call, x = pending.pop(), to_array(of_tokens(module, args[0]))
+            output = of_tokens(module, output)
             call.touched = not torch.equal(
                 torch.from_numpy(x).nan_to_num(), torch.from_numpy(call.x).nan_to_num()
             )

@@ -49,16 +49,6 @@ class AttentionPool(Heads):
         return self.attend([x[:, :1], x, x], lambda scores: scores)
 
 
-class AttentionOverAnImage(Heads):
-    """Channels come before height and width."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        items, _, height, width = x.shape
-        rows = x.flatten(2).mT
-        output = self.attend([rows] * 3, lambda scores: scores)
-        return output.mT.reshape(items, -1, height, width)
-
-
 class AttentionInAWindow(Heads):
     """With a number for each pair of 49 tokens."""
 
@@ -99,7 +89,6 @@ class AttentionWithFeatureMap(Heads):
     [
         (LinearSelfAttention, "linear attention, without a softmax"),
         (AttentionPool, "one row for all tokens"),
-        (AttentionOverAnImage, r"runs on an input of 4 axes, \(B, C, 4, 4\)"),
         (AttentionInAWindow, "runs on 49 tokens, and not on 5 or 7"),
         (AttentionBlock, "mlp is a feed-forward layer"),
         (AttentionWithFeatureMap, "'phi=VALUE'"),

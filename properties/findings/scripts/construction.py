@@ -21,6 +21,7 @@ from properties.findings.scripts import text
 from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.image import AsImage, as_image
 from properties.recognition.adapters.residual import (
     WithoutResidual,
     exchanged,
@@ -212,10 +213,11 @@ def own_context() -> list[str]:
 
 
 def hooks(subject: ModuleSubject) -> list[str]:
-    """What hands a module the masks that it requires, and what takes its residual out."""
+    """What hands a module the masks that it requires or an image, and what takes its residual out."""
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
+    parts += [AsImage, as_image] if told.image else []
     sources = (inspect.getsource(one).rstrip() for one in parts)
     return [line for one in sources for line in ("", "", one)]
 
@@ -268,6 +270,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"with_masks({made}, {blueprint.masks!r})"
             if blueprint.residual:
                 made = f"without_residual({made}, {blueprint.residual!r})"
+            if blueprint.image:
+                made = f"as_image({made}, {blueprint.image!r})"
             if subject.tokens:
                 told = f"{subject.tokens!r}, {subject.blanks!r}"
                 return f"OnItself({made}, {told}, {config.sizes.heads}, {blueprint.sequence_first})"

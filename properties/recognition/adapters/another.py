@@ -51,6 +51,9 @@ def input_taken(module: nn.Module, sizes: Sizes) -> str:
     for axes, shape in images.items():
         if not trials.run(module, trials.random_input(*shape)).failure:
             return f"an input of 4 axes, {axes}"
+    last = trials.random_input(items, width, sizes.tokens)
+    if width != sizes.tokens and not trials.run(module, last).failure:
+        return "an input whose last axis is that of tokens, (B, C, T)"
     for tokens in FIXED_TOKENS:
         if not trials.run(module, trials.random_input(items, tokens, width)).failure:
             return f"{tokens} tokens, and not on {sizes.tokens} or {sizes.context_length}"

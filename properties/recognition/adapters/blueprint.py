@@ -17,6 +17,7 @@ from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.asking.caches import OutputAlone
 from properties.recognition.turning.handed import Handed
@@ -39,7 +40,8 @@ class Blueprint:
     them as (T, B, d); taken_out: the layers in whose place there is an identity; masks: those that
     forward requires, and is given where nothing is to be hidden; residual: the arguments for tokens of
     which one is added to the output, where this is taken out; context: the argument that has a default,
-    and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them.
+    and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
+    image: the axes of an image that is one pixel wide, which it is given for tokens.
     """
 
     target: Callable[..., Any]
@@ -53,6 +55,7 @@ class Blueprint:
     taken_out: tuple[str, ...] = ()
     masks: GivenMasks | None = None
     residual: tuple[str, ...] = ()
+    image: str = ""
     context: str = ""
     uncapped: bool = False
 
@@ -88,6 +91,8 @@ class Blueprint:
                         calls.given_itself(module, self.context)
                     if self.residual:
                         without_residual(module, self.residual)
+                    if self.image:
+                        as_image(module, self.image)
                     heads = config.sizes.heads
                     made = calls.on_x_alone(module, heads, self.sequence_first)
                     return with_sizes(made, config.sizes)

@@ -17,6 +17,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import arguments, calls, families, given_masks, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
+from properties.recognition.adapters.image import with_image
 from properties.recognition.adapters.spellings import WINDOW
 from properties.recognition.adapters.unbounded import (
     WIDE,
@@ -67,6 +68,7 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
             module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
         except QuestionError:
             raise refused from refused.__cause__
+    blueprint, module = with_image(blueprint, module, heads)
     blueprint, module = with_required_masks(blueprint, module, heads)
     blueprint, module = with_needed_context(blueprint, module, heads)
     if not inspect.isclass(target) and not blueprint.square and makes_squares(blueprint, heads):

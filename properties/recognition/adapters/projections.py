@@ -211,9 +211,10 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
             parts = value.named_children()
             inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
             return tuple(inside) if len(inside) == 1 else ()
+        weight = of_one_pixel(value, weight)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             return ()
-        rows = True if isinstance(value, nn.Linear) else None
+        rows = True if isinstance(value, nn.Linear | nn.modules.conv._ConvNd) else None
         bias = getattr(value, "bias", None)
         made = derived(value, "weight")
         weight = weight if made is None else made.value()  # as of now
@@ -223,6 +224,13 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
     if value.ndim == 3:  # (H, d_in, D)
         return tuple(Cell(f"{path}[{head}]", part) for head, part in enumerate(value.detach()))
     return (Cell(path, value),) if value.ndim == 2 else ()
+
+
+def of_one_pixel(layer: nn.Module, weight: Any) -> Any:
+    """The matrix (out, in) of a convolution that sees one pixel; any other weight as it is."""
+    if not isinstance(layer, nn.modules.conv._ConvNd) or layer.groups > 1 or layer.transposed:
+        return weight
+    return weight.flatten(1) if set(layer.kernel_size) == {1} else weight
 
 
 def only(

@@ -1,0 +1,89 @@
+"""Attention of the pixels of an image is asked on one that is one pixel wide."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from io import StringIO
+
+import pytest
+from torch import Tensor, nn
+
+from properties.basics.errors import QuestionError
+from properties.cases.strategies import pinned_cases
+from properties.findings.scripts import script
+from properties.recognition.targets import find_one
+from properties.runs.runner import run
+from properties.runs.tally import judge
+from properties.spec.clause import clauses
+from properties.tests.test_another import COUNT
+from properties.tests.test_needed import ODDS, Heads
+
+
+class AttentionOfPixels(nn.Module):
+    """Convolutions of one pixel make queries, keys and values of (B, C, H, W)."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not divisible by num_heads {num_heads}")
+        self.num_heads, self.scale = num_heads, (dim // num_heads) ** -0.5
+        self.qkv, self.proj = nn.Conv2d(dim, 3 * dim, 1, bias=False), nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        items, channels, height, width = x.shape
+        heads = self.qkv(x).reshape(items, 3, self.num_heads, -1, height * width)
+        query, key, value = heads.unbind(1)
+        weights = (query.mT @ key * self.scale).softmax(-1)
+        return self.proj((value @ weights.mT).reshape(items, channels, height, width))
+
+
+class AttentionOfPixelsUnscaled(AttentionOfPixels):
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.scale = 2.0
+
+
+class AttentionOfPixelsAround(AttentionOfPixels):
+    """Neighbours are mixed before."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.around = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.around(x))
+
+
+class AttentionWithTokensLast(Heads):
+    """(B, C, T): no image, and no tokens as they are asked here."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.transpose(1, 2)
+        return self.attend([y, y, y], lambda scores: scores).transpose(1, 2)
+
+
+def test_pixels_that_see_each_other_are_asked_as_tokens() -> None:
+    found = find_one(AttentionOfPixels)
+    assert run(found, profile="quick", only=[COUNT, ODDS, "oracle/output-within-bound"]).right
+    assert "one pixel wide, (B C T 1)" in found.unasked["image"]
+
+
+def test_a_wrong_scale_among_pixels_is_told_and_its_script_passes_on_what_is_right() -> None:
+    law, wrong = clauses()["oracle/output-within-bound"], find_one(AttentionOfPixelsUnscaled)
+    case = next(c for c in pinned_cases(wrong) if judge(law, c).status == "fail")
+    found = script(law, case)
+    assert found is not None
+    with redirect_stdout(StringIO()):
+        with pytest.raises(AssertionError):
+            found.run(AttentionOfPixelsUnscaled)
+        found.run(AttentionOfPixels)
+
+
+def test_what_mixes_neighbours_besides_is_refused() -> None:
+    with pytest.raises(QuestionError, match="runs on an input of 4 axes"):
+        find_one(AttentionOfPixelsAround)
+
+
+def test_tokens_along_the_last_axis_are_refused() -> None:
+    with pytest.raises(QuestionError, match="last axis is that of tokens"):
+        find_one(AttentionWithTokensLast)
