@@ -28,7 +28,8 @@ Build = Callable[[Config, Weights], nn.Module]
 
 
 SINGLE = ("B T T", "B 1 T T", "T T")
-ALSO_OF_HEADS = ("B*H T T", "B 1 T T", "B T T")  # as torch's own module wants it, if it is taken so
+# As torch's own module wants it, if it is taken so; fairseq's has one for all items.
+ALSO_OF_HEADS = ("B*H T T", "B 1 T T", "B T T", "T T")
 
 
 class Trial:
