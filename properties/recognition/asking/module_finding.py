@@ -314,9 +314,19 @@ def with_masks_of_context(
 
 
 def with_masks(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
-    """With the masks of a trial that are taken. An argument may be for pairs of a query and a key, for
-    keys, or for both.
+    """With the masks of a trial that are taken, as ones and zeros where none is as booleans. An argument
+    may be for pairs of a query and a key, for keys, or for both.
     """
+    both = {n: named[n] for n in ("mask", "padding") if n in named}
+    told = with_masks_as(trial, found, both)
+    if not both or found.counted or told.takes != found.takes:
+        return told
+    other = with_masks_as(trial, replace(found, counted=True), both)
+    return other if other.takes != found.takes else told
+
+
+def with_masks_as(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
+    """The same with masks of one kind."""
     takes, forms = dict(found.takes), {"mask": dict(found.pairs), "padding": dict(found.keys)}
     for name, other in (("mask", "padding"), ("padding", "mask")):
         for argument in (named[n] for n in (name, other) if n in named):

@@ -53,7 +53,7 @@ class ModuleManner:
     of each mask of pairs, the first one unless given; keys: of `KEYS`, likewise, for that of each mask of
     keys; batched: whether x has an axis of items, else one is handed over after the other; hinted: whether
     the causal flag goes with a mask that hides the future; recording: whether gradients are recorded where
-    nothing else is said.
+    nothing else is said; counted: whether masks are ones and zeros, where booleans are refused.
     """
 
     takes: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +63,7 @@ class ModuleManner:
     batched: bool = True
     hinted: bool = False
     recording: bool = False
+    counted: bool = False
 
     def ask(
         self,
@@ -213,7 +214,8 @@ class ModuleManner:
         """Numbers as they are, booleans in the polarity of their role."""
         if role in ("bias", "context_bias") or np.issubdtype(array.dtype, np.floating):
             return torch.tensor(array, dtype=fmt)
-        return polarised(array, getattr(self.conventions, role))
+        truth = polarised(array, getattr(self.conventions, role))
+        return truth.to(fmt) if self.counted else truth
 
     def read(self, output: Any, inputs: Inputs) -> Array:
         """The output (B, T, W)."""
