@@ -248,8 +248,57 @@ class Turned(PlainCross):
 
 
 def test_where_a_context_stands_is_not_known_and_so_not_asked_of_what_turns_by_positions() -> None:
-    """It is said."""
-    asked = subject(Turned)
-    assert asked.positions is not None
-    assert "context" not in asked.takes
-    assert set(asked.unasked) == {"context"}
+    """It is said, and how they meet."""
+    for target, says in ((Turned, "counted from 0"), (QueriesTurned, "these tokens are not")):
+        asked = subject(target)
+        assert asked.positions is not None
+        assert "context" not in asked.takes
+        assert set(asked.unasked) == {"context"}
+        assert says in asked.unasked["context"]
+
+
+class QueriesTurned(Turned):
+    """In x rotary positions of both; beside a context of the queries alone."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        source = x if context is None else context
+        keys = self.split(self.to_k(source))
+        keys = self.turned(keys) if context is None else keys
+        scores = self.turned(self.split(self.to_q(x))) @ keys.mT * self.head_dim**-0.5
+        mixed = self.weigh(scores) @ self.split(self.to_v(source))
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class TurnedAlone(Turned):
+    """In x rotary positions; beside a context nothing is turned."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        if context is None:
+            return super().forward(x)
+        scores = self.split(self.to_q(x)) @ self.split(self.to_k(context)).mT
+        mixed = self.weigh(scores * self.head_dim**-0.5) @ self.split(self.to_v(context))
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class TurnedAloneInOrder(TurnedAlone):
+    """As rotary; where the context is no longer than x, what comes later is hidden."""
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        tokens, keys = scores.shape[-2:]
+        if tokens >= keys:
+            scores = scores.masked_fill(torch.ones(tokens, keys).triu(1).bool(), -torch.inf)
+        return super().weigh(scores)
+
+
+def test_a_context_that_nothing_turns_is_asked_beside_positions() -> None:
+    """Right and wrong."""
+    right, wrong = subject(TurnedAlone), subject(TurnedAloneInOrder)
+    for asked in (right, wrong):
+        assert asked.positions is not None
+        assert asked.takes["context"] == "context"
+    assert broken_by(right, pinned_cases(right)[:3]) == set()
+    law = clauses()["cross/as-many-keys-as-there-are"]
+    with quiet_and_repeatable():
+        assert any(judge(law, case).status == "fail" for case in pinned_cases(wrong))

@@ -56,6 +56,7 @@ from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
+from properties.recognition.turning import contexts
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects import results
@@ -350,8 +351,8 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     sizes, alone = trial_config(finished.blueprint, finished.family).sizes, not call.context
     width = sizes.d_in + 1 if finished.has("context-width") else 0
     names = [*call.required[1:], *call.optional]
-    if finished.positions is not None:  # at which positions a context stands is not known
-        names = [name for name in names if role_of(name) != "context"]
+    if finished.positions is not None:
+        names = without_placed_contexts(finished, names)
     if call.tokens:
         found = module_finding.with_tokens(call.further, call.tokens, finished.build, sizes)
         finished.modes = True
@@ -379,6 +380,20 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     }
     asked = set(found.takes.values())
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
+
+
+def without_placed_contexts(finished: ModuleSubject, names: list[str]) -> list[str]:
+    """The names without those of a context, which are told as not asked about, unless its tokens and the
+    queries meet as they are: at which positions they stand is not known.
+    """
+    kept = []
+    for name in names:
+        way = contexts.met(finished, finished.build, name) if role_of(name) == "context" else ""
+        if role_of(name) != "context" or way == contexts.UNTURNED:
+            kept.append(name)
+        elif name in finished.unasked:
+            finished.unasked = {**finished.unasked, name: contexts.WORDS[way]}
+    return kept
 
 
 def without_flag(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:

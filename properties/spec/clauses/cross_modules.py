@@ -86,11 +86,12 @@ def values_of_their_own(case: Case) -> float:
     "Without a context x attends to itself, as with x handed in for a context.",
     families=set(FAMILIES) - CAUSAL_FAMILIES,
     needs=CONTEXT,
+    unless={"positions"},
     after=(OTHER,),
 )
 def without_a_context(case: Case) -> float:
     """Two ways to ask the same. A branch of its own for one of them may leave out a scale or exchange
-    two parts.
+    two parts. Where positions turn x, and no context, they are two questions.
     """
     alone = question(case)
     itself = alone.with_inputs({**alone.inputs, "context": case.x})
