@@ -31,10 +31,10 @@ def near(
     on both sides are no difference; a NaN or an infinity on one side alone always is.
     """
     expected, allowed = (np.broadcast_to(part, actual.shape) for part in (expected, allowed))
+    if (actual == expected).all():  # two comparisons in three, and most of the work is saved
+        return 0.0
     # An infinite budget times a zero weight is NaN: nothing is claimed there either.
     allowed = np.where(np.isnan(allowed), np.inf, allowed)
-    if not actual.size:
-        return 0.0
     with np.errstate(all="ignore"):
         same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
         error = np.where(same, 0.0, np.abs(actual - expected))
