@@ -113,10 +113,15 @@ def write(
     for cell, (block, vector) in zip(cells, blocks, strict=True):
         target = cell.weight if turned else cell.weight.T  # (out, in)
         index = own_rows(cell, role, structure, sizes, scheme)
-        target[index] = torch.tensor(block, dtype=target.dtype)
+        put(target, index, block)
         if cell.bias is not None:
-            rows = slice(None) if cell.bias_alone else index
-            cell.bias[rows] = torch.tensor(vector, dtype=cell.bias.dtype)
+            put(cell.bias, slice(None) if cell.bias_alone else index, vector)
+
+
+def put(target: Tensor, index: Tensor | slice, array: Array) -> None:
+    """Write an array into these rows of a tensor, in its format."""
+    rows = torch.from_numpy(array.copy())
+    target[index] = rows if isinstance(index, slice) else rows.to(target.dtype)
 
 
 def parts(array: Array, count: int) -> list[Array]:
