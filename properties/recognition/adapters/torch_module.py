@@ -235,6 +235,7 @@ def subject(
     cosines.require_none(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
+    note_apart(finished)
     offer_start(finished, module, call)
     if not chosen:
         require_attention(finished)
@@ -328,6 +329,14 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         reason = "keys and values are read out of slots that gradients do not come through"
         finished.lacking = {**finished.lacking, "gradients": reason}
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in found.arguments}
+
+
+def note_apart(finished: ModuleSubject) -> None:
+    """Say that masks and a cache are asked about one at a time."""
+    roles = ("mask", "bias", "padding")
+    masks = dict.fromkeys(finished.takes[role] for role in roles if role in finished.takes)
+    if finished.cache and masks:
+        finished.notes += (f"not asked: {messages.listed(masks)} beside cached keys and values",)
 
 
 def offer_start(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
