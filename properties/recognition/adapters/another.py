@@ -61,12 +61,15 @@ def input_taken(module: nn.Module, sizes: Sizes) -> str:
 
 
 def pools(module: nn.Module, sizes: Sizes) -> bool:
-    """Whether a module gives one row for each item, however many tokens there are."""
+    """Whether a module gives one row for each item, as wide whatever the number of tokens is."""
+    shapes = []
     for tokens in (sizes.tokens, sizes.context_length):
         output = trials.run(module, trials.random_input(sizes.batch, tokens, sizes.d_in)).output
-        if output is None or output.shape[:-1] not in ((sizes.batch,), (sizes.batch, 1)):
-            return False
-    return True
+        shapes.append(None if output is None else output.shape)
+    first, second = shapes
+    return (
+        first == second and first is not None and first[:-1] in ((sizes.batch,), (sizes.batch, 1))
+    )
 
 
 def feed_forward(module: nn.Module, structure: Structure | None) -> str:
