@@ -270,7 +270,7 @@ REFUSALS = {
     "FixedHeadsAttention": "has no argument for the number of heads",
     "WideHeadsAttention": "has no argument for the width of one head",
     "nothing": "nothing returned dict, expected a torch.nn.Module",
-    "attention_with_matrices": "requires the argument 'x', which has no known meaning",
+    "attention_with_matrices": "takes x itself, and W_q, W_k, W_v beside it",
     "kernel_with_lengths": "requires lengths besides query, key and value",
 }
 
