@@ -40,7 +40,7 @@ def test_norms_are_taken_out_and_told() -> None:
     subject = found("Normed")
     assert {"norm", "q_norm", "k_norm"} <= subject.unasked.keys()
     assert run(subject, profile="quick", only=ORACLE).right
-    assert run(found("NormedWithoutScale"), profile="quick", only=ORACLE).wrong
+    assert run(found("NormedScaledTwice"), profile="quick", only=ORACLE).wrong
 
 
 @pytest.mark.parametrize(

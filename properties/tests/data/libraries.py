@@ -123,11 +123,11 @@ class Normed(Parts):
         return self.join(self.weigh(self.q_norm(query), self.k_norm(key)), value)
 
 
-class NormedWithoutScale(Normed):
-    """Behind its norms a fault."""
+class NormedScaledTwice(Normed):
+    """Behind its norms a fault; no scale at all might be held by the norms."""
 
     def weigh(self, query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
-        return (query @ key.mT).softmax(dim=-1)
+        return (query @ key.mT / query.shape[-1]).softmax(dim=-1)
 
 
 class WithoutScale(Parts):
