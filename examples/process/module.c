@@ -84,7 +84,8 @@ static void item(const Module *m, const float *x, int T, int before, float *keys
 static const char *call(const Module *m, State *past, const cJSON *x, cJSON *answer) { /* past: NULL for none */
   const cJSON *shape = get(x, "shape");
   if (!m || !m->weights[0]) return "no module of this number has weights";
-  if (cJSON_GetArraySize(shape) != 3) return "x is not (B, T, d_in)";
+  snprintf(error_text, sizeof error_text, "x is not (B, T, %d)", m->in);
+  if (cJSON_GetArraySize(shape) != 3) return error_text;
   int B = cJSON_GetArrayItem(shape, 0)->valueint, T = cJSON_GetArrayItem(shape, 1)->valueint, W = m->width;
   int before = past ? past->length : 0, sizes[3] = {B, T, W};
   int in = cJSON_GetArrayItem(shape, 2)->valueint;

@@ -84,5 +84,5 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
     if subject.layout:
         found["layout"] = {"answer": subject.layout, "found": "trial"}
     if subject.cache:
-        found["cache"] = {"answer": subject.cache, "found": "trial"}
+        found["cache"] = {"answer": subject.cache, "found": subject.origins.get("cache", "trial")}
     return found

@@ -131,7 +131,8 @@ def of_modules(process: Process, family: str | None) -> Subject:
     take_as_claimed(made, process)
     if claim.cache:
         made.remembering = STEPS
-        made.cache, made.cached_in = made.remembering.words, made.dtypes
+        made.cache, made.cached_in = "by begin and step", made.dtypes
+        made.origins = {**made.origins, "cache": "declared"}
         made.capabilities |= made.remembering.offers
     return made
 
