@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
@@ -54,6 +55,17 @@ class AttentionOfPixelsAround(AttentionOfPixels):
         return super().forward(self.around(x))
 
 
+class AttentionOfPixelsAndHeads(AttentionOfPixels):
+    """A matrix for each head puts the output together."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.last = nn.Parameter(torch.randn(num_heads, dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bchw,ncd->bdhw", super().forward(x), self.last)
+
+
 class AttentionWithTokensLast(Heads):
     """(B, C, T): no image, and no tokens as they are asked here."""
 
@@ -82,6 +94,11 @@ def test_a_wrong_scale_among_pixels_is_told_and_its_script_passes_on_what_is_rig
 def test_what_mixes_neighbours_besides_is_refused() -> None:
     with pytest.raises(QuestionError, match="runs on an input of 4 axes"):
         find_one(AttentionOfPixelsAround)
+
+
+def test_what_images_have_besides_is_refused() -> None:
+    with pytest.raises(QuestionError, match="takes images, and holds last besides"):
+        find_one(AttentionOfPixelsAndHeads)
 
 
 def test_tokens_along_the_last_axis_are_refused() -> None:

@@ -11,10 +11,10 @@ import re
 from torch import nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import messages, trials
+from properties.recognition.adapters import extras, messages, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.draft import trial_config
-from properties.recognition.adapters.projections import Structure, left_over
+from properties.recognition.adapters.projections import Structure, find, left_over
 from properties.recognition.adapters.spellings import LETTER
 from properties.truth.parameters import Sizes
 
@@ -72,6 +72,13 @@ def pools(module: nn.Module, sizes: Sizes) -> bool:
     )
 
 
+def unknown(module: nn.Module, structure: Structure | None) -> list[str]:
+    """The parameters that are none of the matrices, and of no kind that can be put out of action."""
+    if structure is None:
+        return [name for name, _ in module.named_parameters()]
+    return [name for name in left_over(module, structure) if not extras.kind_of(name)]
+
+
 def feed_forward(module: nn.Module, structure: Structure | None) -> str:
     """The path of a feed-forward layer, of those parameters that are none of the matrices; "" for none."""
     names = left_over(module, structure) if structure is not None else []
@@ -84,12 +91,20 @@ def feed_forward(module: nn.Module, structure: Structure | None) -> str:
 def require_tokens(
     blueprint: Blueprint, module: nn.Module, structure: Structure | None, family: str
 ) -> None:
-    """QuestionError where a module gives one row for all tokens, or holds a feed-forward layer besides."""
+    """QuestionError where a module gives one row for all tokens, or holds a feed-forward layer besides; and
+    where one for images holds anything besides.
+    """
     if pools(module, trial_config(blueprint, family).sizes):
         raise messages.refusal(
             f"{blueprint.owner} gives one row for all tokens, however many there are: it pools them.",
             "as many rows as tokens, (B, T, d_out)",
             "name a class that gives an output for each token: nothing here is asked of a pool",
+        )
+    if blueprint.image and (names := unknown(module, find(module, blueprint.owner))):
+        raise messages.refusal(
+            f"{blueprint.owner} takes images, and holds {messages.listed(names)} besides what is known.",
+            "queries, keys, values, and an output projection, as layers or convolutions of one pixel",
+            "name a class of attention alone: what else stands among pixels is not asked about",
         )
     if layer := feed_forward(module, structure):
         raise messages.refusal(
