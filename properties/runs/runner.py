@@ -328,13 +328,14 @@ class Run:
                 self.findings.append(finding(group, tallies))
             tally.behaves_like = []
         rest = [tally for tally in failed(tallies) if not tally.limitations]
-        with self.noting("failures were not put together"):
+        found = groups(rest, lambda *failure: None)
+        with self.noting("failures were not put together by their names"):
             found = groups(rest, explains)
-            self.findings += [finding(group, tallies) for group in found]
-            names = {clause: group.names for group in found for clause in group.clauses}
-            for tally in rest:
-                beside = names.get(tally.clause.id, [])
-                tally.behaves_like = [name for name in tally.behaves_like if name in beside]
+        self.findings += [finding(group, tallies) for group in found]
+        names = {clause: group.names for group in found for clause in group.clauses}
+        for tally in rest:
+            beside = names.get(tally.clause.id, [])
+            tally.behaves_like = [name for name in tally.behaves_like if name in beside]
 
     def write_scripts(self, tallies: Mapping[str, Tally]) -> None:
         """Give each failure a script that reproduces it, unless making one has ended a process."""

@@ -13,6 +13,7 @@ from properties.cases.case import Case
 from properties.cases.strategies import pinned_cases
 from properties.findings.grouping import Group, groups, origin
 from properties.recognition.targets import find, find_one
+from properties.runs import runner
 from properties.runs.result import Finding, Report
 from properties.runs.runner import Run, asked, run
 from properties.spec.clause import Clause, Level, clauses
@@ -95,6 +96,19 @@ def test_a_line_that_neither_vmap_nor_export_can_follow_is_one_finding() -> None
     (subject,) = find(fault.module, fault.family)
     report = run(subject, profile="quick", only=fault.breaks)
     assert [set(finding.clauses) for finding in report.findings] == [set(fault.breaks)]
+
+
+def test_a_failure_is_a_finding_even_where_its_cause_cannot_be_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*failure: object) -> bool:
+        raise ValueError("two widths")
+
+    monkeypatch.setattr(runner, "explains", broken)
+    fault = faults()["mask-result-discarded"]
+    report = run(find_one(fault.module), profile="quick", only=[LEAK])
+    assert [finding.clauses for finding in report.findings] == [[LEAK]]
+    assert any("two widths" in note for note in report.notes)
 
 
 def test_failures_without_a_name_are_told_under_the_most_telling_one() -> None:

@@ -60,7 +60,10 @@ BREAKS = {
     ),
     "sdpa-mask-skipped-by-its-first-item": ("mask/every-shape-that-is-taken",),
     "sdpa-mask-written-to": ("memory/arguments-are-not-written-to",),
-    "sdpa-small-fill": ("mask/empty-row-is-answered-as-ever",),
+    "sdpa-small-fill": (
+        "mask/empty-row-is-answered-as-ever",
+        "mask/low-scores-leave-keys-hidden",
+    ),
     "sdpa-fill-overflows-in-half": ("mask/empty-row-is-answered-as-ever",),
     "sdpa-least-number-added-twice": ("mask/empty-row-is-answered-as-ever",),
     "sdpa-scale-multiplies-the-mask": (
@@ -186,6 +189,10 @@ OF_MODULES = {
         "mask/padding-shows-what-is-real",
     ),
     "encoder-mask-of-the-first-item": ("mask/padding-shows-what-is-real",),
+    "encoder-small-fill": (
+        "mask/low-scores-leave-keys-hidden",
+        "mask/low-scores-leave-padding-hidden",
+    ),
     "encoder-true-hides-in-pairs": ("mask/shows-what-it-shows", "mask/joins-padding"),
     "masked-mask-replaces-causal": (
         "mask/shows-what-it-shows",

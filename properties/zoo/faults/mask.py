@@ -12,6 +12,7 @@ LEAK = "causality/future-does-not-change-past"
 PREFIX = "causality/prefix-gives-prefix"
 ZERO = "weights/hidden-exactly-zero"
 HUGE = "causality/huge-future-stays-out"
+LOW = "causality/low-scores-leave-the-future-hidden"
 SEEN = "causality/every-past-token-is-seen"
 FIRST = "causality/first-token-returns-its-own-value"
 SUM = "weights/rows-sum-to-one"
@@ -149,12 +150,24 @@ class MaskAddsMinusOneHundred(PlainMultiHead):
 @fault(
     "mask-adds-minus-ten-thousand",
     HUGE,
+    LOW,
     symptom="right until a future score exceeds the others by ten thousand",
     source="bentrevett/pytorch-seq2seq#191",
 )
 class MaskAddsMinusTenThousand(PlainMultiHead):
     def hide(self, scores: Tensor) -> Tensor:
         return scores - 1e4 * self.hidden(scores.shape[-1]).to(scores.dtype)
+
+
+@fault(
+    "mask-fills-with-minus-ten-thousand",
+    LOW,
+    symptom="right until all scores that are seen are below -10000: then the future takes the weight",
+    source="huggingface/transformers#17121, #15199",
+)
+class MaskFillsWithMinusTenThousand(PlainMultiHead):
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores.masked_fill(self.hidden(scores.shape[-1]), -1e4)
 
 
 @fault(

@@ -1,0 +1,139 @@
+"""What is hidden stays hidden where every score that is seen is far below zero.
+
+A constant in the place of minus infinity, such as -1e4, is then the largest of its row: what is hidden
+takes all of the weight. Scores of trained models have been found below -15000
+(huggingface/transformers#17121).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from properties.basics.assertions import near
+from properties.basics.dtypes import FORMATS, Array
+from properties.cases.budgets import difference
+from properties.cases.case import Case
+from properties.cases.devices import wide_enough, with_queries_keys_values
+from properties.cases.question import Question, question
+from properties.spec.clause import Level, clause
+from properties.spec.clauses.conditions import SEVERAL_TOKENS, before_the_end
+from properties.spec.clauses.mask import SEVERAL, SHOWN, last, several_keys, with_hidden
+from properties.spec.clauses.padding import REAL
+from properties.subjects.subject import CAUSAL_FAMILIES
+
+LOW = -(2.0**14)  # a power of two below -1e4; a constant of -1e9 is let pass
+OTHER = 4.0  # what is added to hidden values
+
+
+@clause(
+    "causality/low-scores-leave-the-future-hidden",
+    Level.MUST,
+    "Where every score that is seen is below -10000, hidden values still change nothing.",
+    families=CAUSAL_FAMILIES,
+    needs={"projections"},
+    counts=SEVERAL_TOKENS,
+    after=("causality/huge-future-stays-out",),
+    examples=6,
+)
+def low_scores_leave_the_future_hidden(case: Case) -> float:
+    """All tokens up to a place have a key with which each score is -16384, those after it a key of zeros.
+    A constant such as -1e4 in the place of hidden scores is the largest of the row then.
+    """
+    kept = before_the_end(case) + 1
+    before, after = (
+        with_queries_keys_values(case, *parts) for parts in low(of_tokens(case), case, slice(kept))
+    )
+    changed, unchanged, allowed = (
+        part[:, :kept] for part in (after.output, before.output, difference(before))
+    )
+    return near("an unchanged output of", changed, unchanged, allowed, "batch token column")
+
+
+@clause(
+    "mask/low-scores-leave-keys-hidden",
+    Level.MUST,
+    "Where every score that is seen is below -10000, the value of a hidden key still changes nothing.",
+    needs={"takes mask"},
+    counts=SEVERAL,
+    after=(SHOWN,),
+    examples=6,
+)
+def low_scores_leave_keys_hidden(case: Case) -> float | None:
+    """The last key is hidden from every query by the mask, and is zero; with all others each score is
+    -16384. Hidden scores of -1e4 are larger.
+    """
+    return unchanged(case, lambda asked: with_hidden(asked, [last(case)]))
+
+
+@clause(
+    "mask/low-scores-leave-padding-hidden",
+    Level.MUST,
+    "Where every score that is seen is below -10000, the value of padding still changes nothing.",
+    needs={"takes padding"},
+    counts=SEVERAL,
+    after=(REAL,),
+    examples=6,
+)
+def low_scores_leave_padding_hidden(case: Case) -> float | None:
+    """The last key is padding, and is zero; with all others each score is -16384. Hidden scores of
+    -1e4 are larger.
+    """
+
+    def padded(asked: Question) -> Question:
+        batch, _, _, keys = asked.shape
+        return asked.changed(
+            padding=np.broadcast_to(np.arange(keys) < keys - 1, (batch, keys)).copy()
+        )
+
+    return unchanged(case, padded)
+
+
+def unchanged(case: Case, told: Callable[[Question], Question]) -> float | None:
+    """The share of the bound by which an output differs, with another value for the last key, which is
+    hidden by what is told.
+    """
+    if not several_keys(case):
+        return None
+    plain = question(case)
+    given = [plain.inputs[name] for name in INPUTS] if plain.function else of_tokens(case)
+    pairs = low(given, case, slice(-1))
+    if plain.function:
+        asked = [told(plain.with_inputs(dict(zip(INPUTS, parts, strict=True)))) for parts in pairs]
+    else:
+        asked = [told(question(with_queries_keys_values(case, *parts))) for parts in pairs]
+    before, after = asked
+    rows = before.rows_without([last(case)])
+    return near(
+        "with another value where it is hidden an output of",
+        after.answer().output[:, rows],
+        before.answer().output[:, rows],
+        (before.truth.allowed + after.truth.allowed)[:, rows],
+        "batch query column",
+    )
+
+
+INPUTS = ("queries", "keys", "values")
+
+
+def of_tokens(case: Case) -> list[Array]:
+    """The queries (B, H, T, D), keys and values (B, G, T, D) of the case, rounded to its format."""
+    own = case.trace
+    return [FORMATS[case.dtype].round(part) for part in (own.queries, own.keys, own.values)]
+
+
+def low(given: list[Array], case: Case, shown: slice) -> tuple[tuple[Array, ...], ...]:
+    """Queries, keys and values of these shapes, twice: with keys that are shown each scaled score is -16384
+    or somewhat less, with others zero; the second time these others have other values.
+    """
+    queries, keys, values = np.zeros_like(given[0]), np.zeros_like(given[1]), given[2]
+    head_dim = queries.shape[-1]
+    if case.call is None or "queries" not in case.call.arrays:
+        head_dim = wide_enough(case, queries.shape)
+    least = -FORMATS[case.dtype].largest / 2  # before the scale
+    queries[..., 0] = 1.0
+    keys[..., shown, 0] = max(LOW * 2.0 ** np.ceil(np.log2(head_dim) / 2), least)
+    hidden = np.ones(keys.shape[2], dtype=np.bool_)
+    hidden[shown] = False
+    return (queries, keys, values), (queries, keys, values + OTHER * hidden[:, None])
