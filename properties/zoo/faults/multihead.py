@@ -102,7 +102,8 @@ class MaskForHeads(PlainAnnotated):
     """The axis that is added is that of items."""
 
     def widen(self, mask: Tensor) -> Tensor:
-        return mask.unsqueeze(0)
+        items, queries, keys = mask.shape
+        return mask.view(1, items, queries, keys)
 
 
 @fault(
