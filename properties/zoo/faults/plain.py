@@ -216,3 +216,12 @@ class PlainSimplified(nn.Module):
     def finish(self, context: Tensor) -> Tensor:
         """The context itself."""
         return context
+
+
+def rotated(part: Tensor) -> Tensor:
+    """`part` (..., T, D) turned by its position, the first half of its columns with the second."""
+    half = part.shape[-1] // 2
+    angles = torch.arange(part.shape[-2], dtype=part.dtype)[:, None]
+    cosine, sine = angles.cos(), angles.sin()
+    first, second, rest = part[..., :half], part[..., half : 2 * half], part[..., 2 * half :]
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)

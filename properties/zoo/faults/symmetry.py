@@ -7,22 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from properties.zoo.faults import fault
-from properties.zoo.faults.plain import PlainMultiHead, PlainSelf, PlainSimplified
+from properties.zoo.faults.plain import PlainMultiHead, PlainSelf, PlainSimplified, rotated
 
 ROTATED = "symmetry/rotating-q-and-k-together"
 RECIPROCAL = "symmetry/reciprocal-scaling-of-q-and-k"
 TOKENS = "symmetry/token-permutation"
 ODDS = "weights/log-odds-are-scaled-score-differences"
 VALUE = "oracle/output-within-bound"
-
-
-def rotated(part: Tensor) -> Tensor:
-    """`part` (..., T, D) turned by its position, the first half of its columns with the second."""
-    half = part.shape[-1] // 2
-    angles = torch.arange(part.shape[-2], dtype=part.dtype)[:, None]
-    cosine, sine = angles.cos(), angles.sin()
-    first, second, rest = part[..., :half], part[..., half : 2 * half], part[..., 2 * half :]
-    return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)
 
 
 @fault(
