@@ -328,9 +328,10 @@ class Run:
                 self.findings.append(finding(group, tallies))
             tally.behaves_like = []
         rest = [tally for tally in failed(tallies) if not tally.limitations]
-        found = groups(rest, lambda *failure: None)
+        found = None
         with self.noting("failures were not put together by their names"):
             found = groups(rest, explains)
+        found = groups(rest, lambda *failure: None) if found is None else found
         self.findings += [finding(group, tallies) for group in found]
         names = {clause: group.names for group in found for clause in group.clauses}
         for tally in rest:

@@ -410,15 +410,10 @@ def without_flag(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
     mask = found.takes.get("mask")
     if mask is None or found.conventions.mask or finished.family in CAUSAL_FAMILIES:
         return found
-    trial = module_finding.Trial(
-        finished.build, trial_config(finished.blueprint, finished.family).sizes
-    )
-    if not trial.is_flag(found):
+    if not trial_of(finished).is_flag(found):
         return found
     text = "which keys a query sees: with any mask the future is hidden, and nothing else"
-    finished.unasked = {**finished.unasked, mask: text}
-    kept = {n: a for n, a in found.takes.items() if a != mask}
-    return replace(found, takes=kept, conventions=replace(found.conventions, empty=""))
+    return without(finished, found, mask, text, empty="")
 
 
 def without_lost_rows(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
@@ -428,15 +423,25 @@ def without_lost_rows(finished: ModuleSubject, found: ModuleManner) -> ModuleMan
     padding = found.takes.get("padding")
     if padding is None or not found.conventions.padding:
         return found
-    trial = module_finding.Trial(
-        finished.build, trial_config(finished.blueprint, finished.family).sizes
-    )
-    if not trial.loses_its_own_rows(found):
+    if not trial_of(finished).loses_its_own_rows(found):
         return found
     text = "which keys are padding: a query that is padding itself sees nothing, which is not asked"
-    finished.unasked = {**finished.unasked, padding: text}
-    kept = {n: a for n, a in found.takes.items() if a != padding}
-    return replace(found, takes=kept, conventions=replace(found.conventions, padding=""))
+    return without(finished, found, padding, text, padding="")
+
+
+def trial_of(finished: ModuleSubject) -> module_finding.Trial:
+    """Calls of the module at the sizes of a first trial."""
+    sizes = trial_config(finished.blueprint, finished.family).sizes
+    return module_finding.Trial(finished.build, sizes)
+
+
+def without(
+    finished: ModuleSubject, found: ModuleManner, argument: str, why: str, **conventions: str
+) -> ModuleManner:
+    """What was found without an argument, which is told as not asked about."""
+    finished.unasked = {**finished.unasked, argument: why}
+    kept = {role: name for role, name in found.takes.items() if name != argument}
+    return replace(found, takes=kept, conventions=replace(found.conventions, **conventions))
 
 
 def settle_family(
