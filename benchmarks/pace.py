@@ -2,7 +2,8 @@
 
 Prints, per target, the processor's seconds of profiles quick and ci, which hardly depend on how busy a
 machine is, those of the clock, and the ratio of the former to one forward and backward pass repeated a
-thousand times in the same process, so that runs on unlike machines compare.
+thousand times in the same process, so that runs on unlike machines compare. What torch imports of itself
+is not counted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.export._trace  # torch leaves it, and what it needs, to the first export
 
 from properties.recognition.targets import find
 from properties.runs.runner import quiet_and_repeatable, run

@@ -120,17 +120,19 @@ def in_format(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
 
     Where it holds complex numbers, `double`, `half` and the like: `to` would leave their real part alone.
     """
-    if complex_numbers(module):
-        moved: torch.nn.Module = getattr(module, CASTS[dtype])()
-        return moved
+    there = True
     for part in module.modules():
         own = type(part)
-        if own.to is not torch.nn.Module.to or own._apply is not torch.nn.Module._apply:
-            return module.to(dtype)  # it may move tensors that are not registered
         for tensor in (*part._parameters.values(), *part._buffers.values()):
-            if tensor is not None and tensor.dtype != dtype and not is_counted(tensor):
-                return module.to(dtype)
-    return module
+            if tensor is None or tensor.dtype == dtype:
+                continue
+            if tensor.is_complex():
+                moved: torch.nn.Module = getattr(module, CASTS[dtype])()
+                return moved
+            there = there and not tensor.is_floating_point()  # none of ours concerns the others
+        if own.to is not torch.nn.Module.to or own._apply is not torch.nn.Module._apply:
+            there = False  # it may move tensors that are not registered
+    return module if there else module.to(dtype)
 
 
 CASTS = {
@@ -150,11 +152,6 @@ def complex_numbers(module: torch.nn.Module) -> list[str]:
         for name, tensor in (*part._parameters.items(), *part._buffers.items())
         if tensor is not None and tensor.is_complex()
     ]
-
-
-def is_counted(tensor: torch.Tensor) -> bool:
-    """Whether it holds integers or truth values, which no format of ours concerns."""
-    return not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def seed_generators(seed: int) -> None:

@@ -37,6 +37,7 @@ CALLS = 16  # of one instance, at the example's own sizes: enough for most to te
 OWN_CALLS = 3  # at the example's own scores: a weight should survive in two of them
 SEEDED = 4  # calls of which the patterns of two seeds are compared
 CROWD_TOKENS = 32
+CROWDS = 8  # examples are enough for a law on a crowd: each tells an error of the rate by itself
 RARE = 1.0 / 8.0  # the rate is also looked at where p is this part of itself, near zero
 SEEDS = 2**16  # seeds of cases are below this; a fresh sample takes the next as many
 TRAINS = ("dropout/inert-in-eval", "dropout/keeps-the-shape", "argument/dropout-has-effect")
@@ -518,12 +519,12 @@ def no_weight_is_exempt(case: Case) -> float:
     needs={"projections", "dropout"},
     counts=A_CHANCE,
     after=BITS,
-    examples=ENOUGH,
+    examples=CROWDS,
 )
 def survival_rate(case: Case) -> float:
     """The number dropped is binomial. One example draws enough to see p off by 0.02 with a
-    probability of 0.999, at its own p and near zero, so few examples do. A rate within 2**-8 of p
-    is not accused: kernels that compare p with a random byte are right.
+    probability of 0.999, at its own p and near zero. A rate within 2**-8 of p is not accused:
+    kernels that compare p with a random byte are right.
     """
 
     def law(sample: int) -> float:
@@ -552,7 +553,7 @@ A_FINE_FORMAT = Condition(
     needs={"projections", "dropout"},
     counts=A_FINE_FORMAT,
     after=BITS,
-    examples=ENOUGH,
+    examples=CROWDS,
 )
 def unbiased(case: Case) -> float:
     """Dropped with probability p and otherwise multiplied by 1 / (1 - p), a weight keeps its mean.
