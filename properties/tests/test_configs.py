@@ -28,6 +28,8 @@ SOUND = {
     "DictAttention": "multihead",
     "EncoderSelfAttention": "encoder",
     "SwitchedAttention": "multihead",
+    "DefaultedAttention": "multihead",
+    "LackingAttention": "multihead",
 }
 SCALE = "weights/log-odds-are-scaled-score-differences"
 

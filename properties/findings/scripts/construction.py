@@ -21,6 +21,7 @@ from properties.findings.scripts import text
 from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.image import AsImage, as_image
 from properties.recognition.adapters.residual import (
     WithoutResidual,
@@ -213,9 +214,10 @@ def own_context() -> list[str]:
 
 
 def hooks(subject: ModuleSubject) -> list[str]:
-    """What hands a module the masks that it requires or an image, and what takes its residual out."""
+    """What hands a module the masks or zeros that it requires or an image, and takes its residual out."""
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
+    parts += [GivenZeros, with_zeros] if told.zeros else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
     parts += [AsImage, as_image] if told.image else []
     sources = (inspect.getsource(one).rstrip() for one in parts)
@@ -268,6 +270,9 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             made = call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
             if blueprint.masks is not None:
                 made = f"with_masks({made}, {blueprint.masks!r})"
+            if blueprint.zeros is not None:
+                zeros = replace(blueprint.zeros, heads=config.sizes.heads)
+                made = f"with_zeros({made}, {zeros!r})"
             if blueprint.residual:
                 made = f"without_residual({made}, {blueprint.residual!r})"
             if blueprint.image:

@@ -17,6 +17,7 @@ from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.asking.caches import OutputAlone
@@ -38,7 +39,8 @@ class Blueprint:
     it returns its output; one_group: all heads read one head of keys and values; handed: what forward
     asks its caller for besides x; sequence_first: whether a forward of queries, keys and values takes
     them as (T, B, d); taken_out: the layers in whose place there is an identity; masks: those that
-    forward requires, and is given where nothing is to be hidden; residual: the arguments for tokens of
+    forward requires, and is given where nothing is to be hidden; zeros: those that it requires and adds;
+    residual: the arguments for tokens of
     which one is added to the output, where this is taken out; context: the argument that has a default,
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
     image: the axes of an image that is one pixel wide, which it is given for tokens.
@@ -54,6 +56,7 @@ class Blueprint:
     sequence_first: bool = False
     taken_out: tuple[str, ...] = ()
     masks: GivenMasks | None = None
+    zeros: GivenZeros | None = None
     residual: tuple[str, ...] = ()
     image: str = ""
     context: str = ""
@@ -87,6 +90,8 @@ class Blueprint:
                         module.register_forward_pre_hook(hook, with_kwargs=True)
                     if self.masks is not None:
                         with_masks(module, self.masks)
+                    if self.zeros is not None:
+                        with_zeros(module, replace(self.zeros, heads=config.sizes.heads))
                     if self.context:
                         calls.given_itself(module, self.context)
                     if self.residual:

@@ -12,6 +12,7 @@ from torch import nn
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.given_masks import masks_of
+from properties.recognition.adapters.given_zeros import zeros_of
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
 from properties.recognition.asking.on_itself import OnItself
@@ -77,13 +78,14 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
 
 def of_forward(module: nn.Module) -> Call | None:
     """How the forward of a module is called: a mask that is made for it counts as one with a default, a
-    context that is made for it as required.
+    context that is made for it as required, and zeros as nothing.
     """
     call, masks, own = signature(module.forward), masks_of(module), own_context(module)
     if call is None:
         return None
-    optional = tuple(n for n in (*masks, *call.optional) if n != own)
-    required = tuple(n for n in call.required if n not in (*masks, own))
+    made = (*zeros_of(module), own)
+    optional = tuple(n for n in (*masks, *call.optional) if n not in made)
+    required = tuple(n for n in call.required if n not in (*masks, *made))
     return Call((*required[:1], own, *required[1:]) if own else required, optional)
 
 

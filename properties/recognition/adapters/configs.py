@@ -59,14 +59,14 @@ class Holder:
             made = fresh(self.base, {path[0]: v for path, v in values.items() if len(path) == 1})
         elif self.base is None:
             made = self.empty(())
-        for path, value in values.items():
+        for path in [*values, *self.keyed]:
             place = made
             for end, name in enumerate(path[:-1], 1):
                 if had(place, name) is ABSENT:
                     put(place, name, self.empty(path[:end]))
                 place = had(place, name)
-            if had(place, path[-1]) is not value:
-                put(place, path[-1], value)
+            if path in values and had(place, path[-1]) is not values[path]:
+                put(place, path[-1], values[path])
         return made
 
     def fixing(self, fixed: Mapping[Path, Any]) -> Holder:
@@ -380,9 +380,7 @@ def base_in_module(
     target: Callable[..., Any], argument: str, record: Record, values: Mapping[str, Any]
 ) -> Any:
     """The config class, or the dict, of the target's own module that holds all that is read."""
-    asked = {
-        p[1]: k for p, k in (record.read | record.missed).items() if p[0] == argument and p[1:]
-    }
+    asked = {p: k for p, k in (record.read | record.missed).items() if p[:-1] == (argument,)}
     needed = {p[1] for p in [*record.answers, *record.nested] if p[0] == argument and p[1:]}
     for name, value in home(target).items():
         if not CONFIG.search(name) or not (is_class(value) or isinstance(value, dict)):

@@ -18,8 +18,7 @@ from torch import nn
 from properties.basics.dtypes import Array
 from properties.recognition.adapters import messages, trials
 from properties.recognition.turning import looks
-from properties.recognition.turning.measured import HEADS, Build
-from properties.subjects.subject import Config
+from properties.recognition.turning.measured import HEADS, Build, carrying
 from properties.truth.parameters import Sizes, Weights
 
 if TYPE_CHECKING:
@@ -80,9 +79,8 @@ def shown(build: Build, dtype: str) -> Array | None:
     none = np.zeros((WIDTH, WIDTH))
     value = np.concatenate([value, np.zeros((WIDTH - TOKENS, WIDTH))])
     x = torch.eye(WIDTH, dtype=getattr(torch, dtype))[None, :TOKENS]
-    try:
-        module = build(Config(SIZES, dtype=dtype), Weights(none, none, value, out=np.eye(WIDTH)))
-    except Exception:  # whatever it is: nothing can be measured then
+    module = carrying(Weights(none, none, value, out=np.eye(WIDTH)), SIZES, build, dtype)
+    if module is None:
         return None
     output = trials.run(module, x).output
     if output is None or output.shape != x.shape:

@@ -14,7 +14,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import arguments, calls, families, given_masks, trials
+from properties.recognition.adapters import (
+    arguments,
+    calls,
+    families,
+    given_masks,
+    given_zeros,
+    trials,
+)
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
 from properties.recognition.adapters.image import with_image
@@ -28,6 +35,7 @@ from properties.recognition.adapters.unbounded import (
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, is_sequence_first
 from properties.recognition.asking.roles import role
+from properties.recognition.turning.finding import with_angles
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
 
@@ -69,6 +77,7 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
         except QuestionError:
             raise refused from refused.__cause__
     blueprint, module = with_image(blueprint, module, heads)
+    blueprint, module = with_nothing_added(blueprint, module, heads)
     blueprint, module = with_required_masks(blueprint, module, heads)
     blueprint, module = with_needed_context(blueprint, module, heads)
     if not inspect.isclass(target) and not blueprint.square and makes_squares(blueprint, heads):
@@ -79,6 +88,26 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
 
 
+def with_nothing_added(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or told zeros where forward requires what it adds to the scores or to the output: the first
+    form that runs with the masks that it requires as well.
+    """
+    call = calls.of_forward(calls.inside(module))
+    sizes = blueprint.sizes(heads)
+    for zeros in given_zeros.forms(call.required) if call else ():
+        asked = {**blueprint.arguments.unasked, **given_zeros.words(zeros)}
+        told = replace(
+            blueprint, zeros=zeros, arguments=replace(blueprint.arguments, unasked=asked)
+        )
+        made = told.attempt(Config(sizes), None)
+        masked = with_required_masks(told, made, heads)
+        if sees(with_angles(*masked)[1], sizes):
+            return told, told.attempt(Config(sizes), None)
+    return blueprint, module
+
+
 def with_required_masks(
     blueprint: Blueprint, module: nn.Module, heads: int
 ) -> tuple[Blueprint, nn.Module]:
@@ -86,6 +115,7 @@ def with_required_masks(
     several do, of those that round least.
 
     Where it requires more than x and masks, what is made for the rest has to be tried with them: None.
+    Angles that it takes are, and found again.
     """
     call = calls.of_forward(calls.inside(module))
     names = call.required_masks if call else ()
@@ -102,6 +132,7 @@ def with_required_masks(
         made = told.attempt(Config(blueprint.sizes(heads)), None)
         if not alone:
             return told, made
+        made = with_angles(told, made)[1]
         if sees(made, blueprint.sizes(heads)):
             found.append((rounding(made, blueprint.sizes(heads)), told))
     if not found:

@@ -161,6 +161,8 @@ def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
     positions = turning.found(finished, finished.build, module, given)
     if positions is None or not positions.known:
         positions = by_other_angles(finished, module, given) or positions
+    if finished.blueprint.handed:  # angles of pairs, whatever becomes of them
+        finished.limits |= Limits(head_dims=2)
     if positions is not None:
         finished.positions = positions
         finished.limits |= Limits(head_dims=positions.multiple)

@@ -159,7 +159,8 @@ def precise(subject: Subject, positions: Positions) -> Positions:
     if "float64" not in subject.dtypes:
         return turned.positions
     head_dim = positions.multiple * -(-FAR.head_dim // positions.multiple)
-    sizes = replace(FAR, head_dim=head_dim, d_in=FAR.heads * head_dim)
+    groups = 1 if subject.has("one group") else 0
+    sizes = replace(FAR, head_dim=head_dim, d_in=FAR.heads * head_dim, groups=groups)
     case = make_case(turned, sizes, "float64", "ordinary", False, 0.5, 1, 0)
     x = torch.tensor(case.x, dtype=torch.float64)
     output = trials.run(subject.build(case.config(), case.weights), x).output

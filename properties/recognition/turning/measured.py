@@ -9,6 +9,7 @@ Legend: P items and heads together, T tokens, D head_dim, R the columns that are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,20 +120,31 @@ def built(build: Build, dtype: str) -> nn.Module | None:
     value = np.zeros((WIDTH, HEADS, HEAD_DIM))
     value[:TOKENS, :, :TOKENS] = np.eye(TOKENS)[:, None]
     weights = Weights(query, key, value.reshape(WIDTH, WIDTH), out=np.eye(WIDTH))
-    sizes = Sizes(ITEMS, TOKENS, WIDTH, HEADS, HEAD_DIM, CONTEXT)
-    try:
-        return build(Config(sizes, dtype=dtype), weights)
-    except Exception:  # whatever it is: nothing can be measured then
-        return None
+    return carrying(weights, Sizes(ITEMS, TOKENS, WIDTH, HEADS, HEAD_DIM, CONTEXT), build, dtype)
+
+
+def carrying(weights: Weights, sizes: Sizes, build: Build, dtype: str) -> nn.Module | None:
+    """A module with these weights, whose keys and values are the same in every head, so that there may be
+    one head of them for all; None where it cannot be had.
+    """
+    one = slice(sizes.head_dim)
+    shared = replace(weights, key=weights.key[:, one], value=weights.value[:, one])
+    for groups, given in ((0, weights), (1, shared)):
+        with suppress(Exception):  # whatever it is: nothing can be measured then
+            return build(Config(replace(sizes, groups=groups), dtype=dtype), given)
+    return None
 
 
 def drawn() -> tuple[Array, Array, Array]:
-    """Tokens (B, T, W), one-hot and general numbers, and what makes queries and keys of the latter."""
+    """Tokens (B, T, W), one-hot and general numbers, and what makes queries and keys of the latter; keys
+    are the same in every head.
+    """
     g = np.random.default_rng(0)
     x = np.zeros((ITEMS, TOKENS, WIDTH))
     x[:, :, :TOKENS] = np.eye(TOKENS)
     x[:, 1:, TOKENS:] = g.integers(-8, 9, size=(ITEMS, TOKENS - 1, WIDTH - TOKENS)) / 8.0
     query, key = (g.integers(-8, 9, size=(WIDTH, WIDTH)) / 32.0 for _ in range(2))
+    key = np.tile(key[:, :HEAD_DIM], HEADS)
     query[:TOKENS] = key[:TOKENS] = 0.0
     return x, query, key
 

@@ -18,8 +18,7 @@ import torch
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError
 from properties.recognition.adapters import trials
-from properties.recognition.turning.measured import CONTEXT, HEADS, TOKENS, Build
-from properties.subjects.subject import Config
+from properties.recognition.turning.measured import CONTEXT, HEADS, TOKENS, Build, carrying
 from properties.truth.parameters import Sizes, Weights
 from properties.truth.positions import Pairing, Slowed, base_powers, pairs
 
@@ -95,9 +94,8 @@ def trial(build: Build, dtype: str, head_dim: int) -> Iterator[Rows]:
         here[:, -1 - distance, head_dim] = 1.0
     x = drawn.reshape(-1, TOKENS, width)
     sizes = Sizes(len(x), TOKENS, width, HEADS, head_dim, CONTEXT)
-    try:
-        module = build(Config(sizes, dtype=dtype), Weights(query, key, value, out=np.eye(width)))
-    except Exception:  # whatever it is: nothing can be measured then
+    module = carrying(Weights(query, key, value, out=np.eye(width)), sizes, build, dtype)
+    if module is None:
         return
     output = trials.run(module, torch.tensor(x, dtype=getattr(torch, dtype))).output
     if output is None or output.shape != x.shape:

@@ -111,6 +111,27 @@ class NestedAttention(AnnotatedAttention):
         self.context_length = config.context_length
 
 
+@dataclass
+class TurningConfig:
+    dim: int = 512
+    heads: int = 8
+    turning: dict = field(default_factory=lambda: {"share": 0.5})
+    kernel: str = "eager"
+
+
+class DefaultedAttention(AnnotatedAttention):
+    """Asks a dict inside for what it may lack, and forward for what no constructor has read."""
+
+    def __init__(self, config):
+        super().__init__(Shape(1, config.dim, config.heads, 0, 0, 64, 0.0, 0.0), 0)
+        self.settings = config
+        self.share = config.turning.get("share", 1.0)
+
+    def forward(self, x):
+        assert self.settings.kernel == "eager"
+        return super().forward(x)
+
+
 class DictAttention(nn.Module):
     """Reads keys."""
 
@@ -174,6 +195,14 @@ class SwitchedAttention(DictAttention):
             mask = self.mask
             del self.mask
             self.mask = mask
+
+
+class LackingAttention(DictAttention):
+    """The same of a dict of which nothing else is known."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self.share = cfg["turning"].get("share", 1.0)
 
 
 class FlavouredAttention(DictAttention):
