@@ -62,7 +62,7 @@ class _Search:
         self.left -= 1
         if step in self.refused:
             return False
-        if not self.fails(candidate):
+        if not (possible(candidate) and self.fails(candidate)):
             self.refused.add(step)
             return False
         self.case = candidate
@@ -104,6 +104,12 @@ class _Search:
                     step = (name, *index, simpler)
                     if self.attempt(step, with_number(self.case, name, index, simpler)):
                         break
+
+
+def possible(case: Case) -> bool:
+    """Whether a head may be as wide: one that is turned in pairs of columns has to be even."""
+    width = case.sizes.head_dim
+    return case.subject.limits.head_dim(width) == width
 
 
 def simpler_numbers(value: float) -> list[float]:

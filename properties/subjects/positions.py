@@ -5,13 +5,14 @@ Legend: T queries, S keys, D head_dim, R the columns that are turned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
 from properties.basics.dtypes import Array
+from properties.subjects.growth import Growth
 from properties.truth.positions import Evenly, Pairing, Rotary, Slowing
 
 Direction = Literal["forwards", "backwards"]
@@ -25,7 +26,8 @@ class Positions:
     "backwards" turns by minus the angle; known: whether the subject follows it, else it is the nearest
     of the known ones, to which it is held; exact: whether angles are computed in float64 where all else
     is, not in float32; coarse: the formats in which they are computed in that very format; slowing,
-    gain: see `truth.positions.Rotary`.
+    gain: see `truth.positions.Rotary`; growth: how longer sequences than a module is made for are turned,
+    None: as all others.
     """
 
     pairing: Pairing = "halves"
@@ -37,6 +39,16 @@ class Positions:
     coarse: tuple[str, ...] = ()
     slowing: Slowing | None = None
     gain: float = 1.0
+    growth: Growth | None = None
+
+    def beyond(self, tokens: int, length: int, head_dim: int) -> Positions:
+        """The convention for T tokens of a module that is made for `length`, a smaller number."""
+        if self.growth is None or tokens <= length:
+            return self
+        turned = round(head_dim * self.portion)
+        base = self.growth.base(self.base, turned, tokens, length)
+        share = self.growth.share(tokens, length)
+        return replace(self, base=base, slowing=Evenly(share) if share < 1.0 else self.slowing)
 
     def rotary(self, queries: int, keys: int | None = None, start: int = 0) -> Rotary:
         """The turn of T queries and S keys (as many unless given), both counted from `start`."""
@@ -78,7 +90,8 @@ class Positions:
         """The convention in a few words: 'halves, base 10000, whole head'."""
         part = "whole head" if self.portion == 1 else f"{self.portion:g} of a head"
         backwards = ", backwards" if self.direction == "backwards" else ""
-        said = f"{self.pairing}, base {self.base:g}, {part}{backwards}{self.scaling}"
+        grows = "" if self.growth is None else f", {self.growth.words}"
+        said = f"{self.pairing}, base {self.base:g}, {part}{backwards}{self.scaling}{grows}"
         return said if self.known else f"none of the known ones, held to {said}"
 
     @property

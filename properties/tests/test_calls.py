@@ -133,3 +133,47 @@ def capped(query: Tensor, key: Tensor, value: Tensor, softcap: float = 1e6) -> T
     z = query @ key.repeat_interleave(query.shape[1] // key.shape[1], 1).mT / query.shape[-1] ** 0.5
     weights = (softcap * torch.tanh(z / softcap)).softmax(-1)
     return weights @ value.repeat_interleave(query.shape[1] // key.shape[1], 1)
+
+
+def flash_with_everything(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
+    """The flag for the weights returns the log-sum-exp before them, as flash attention's does."""
+    rows = RIGHT["flash-in-one-matrix"]
+    out, lse = rows(q, k, v, softmax_scale=softmax_scale, causal=causal, return_lse=True)
+    scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
+    ahead = k.shape[1] - q.shape[1]
+    scores = torch.einsum("bthd,bshd->bhts", q * scale, k)
+    if causal:
+        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + ahead)
+        scores = scores.masked_fill(hidden, -torch.inf)
+    return (out, lse, scores.softmax(-1).nan_to_num()) if return_attn_probs else out
+
+
+def flash_with_another_base(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
+    """The same with the logarithm to base 10."""
+    came = flash_with_everything(q, k, v, softmax_scale, causal, return_attn_probs)
+    return (came[0], came[1] / 2.302585, came[2]) if return_attn_probs else came
+
+
+def test_a_log_sum_exp_that_comes_with_the_weights_is_asked_about() -> None:
+    """One flag, two things that come: neither is passed over."""
+    law = clauses()["result/lse-is-the-logarithm-of-the-denominator"]
+    statuses = []
+    for target in (flash_with_everything, flash_with_another_base):
+        asked = subject(target)
+        assert asked.takes["weights"] == asked.takes["lse"] == "return_attn_probs"
+        statuses.append(judge(law, pinned_cases(asked)[0]).status)
+    assert statuses == ["pass", "fail"]

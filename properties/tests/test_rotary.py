@@ -13,7 +13,8 @@ from torch import nn
 from properties.basics.errors import OutsideError
 from properties.cases.case import Case
 from properties.cases.devices import with_queries_keys_values
-from properties.cases.strategies import pinned_cases
+from properties.cases.reduction import reduce_case
+from properties.cases.strategies import make_case, pinned_cases
 from properties.findings.names.standin import behaves_like
 from properties.recognition.targets import find
 from properties.recognition.turning import measured
@@ -26,6 +27,7 @@ from properties.subjects.limits import Limits
 from properties.subjects.positions import Positions
 from properties.subjects.subject import Subject
 from properties.tests.data import rotary_manners as manners
+from properties.truth.parameters import Sizes
 from properties.zoo.wide import held_ones, sound_ones
 
 INSIDE = ("weights", "context", "symmetry", "oracle", "heads", "causality")
@@ -186,3 +188,24 @@ def test_what_looks_into_queries_and_keys_waits_for_the_turn() -> None:
     assert "shape/output-shape" not in waiting
     of_positions = {id for id in waiting if id.startswith("position/")}
     assert of_positions == {"position/far-positions", "position/start-changes-nothing"}
+
+
+def test_float16_may_lose_digits_of_what_a_turn_leaves_small() -> None:
+    """Pairs that are turned and rounded to float16 before they meet: divided by 64 they are subnormal."""
+    subject = find(manners.MetaGivenMask)[0]
+    law = clauses()["symmetry/reciprocal-scaling-of-q-and-k"]
+    sizes = Sizes(batch=2, tokens=12, d_in=12, heads=3, head_dim=4, context_length=12)
+    case = make_case(subject, sizes, "float16", "ordinary", False, 0.5, 1, 11)
+    assert judge(law, case).status == "pass"
+
+
+def test_another_instance_is_of_a_width_that_can_be_turned() -> None:
+    """One column more could not be, and the law was not asked."""
+    case = pinned_cases(find(manners.MetaAttention)[0])[0]
+    assert judge(clauses()["state/instances-share-nothing"], case).status == "pass"
+
+
+def test_a_case_is_made_small_within_what_can_be_turned() -> None:
+    """Also where a law looks at none of its columns, so that it fails whatever they are."""
+    case = pinned_cases(told("rotary-by-halves", HALVES))[0]
+    assert reduce_case(case, lambda candidate: True, 200).sizes.head_dim == 2

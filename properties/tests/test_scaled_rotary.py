@@ -54,6 +54,33 @@ def test_frequencies_are_found_and_what_is_right_is_accepted(target: type[nn.Mod
     assert broken(subject, "position", "oracle", few=2) == {}
 
 
+BEYOND = "error/too-many-tokens"
+GROWING: dict[type[nn.Module], str] = {
+    scaled.DynamicNtk: "dynamic NTK, factor 2",
+    scaled.SteppedNtk: "stepwise NTK",
+    scaled.DynamicLinear: "linear",
+}
+
+
+@pytest.mark.parametrize("target", GROWING, ids=lambda target: target.__name__)
+def test_a_rule_for_longer_sequences_than_a_module_is_made_for_is_found_and_held_to(
+    target: type[nn.Module],
+) -> None:
+    """Up to that length nothing is scaled."""
+    subject = find(target)[0]
+    said = f"{WHOLE}, slower beyond context_length ({GROWING[target]})"
+    assert conventions_of(subject)["rotary"]["answer"] == said
+    assert broken(subject, "position", few=2) == {}
+    assert "fail" not in {judge(clauses()[BEYOND], case).status for case in pinned_cases(subject)}
+
+
+def test_longer_sequences_that_follow_no_known_rule_are_told() -> None:
+    """They are not those of a module made for as many tokens either."""
+    subject = find(scaled.DynamicNtkByAnotherPower)[0]
+    assert conventions_of(subject)["rotary"]["answer"] == WHOLE
+    assert failing(scaled.DynamicNtkByAnotherPower, BEYOND).sizes.head_dim > 2
+
+
 @pytest.mark.parametrize("target", WRONG, ids=lambda target: target.__name__)
 def test_a_scaling_that_is_wrong_has_its_name(target: type[nn.Module]) -> None:
     """That of all examples like the one that fails."""

@@ -80,7 +80,8 @@ def manner(
         takes["bias"] = takes["mask"]
     if bias_alone:
         takes["mask"] = takes["bias"]
-    found = Manner(function, takes, layout, dropout=dropout)
+    found = with_both_by_one_flag(Manner(function, takes, layout, dropout=dropout), names)
+    takes = dict(found.takes)
     if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
         found = found.without("bias")
     if bias_alone and not probing.polarity(asking(found), "mask"):  # True is a number to it
@@ -98,6 +99,17 @@ def manner(
         name: takes.get(name, "") for name in taken
     }
     return settled(replace(found, takes=told), names)
+
+
+def with_both_by_one_flag(found: Manner, names: Collection[str]) -> Manner:
+    """With the log-sum-exp by the flag for the weights, as flash attention's return_attn_probs has it; a
+    flag of nobody's that is known has to return what is one.
+    """
+    if "weights" not in found.takes or "lse" in found.takes:
+        return found
+    both = replace(found, takes={**found.takes, "lse": found.takes["weights"]})
+    theirs = SIGNATURES["flash attention"].names <= set(names)
+    return both if theirs or probing.logarithm(asking(both)) else found
 
 
 def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | None = None) -> Manner:

@@ -100,9 +100,12 @@ class Manner:
         """
         batch, heads, tokens, _ = inputs["queries"].shape
         keys, width = inputs["keys"].shape[2], inputs["values"].shape[3]
+        of_weights = [(batch, heads, tokens, keys), (batch, tokens, keys)]
+        if self.conventions.weights == "per head":  # a log-sum-exp may be as large as an average
+            of_weights = of_weights[:1]
         wanted = {
             "output": [(batch, heads, tokens, width)],
-            "weights": [(batch, heads, tokens, keys), (batch, tokens, keys)] * a.weights,
+            "weights": of_weights * a.weights,
             "lse": [(batch, heads, tokens), (batch, tokens, heads)] * a.lse,
         }
         found: dict[str, int] = {}

@@ -21,7 +21,7 @@ from properties.cases.strategies import make_case
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.calls import of_forward
-from properties.recognition.turning import looks, measured, scalings
+from properties.recognition.turning import growing, looks, measured, scalings
 from properties.recognition.turning.handed import TABLES, Handed, forms, hook_of, role, wanted
 from properties.recognition.turning.looks import Look
 from properties.recognition.turning.measured import BASES, HEAD_DIM, Build, Measured
@@ -98,6 +98,8 @@ def found(
         known = scalings.scaled(build, dtype, seen, known, scores)
     if known is None and not intended(seen, scores):
         return None
+    if known is not None:
+        known = replace(known, growth=growing.grown(subject, build, known, seen.factors))
     positions = known or replace(nearest(seen, scores), known=False)
     return precise(subject, positions)
 

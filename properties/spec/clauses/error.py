@@ -6,6 +6,7 @@ answer (a batch of batches, a longer sequence than was asked for), that answer w
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from properties.cases.case import Case, parameters
 from properties.spec.clause import Condition, Half, Level, clause
 from properties.spec.clauses.state import require_same_state
 from properties.subjects.instance import Instance
-from properties.subjects.subject import JOINED_FAMILIES, PROJECTED_FAMILIES, Config
+from properties.subjects.subject import JOINED_FAMILIES, PROJECTED_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
 AXES = "batch token column"
@@ -75,7 +76,7 @@ def attended_beyond(case: Case, limit: int) -> float:
     instance = limited(case, limit).build()
     for longer in beyond(case, limit):
         if instance.refusal(longer.x) is None:
-            expected, allowed = longer.output, difference(longer)
+            expected, allowed = meant(longer)
             output = instance.run(longer.x)
             probing.note(replace(longer.sizes, context_length=limit), longer.dtype)
             what = f"with context_length {limit}, {longer.sizes.tokens} tokens refused, or"
@@ -114,7 +115,27 @@ def beyond(case: Case, limit: int) -> Iterator[Case]:
     for tokens in (limit + 1, 2 * limit + 1):
         x = both[:, np.arange(tokens) % both.shape[1]]
         sizes = replace(case.sizes, tokens=tokens, context_length=tokens)
-        yield replace(case, sizes=sizes, x=x, other=x)
+        yield replace(case, subject=grown(case, limit, tokens), sizes=sizes, x=x, other=x)
+
+
+def meant(longer: Case) -> tuple[Array, Array]:
+    """What so many tokens give and how far off a result may be: as in a module made for them, or by the
+    rule by which positions of longer sequences are turned.
+    """
+    positions = longer.subject.positions
+    if positions is None or positions.growth is None:
+        return longer.output, difference(longer)
+    return longer.trace.output, longer.budget.output
+
+
+def grown(case: Case, limit: int, tokens: int) -> Subject:
+    """The subject with positions as it turns so many tokens, where it is made for `limit`."""
+    subject, positions = case.subject, case.subject.positions
+    if positions is None or positions.growth is None:
+        return subject
+    longer = copy.copy(subject)
+    longer.positions = positions.beyond(tokens, limit, case.sizes.head_dim)
+    return longer
 
 
 def right(what: str, output: Array, expected: Array, allowed: Array) -> float:

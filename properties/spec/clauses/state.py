@@ -135,7 +135,7 @@ def neighbour(case: Case) -> Case:
     s, subject = case.sizes, case.subject
     heads = s.heads + s.shared if subject.family in HEADED_FAMILIES else s.heads
     groups = 1 if subject.has("one group") else s.groups and s.groups + 1
-    head_dim, d_in = s.head_dim + 1, s.d_in + 1
+    head_dim, d_in = subject.limits.head_dim(s.head_dim + 1), s.d_in + 1
     if not (subject.has("rectangular") or subject.family == "plain"):
         d_in = heads * head_dim
     sizes = replace(

@@ -157,11 +157,14 @@ def rotated(part: Array, sign: float = -1.0) -> Array:
 )
 def reciprocal_scaling_of_queries_and_keys(case: Case) -> float:
     """Every product q_d k_d is the same number, so every score is, however it is summed and scaled.
-    Queries and keys are made coarse, so that nothing underflows or overflows on the way.
+    Queries and keys are made coarse, so that nothing underflows or overflows on the way; but where a
+    turn by positions leaves small parts of them, float16 loses some of their digits.
     """
     once = on_grid(case)
     factor = 2.0 ** (POWER if case.seed % 2 else -POWER)
     w = once.weights
     assert w is not None  # the clause needs projections
     scaled = replace(once, weights=replace(w, query=w.query * factor, key=w.key / factor))
-    return near("the output before,", scaled.output, once.output, 0.0, "batch token column")
+    short = case.subject.positions is not None and case.dtype == "float16"
+    allowed = one_run(scaled) + one_run(once) if short else 0.0
+    return near("the output before,", scaled.output, once.output, allowed, "batch token column")

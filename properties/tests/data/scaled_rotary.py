@@ -174,3 +174,53 @@ class WholePositions(Linear):
     def table(self, positions: int, base: float) -> Tensor:
         places = torch.arange(positions).double() // self.scaling_factor
         return places[:, None] * PlainRotary.table(self, positions, base)[1]
+
+
+class DynamicNtk(Scaled):
+    """The base grows with T once there are more tokens than the module is made for."""
+
+    factor = 2.0
+
+    def __init__(self, hidden_size: int, num_heads: int, max_position_embeddings: int) -> None:
+        super().__init__(hidden_size, num_heads)
+        self.longest = max_position_embeddings
+
+    def grown(self, tokens: int) -> float:
+        """What the base is raised by."""
+        return self.factor * tokens / self.longest - (self.factor - 1)
+
+    def power(self) -> float:
+        return self.head_dim / (self.head_dim - 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.shape[1]
+        if tokens > self.longest:
+            base = self.rope_theta * self.grown(tokens) ** self.power()
+            self.inv_freq = self.plain(base)
+        else:
+            self.inv_freq = self.plain(self.rope_theta)
+        return super().forward(x)
+
+
+class SteppedNtk(DynamicNtk):
+    """The base grows in steps, whenever the length doubles."""
+
+    def grown(self, tokens: int) -> float:
+        return float(2 ** math.ceil(math.log2(tokens / self.longest) + 1) - 1)
+
+
+class DynamicLinear(DynamicNtk):
+    """Positions are divided by as much as there are more tokens."""
+
+    def grown(self, tokens: int) -> float:
+        return 1.0
+
+    def places(self, tokens: int) -> Tensor:
+        return super().places(tokens) * min(1.0, self.longest / tokens)
+
+
+class DynamicNtkByAnotherPower(DynamicNtk):
+    """The power of the growing base is upside down."""
+
+    def power(self) -> float:
+        return (self.head_dim - 2) / self.head_dim
