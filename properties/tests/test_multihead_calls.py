@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from properties import check
 from properties.basics.assertions import Violation
 from properties.basics.errors import QuestionError, SubjectError
 from properties.cases.case import Case
@@ -144,6 +145,15 @@ def breaks(law: str, case: Case) -> bool:
     except (Violation, SubjectError):
         return True
     return False
+
+
+def test_what_no_trial_has_handed_over_is_no_failure_when_a_case_is_made_small() -> None:
+    """An example with a mask that differs between heads says nothing of the module."""
+    name = "multihead-mask-of-items-falls-on-heads"
+    laws = ("mask/shows-what-it-shows", "paths/modes-of-a-module")
+    (found,) = check(WRONG[name], "encoder", "quick", only=laws, database=False).findings
+    assert found.name == "mask of items falls on heads"
+    assert {*laws} == {*found.clauses}
 
 
 def test_torchs_own_module_is_asked_about_all_that_its_forward_takes() -> None:

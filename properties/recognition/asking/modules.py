@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.basics.dtypes import Array
-from properties.basics.errors import SubjectError
+from properties.basics.errors import OutsideError, SubjectError
 from properties.recognition.asking.functions import polarised, shares_memory
 from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.turning.handed import hook_of
@@ -272,9 +272,9 @@ def with_triangle(a: Arguments, batch: int, tokens: int, keys: int) -> Arguments
 def shaped(mask: Any, pairs: str, heads: int = 1) -> Any:
     """A mask of pairs for all heads alike, as the forward wants it.
 
-    SubjectError for one that differs between heads, and for one without items or heads, which
+    OutsideError for one that differs between heads, and for one without items or heads, which
     could be taken for a mask of keys.
     """
     if mask.ndim != 4 or not np.array_equal(mask, np.broadcast_to(mask[:, :1], mask.shape)):
-        raise SubjectError(f"a mask {mask.shape} was not tried, (B, 1, T, T) was")
+        raise OutsideError(f"a mask {mask.shape} was not tried, (B, 1, T, T) was")
     return np.ascontiguousarray(SHAPES[pairs](mask[:, :1], heads))
