@@ -21,8 +21,9 @@ from properties.cases.case import Case
 from properties.cases.strategies import pinned_cases
 from properties.findings.names import behaves_like
 from properties.recognition.targets import find
+from properties.runs.drawing import draw
 from properties.runs.result import Status
-from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.spec.profiles import PROFILES

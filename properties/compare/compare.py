@@ -30,10 +30,11 @@ from properties.compare.results import (
     compare_outputs,
 )
 from properties.compare.verdicts import compare_interfaces, compare_verdicts
+from properties.runs.drawing import draw
 from properties.runs.memory import FAILS, HOLDS, UNREADABLE, Entry, broken_by
 from properties.runs.recall import replayable
 from properties.runs.result import Report, Status, describe_case
-from properties.runs.runner import draw, quiet_and_repeatable, run, versions
+from properties.runs.runner import quiet_and_repeatable, run, versions
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects import choosing, declaring
 from properties.subjects.subject import Subject

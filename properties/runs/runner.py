@@ -13,52 +13,43 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, redirect_stdout
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
 from io import StringIO
 from os import PathLike
 from pathlib import Path
 
-import hypothesis
 import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.strategies import SearchStrategy
 
 from properties.basics import advice, interrupts
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
-from properties.cases.drawing import from_the_seed_alone
 from properties.cases.lending import Lender
 from properties.cases.reduction import reduce_case
-from properties.cases.strategies import pinned_cases, spread
-from properties.findings.evidence import evidence
-from properties.findings.grouping import Group, groups
-from properties.findings.names import behaves_like
-from properties.findings.names.standin import explains
+from properties.cases.strategies import pinned_cases
 from properties.runs.domain import Limitation, explore
+from properties.runs.drawing import draw
+from properties.runs.failures import Failures
 from properties.runs.memory import Entry
 from properties.runs.observing import Observation, observation
 from properties.runs.recall import Recall, remembrances
-from properties.runs.result import Finding, Report, Status, describe_case
+from properties.runs.result import Report, Status
 from properties.runs.tally import (
     Outcome,
     Tally,
     blocked_message,
     excuse,
-    failed,
     judge,
     keep_roots,
     stop,
 )
 from properties.runs.waivers import Waiver, read, require_asked
-from properties.spec.clause import Clause, Half, Level, select
+from properties.spec.clause import Clause, select
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
 from properties.truth import chance
 
-TOGETHER = 50  # examples that Hypothesis draws as one: it has a limit to the size of an example
 COMPILED = 40  # tries to make a failure smaller of what is compiled for each
 Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
 Observer = Callable[[Observation], None]
@@ -81,7 +72,6 @@ class Run:
     examples: list[Case] = field(default_factory=list)  # drawn where there are none yet
     scripts: bool = False
     options: list[str] = field(default_factory=list)  # of the command line, besides those above
-    findings: list[Finding] = field(default_factory=list)
     inside: Subject = field(init=False)  # the subject as it can be asked: within its limits
     strict: bool = False  # whether bad input that is not refused, and edges, decide as well
     recall: Recall = field(default_factory=Recall)
@@ -106,10 +96,11 @@ class Run:
             tallies = self.tallies()
             self.limit(tallies, limitations)
             self.go(tallies)
-            self.explain(tallies)
-            self.gather(tallies)
+            failures = Failures(tallies, self.subject, self.listen, self.lost, self.notes)
+            failures.explain()
+            findings = failures.findings()
             if self.scripts:
-                self.write_scripts(tallies)
+                failures.write_scripts()
         notes = [*self.inside.notes, *self.notes]
         if printed.getvalue():
             notes.append(
@@ -135,7 +126,7 @@ class Run:
             waivers=[w.data() for t in tallies.values() for w in (*t.waivers, *t.outlived)],
             options=[*self.subject.options, *self.options],
             strict=self.strict,
-            findings=self.findings,
+            findings=findings,
             takes=dict(self.subject.takes),
             conventions=conventions_of(self.subject),
             remembered=self.recall.told,
@@ -308,59 +299,6 @@ class Run:
         tally.probe, tally.raised = outcome.probe, outcome.raised
         self.reduce(tally, case, tallies)
 
-    def explain(self, tallies: Mapping[str, Tally]) -> None:
-        """Give each failure its name and its pictures, unless the subject has ended a process."""
-        for tally in () if self.lost else failed(tallies):
-            if tally.case is not None:
-                self.listen(f"explain {tally.clause.id}", 0, 0)
-                with self.noting(f"{tally.clause.id} has no name and no picture"):
-                    if tally.clause.level != Level.MAY:  # what nobody has to do is in no finding
-                        tally.behaves_like = behaves_like(tally.clause.id, tally.case)
-                    tally.evidence = evidence(tally.clause.id, tally.case)
-
-    def gather(self, tallies: Mapping[str, Tally]) -> None:
-        """The failures by cause. A name stands beside the clauses that it explains, and no others."""
-        domain = [tally for tally in failed(tallies) if tally.limitations]
-        for tally in domain:
-            kind = "edge" if tally.clause.half == Half.EDGE else "domain"
-            for words in tally.limitations:
-                group = Group(kind, [tally.clause.id], [], [words])
-                self.findings.append(finding(group, tallies))
-            tally.behaves_like = []
-        rest = [tally for tally in failed(tallies) if not tally.limitations]
-        found = None
-        with self.noting("failures were not put together by their names"):
-            found = groups(rest, explains)
-        found = groups(rest, lambda *failure: None) if found is None else found
-        self.findings += [finding(group, tallies) for group in found]
-        names = {clause: group.names for group in found for clause in group.clauses}
-        for tally in rest:
-            beside = names.get(tally.clause.id, [])
-            tally.behaves_like = [name for name in tally.behaves_like if name in beside]
-
-    def write_scripts(self, tallies: Mapping[str, Tally]) -> None:
-        """Give each failure a script that reproduces it, unless making one has ended a process."""
-        from properties.findings.scripts import reproduction
-
-        foreign = self.subject.has("other arrays") and not self.subject.has("program")
-        if failed(tallies) and foreign:
-            self.notes.append("no script is written for what takes another library's arrays")
-            return
-        for tally in failed(tallies):
-            phase = f"script {tally.clause.id}"
-            if tally.case is not None and phase not in self.lost:
-                alive = partial(self.listen, phase, 0, 0)
-                with self.noting(f"{tally.clause.id} has no script"):
-                    tally.script = reproduction(tally.clause, tally.case, tally.message, alive)
-
-    @contextmanager
-    def noting(self, what: str) -> Iterator[None]:
-        """A failure stands, whatever happens when it is told: that becomes a note."""
-        try:
-            yield
-        except Exception as error:
-            self.notes.append(f"{what}: {type(error).__name__}: {error}")
-
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """Make the counterexample small; what the clause depends on keeps holding on the way."""
         earlier = [tallies[id].clause for id in tally.clause.awaited if id in tallies]
@@ -390,57 +328,10 @@ class Run:
         return min(self.profile.reduction, 10 * clause.examples)
 
 
-def finding(group: Group, tallies: Mapping[str, Tally]) -> Finding:
-    """A group as plain data, with the message and the example of its most telling clause."""
-    lead = tallies[group.clauses[0]]
-    return Finding(
-        kind=group.kind,
-        level=group.level,
-        clauses=group.clauses,
-        likely=group.likely,
-        name=group.name,
-        look=group.look,
-        message=lead.message,
-        counterexample=describe_case(lead.case) if lead.case else None,
-    )
-
-
 def remove_message(outlived: Iterable[Waiver]) -> str:
     """What to say of waivers that are not needed any more."""
     places = ", ".join(f"{waiver.place} ({waiver.reason})" for waiver in outlived)
     return f"remove this waiver: it holds now; {places}"
-
-
-def draw(subject: Subject, profile: Profile, seed: int) -> list[Case]:
-    """The profile's number of cases, drawn by Hypothesis; the same seed draws the same ones."""
-    found: list[Case] = []
-    for start in range(0, profile.drawn, TOGETHER):
-        numbers = range(start, min(start + TOGETHER, profile.drawn))
-        shifted = (seed * profile.drawn + number for number in numbers)
-        found += draw_together(spread(subject, shifted, largest=profile.largest), f"{seed} {start}")
-    return found
-
-
-def draw_together(strategy: SearchStrategy[tuple[Case, ...]], seed: str) -> tuple[Case, ...]:
-    """One example of a strategy."""
-    drawn: list[tuple[Case, ...]] = []
-
-    @hypothesis.seed(seed)
-    @settings(
-        max_examples=2,  # the first is the simplest one
-        phases=[Phase.generate],
-        database=None,
-        deadline=None,
-        # A slow machine must not change the verdict, and nothing here is filtered.
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def collect(cases: tuple[Case, ...]) -> None:
-        drawn.append(cases)
-
-    with from_the_seed_alone():
-        collect()
-    return drawn[-1]
 
 
 def false_alarm(tallies: Mapping[str, Tally]) -> float:

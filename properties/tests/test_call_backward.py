@@ -21,7 +21,8 @@ from properties.findings.names.calls.catalogue import catalogue
 from properties.findings.names.calls.form import Form, RefusedError
 from properties.findings.names.calls.match import explains, named
 from properties.recognition.targets import find
-from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.drawing import draw
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.spec.profiles import profile_named

@@ -20,8 +20,9 @@ from properties.findings.names.calls.match import AREAS, explains, fitting
 from properties.findings.names.calls.standin import Supposing, breaks
 from properties.recognition.targets import find
 from properties.reports.lines import case_lines
+from properties.runs.drawing import draw
 from properties.runs.result import describe_case
-from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.spec.profiles import profile_named

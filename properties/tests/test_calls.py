@@ -15,8 +15,9 @@ from torch import Tensor
 from properties.cases.case import Case
 from properties.cases.strategies import make_case, pinned_cases
 from properties.recognition.targets import find
+from properties.runs.drawing import draw
 from properties.runs.result import describe_case, read_case
-from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.spec.profiles import profile_named

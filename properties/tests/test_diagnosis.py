@@ -37,8 +37,9 @@ from properties.findings.names.pairs import composable
 from properties.findings.names.probes import PROBES, probed
 from properties.findings.names.standin import explains
 from properties.recognition.targets import find
+from properties.runs.drawing import draw
 from properties.runs.result import Status
-from properties.runs.runner import Run, draw, quiet_and_repeatable
+from properties.runs.runner import Run, quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.spec.profiles import PROFILES

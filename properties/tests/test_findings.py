@@ -13,7 +13,7 @@ from properties.cases.case import Case
 from properties.cases.strategies import pinned_cases
 from properties.findings.grouping import Group, groups, origin
 from properties.recognition.targets import find, find_one
-from properties.runs import runner
+from properties.runs import failures
 from properties.runs.result import Finding, Report
 from properties.runs.runner import Run, asked, run
 from properties.spec.clause import Clause, Level, clauses
@@ -104,7 +104,7 @@ def test_a_failure_is_a_finding_even_where_its_cause_cannot_be_looked_for(
     def broken(*failure: object) -> bool:
         raise ValueError("two widths")
 
-    monkeypatch.setattr(runner, "explains", broken)
+    monkeypatch.setattr(failures, "explains", broken)
     fault = faults()["mask-result-discarded"]
     report = run(find_one(fault.module), profile="quick", only=[LEAK])
     assert [finding.clauses for finding in report.findings] == [[LEAK]]

@@ -19,8 +19,9 @@ from properties.cases.strategies import make_case, pinned_cases
 from properties.recognition.targets import find
 from properties.reports.document import as_json
 from properties.reports.telling import command
+from properties.runs.drawing import draw
 from properties.runs.result import Report, Result, Status
-from properties.runs.runner import Run, draw, run
+from properties.runs.runner import Run, run
 from properties.runs.tally import judge
 from properties.spec.clause import Clause, Condition, Level, clauses
 from properties.spec.clauses.causality import long_sequence
@@ -143,7 +144,7 @@ def test_a_failure_stands_though_telling_it_ends_the_process(phase: str) -> None
 
 def test_a_failure_stands_though_telling_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """A note says what is missing and why."""
-    monkeypatch.setattr("properties.runs.runner.evidence", lambda clause, case: 1 / 0)
+    monkeypatch.setattr("properties.runs.failures.evidence", lambda clause, case: 1 / 0)
     report = Run(REFERENCE, [clause_of(lambda case: require(False, "a", "b"))], QUICK, 0).report()
     assert report.exit_code == 1
     assert any("no picture: ZeroDivisionError" in note for note in report.notes)

@@ -13,7 +13,7 @@ from hypothesis.internal.conjecture import providers
 
 from properties.basics.ownership import HOME, require_own
 from properties.recognition.targets import find_one
-from properties.runs.runner import draw
+from properties.runs.drawing import draw
 from properties.spec.profiles import profile_named
 
 TARGET = "attention:CausalAttention"
