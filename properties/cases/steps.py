@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases import probing
 from properties.cases.case import Case
+from properties.subjects.call import Seen
 from properties.subjects.instance import describe, in_eval, seed_generators
 
 Given = TypeVar("Given")
@@ -39,26 +41,43 @@ class Steps:
         """The state before the first token."""
         return self.asked(lambda: self.case.subject.begin(self.module, batch))
 
-    def step(self, state: Any, x: Array, *, recording: bool = False) -> tuple[Array, Any]:
+    def step(
+        self, state: Any, x: Array, *, recording: bool = False, real: Seen | None = None
+    ) -> tuple[Array, Any]:
         """The output (B, T, W) for the next tokens, and the state after them.
 
-        recording: whether the step is recorded for gradients, as it is not where one decodes.
+        recording: whether the step is recorded for gradients, as it is not where one decodes; real:
+        (B, S), which tokens so far and now are no padding.
         """
-        subject, dtype = self.case.subject, self.case.dtype
+        subject, given = self.case.subject, (self.module, state, x)
+
+        def ask() -> tuple[Array, Any]:
+            if real is None:
+                return subject.step(*given, self.case.dtype)
+            return subject.step_padded(*given, real, self.case.dtype)
+
         with torch.set_grad_enabled(recording):
-            output, after = self.asked(lambda: subject.step(self.module, state, x, dtype))
+            output, after = self.asked(ask)
         expected = (*x.shape[:2], self.case.sizes.width)
         if output.shape != expected:
             raise SubjectError(f"expected a step's output of shape {expected}; got {output.shape}")
         return output, after
 
-    def run(self, x: Array, lengths: Sequence[int], *, recording: bool = False) -> Array:
+    def run(
+        self,
+        x: Array,
+        lengths: Sequence[int],
+        *,
+        recording: bool = False,
+        real: Seen | None = None,
+    ) -> Array:
         """The outputs (B, S, W) of a sequence that is fed in chunks of these lengths, from its first
-        token on.
+        token on; real: (B, S), which of them are no padding.
         """
         state, outputs = self.begin(len(x)), []
-        for chunk in chunks(x, lengths):
-            output, state = self.step(state, chunk, recording=recording)
+        for chunk, end in zip(chunks(x, lengths), accumulate(lengths), strict=True):
+            so_far = None if real is None else real[:, :end]
+            output, state = self.step(state, chunk, recording=recording, real=so_far)
             outputs.append(output)
         return np.concatenate(outputs, axis=1)
 

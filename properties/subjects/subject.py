@@ -14,7 +14,7 @@ from typing import Any
 
 from properties.basics.dtypes import FORMATS, Array
 from properties.subjects import call as calls
-from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
+from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs, Seen
 from properties.subjects.limits import Limits
 from properties.subjects.positions import Positions
 from properties.truth.parameters import Sizes, Weights
@@ -272,6 +272,15 @@ class Subject(ABC):
 
         state: as `begin` or `step` gave it last. What the module raises where the tokens do not fit goes
         through.
+        """
+        raise NotImplementedError
+
+    def step_padded(
+        self, module: Any, state: Any, x: Array, real: Seen, dtype: str
+    ) -> tuple[Array, Any]:
+        """The same where some tokens are padding. real: (B, S), of all tokens so far and these.
+
+        Only subjects with the capability "padding beside a cache" are asked for it.
         """
         raise NotImplementedError
 

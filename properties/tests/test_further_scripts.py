@@ -23,6 +23,7 @@ from properties.zoo.faults import faults
 from properties.zoo.partners import partner
 from properties.zoo.wide.cached import CachedByTheCaller
 from properties.zoo.wide.cached_manners import CachedAsInGpt2
+from properties.zoo.wide.cached_padded import CachedWithPadding
 from properties.zoo.wide.rotary import PlainRotary
 
 FORWARD: Callable[..., Any] = nn.MultiheadAttention.forward
@@ -74,6 +75,25 @@ def test_a_script_fails_on_the_fault_and_passes_on_what_is_right(name: str) -> N
     told = found(fault.module, clause, fault.family)
     assert raised(told, fault.module)
     assert not raised(told, right or partner(fault.module, told.subject.conventions))
+
+
+CACHES: dict[tuple[str, str], type[nn.Module]] = {
+    ("cached-past-lengthened-in-place", "cache/refusing-loses-nothing"): CachedAsInGpt2,
+    ("cached-padding-lost-beside-a-past", "cache/padding-stays-hidden"): CachedWithPadding,
+    ("cached-padding-of-the-new-tokens-alone", "cache/padding-stays-hidden"): CachedWithPadding,
+}
+"""The right module beside a fault and a law of a cache."""
+
+
+@pytest.mark.parametrize(("name", "clause"), CACHES)
+def test_a_script_of_a_cache_fails_on_the_fault_and_passes_on_what_is_right(
+    name: str, clause: str
+) -> None:
+    """A step that is refused in between, and tokens that are padding."""
+    fault = faults()[name]
+    told = found(fault.module, clause)
+    assert raised(told, fault.module)
+    assert not raised(told, CACHES[name, clause])
 
 
 def test_a_mask_for_one_item_is_handed_over_item_by_item() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from properties.cases.case import Case
+from properties.cases.question import question
 from properties.cases.steps import splits
 from properties.findings.recording import Tape, built
 from properties.findings.scripts import text
@@ -15,6 +16,7 @@ from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking.caches import CacheManner, State
+from properties.subjects.call import Arguments
 
 
 @recipe(
@@ -74,6 +76,66 @@ def forked(case: Case, tape: Tape) -> Iterator[Script]:
         yield ended(script, then)
 
 
+@recipe("cache/padding-stays-hidden")
+def padded(case: Case, tape: Tape) -> Iterator[Script]:
+    """A padded sequence token by token and in chunks."""
+    subject, tokens = case.subject, case.sizes.tokens
+    if not isinstance(subject, ModuleSubject) or subject.blueprint.handed:
+        return
+    asked = question(case, "padding")
+    argument, real = subject.takes["padding"], asked.arguments.padding
+    told = subject.held.handed({"x": case.x}, Arguments(padding=real), case.dtype)[1][argument]
+    for lengths in ([1] * tokens, *splits(tokens, case.cut)):
+        script, module = begun(case)
+        script.add(f"{argument} = {text.given(told)}")
+        of_step = "[..., :{end}]" if subject.padded_whole else "[..., {start}:{end}]"
+        feed(script, module, subject.remembering, "x", lengths, f"{argument}={argument}{of_step}")
+        expected, allowed = asked.truth.output, asked.truth.allowed
+        script.add(f"expected = {text.tensor(expected)}", f"allowed = {text.slack(allowed)}")
+        script.add("near(output, expected, allowed)")
+        yield script
+
+
+@recipe("cache/refusing-loses-nothing")
+def refused(case: Case, tape: Tape) -> Iterator[Script]:
+    """All tokens but the last, more than fit, which is to be refused, and the last one."""
+    if not isinstance(case.subject, ModuleSubject) or case.subject.blueprint.handed:
+        return
+    manner, tokens = case.subject.remembering, case.sizes.tokens
+    room = case.config().sizes.context_length
+    if tokens < 2:
+        return
+    script, module = begun(case)
+    more = room - tokens + 2
+    script.add(f"other = {text.typed(case.other[:, :1], case.dtype)}")
+    first = [f"x[:, :{tokens - 1}]", *arguments(manner, 0, tokens - 1)]
+    beyond = [f"other.repeat(1, {more}, 1)", *arguments(manner, tokens - 1, tokens - 1 + more)]
+    last = [f"x[:, {tokens - 1}:]", *arguments(manner, tokens - 1, tokens)]
+    returned = "[0]" if manner.held_by_caller else ""
+    tried(
+        script,
+        [
+            *([f"{module}.{manner.reset}()"] if manner.reset else []),
+            *([f"past = {'None' if manner.place else '{}'}"] if manner.past else []),
+            f"returned = {module}({', '.join(first)})",
+            *([f"past = returned[{manner.place}]"] if manner.held_by_caller else []),
+            f"first = returned{returned}",
+        ],
+    )
+    script.add(
+        "try:",
+        "    with torch.no_grad():",
+        f"        {module}({', '.join(beyond)})",
+        "except Exception as error:",
+        '    print(f"refused: {error!r}")',
+    )
+    tried(
+        script,
+        [f"last = {module}({', '.join(last)}){returned}", "output = torch.cat([first, last], 1)"],
+    )
+    yield ended(script, case)
+
+
 def begun(case: Case) -> tuple[Script, str]:
     """A script with a module in eval mode and the case's tokens x; the module's name."""
     script = Script(case.subject)
@@ -88,8 +150,18 @@ def ended(script: Script, case: Case) -> Script:
     return script
 
 
-def feed(script: Script, module: str, manner: CacheManner, x: str, lengths: Sequence[int]) -> None:
-    """Feed x in chunks of these lengths from its first token on; its outputs, joined, are `output`."""
+def feed(
+    script: Script,
+    module: str,
+    manner: CacheManner,
+    x: str,
+    lengths: Sequence[int],
+    further: str = "",
+) -> None:
+    """Feed x in chunks of these lengths from its first token on; its outputs, joined, are `output`.
+
+    further: what each step is told besides, of its start and end.
+    """
     lines = [f"{module}.{manner.reset}()"] if manner.reset else []
     lines += ["parts = []"]
     if manner.past:
@@ -97,6 +169,7 @@ def feed(script: Script, module: str, manner: CacheManner, x: str, lengths: Sequ
     for end, length in zip(accumulate(lengths), lengths, strict=True):
         start = end - length
         told = [f"{x}[:, {start}:{end}]", *arguments(manner, start, end)]
+        told += [further.format(start=start, end=end)] if further else []
         call = f"{module}({', '.join(told)})"
         if manner.held_by_caller:
             lines += [f"returned = {call}", f"past = returned[{manner.place}]"]

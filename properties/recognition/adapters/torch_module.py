@@ -53,14 +53,14 @@ from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.unbounded import without_bounds
 from properties.recognition.asking import cache_finding, module_finding
 from properties.recognition.asking.caches import CacheManner, State
-from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.modules import PLAINLY, ModuleManner
 from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import contexts
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects import results
-from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs
+from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs, Seen
 from properties.subjects.instance import complex_numbers, in_eval, in_format
 from properties.subjects.limits import Limits
 from properties.subjects.subject import (
@@ -98,6 +98,7 @@ class ModuleSubject(Subject):
         self.tokens: tuple[str, ...] = ()  # arguments for queries, keys and values, where all three
         self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
         self.remembering = CacheManner()
+        self.padded_whole = True  # whether a step is told of all tokens so far which are padding
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
@@ -143,6 +144,15 @@ class ModuleSubject(Subject):
     def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
         """The output for the next tokens, and the state after them."""
         return self.remembering.step(module, state, x, dtype)
+
+    def step_padded(
+        self, module: nn.Module, state: State, x: Array, real: Seen, dtype: str
+    ) -> tuple[Array, State]:
+        """The same, told which tokens are padding: of all so far, or of these alone, as it is taken."""
+        told = real if self.padded_whole else real[:, -x.shape[1] :]
+        roles = {**PLAINLY, "causal": ""}  # a flag keeps its default
+        further = self.held.options(Arguments(padding=told), getattr(torch, dtype), roles)
+        return self.remembering.step(module, state, x, dtype, further)
 
     def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
         """Write the weights, if there are any and they can be set, into a module built before."""
@@ -235,7 +245,7 @@ def subject(
     cosines.require_none(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
-    note_apart(finished)
+    offer_padded_steps(finished)
     offer_start(finished, module, call)
     if not chosen:
         require_attention(finished)
@@ -331,12 +341,34 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in found.arguments}
 
 
-def note_apart(finished: ModuleSubject) -> None:
-    """Say that masks and a cache are asked about one at a time."""
+def offer_padded_steps(finished: ModuleSubject) -> None:
+    """Claim a mask of keys beside a cache, and say that other masks are asked about one at a time."""
+    if not finished.cache:
+        return
+    if "padding" in finished.takes and takes_padded_steps(finished):
+        finished.capabilities |= {"padding beside a cache"}
     roles = ("mask", "bias", "padding")
     masks = dict.fromkeys(finished.takes[role] for role in roles if role in finished.takes)
-    if finished.cache and masks:
+    if finished.has("padding beside a cache"):
+        masks.pop(finished.takes["padding"])
+    if masks:
         finished.notes += (f"not asked: {messages.listed(masks)} beside cached keys and values",)
+
+
+def takes_padded_steps(finished: ModuleSubject) -> bool:
+    """Whether steps run that are told which of all tokens so far are padding, or else which of their own
+    are; nothing is said of what they give.
+    """
+    sizes = replace(trial_config(finished.blueprint, finished.family).sizes, context_length=LONG)
+    weights = random_weights(sizes)
+    trial = cache_finding.Trial(
+        lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes
+    )
+    for whole in (True, False):
+        finished.padded_whole = whole
+        if trial.padded(finished.begin, finished.step_padded):
+            return True
+    return False
 
 
 def offer_start(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:

@@ -143,6 +143,21 @@ class Trial:
 
         return tried(fed)
 
+    def padded(self, begin: Callable[..., Any], step: Callable[..., tuple[Array, Any]]) -> bool:
+        """Whether the same steps run where the second token of each item is padding."""
+        real = np.ones(self.x.shape[:2], dtype=np.bool_)
+        real[:, 1] = False
+
+        def fed() -> Array:
+            module, end, output = self.build("float32"), 0, self.x
+            state = begin(module, len(self.x))
+            for length in CHUNKS:
+                start, end = end, end + length
+                output, state = step(module, state, self.x[:, start:end], real[:, :end], "float32")
+            return output
+
+        return tried(fed) is not None
+
     def grows(self, candidate: CacheManner) -> bool:
         """Whether what the caller holds has an axis that is as long as what was fed, after each step."""
         if not candidate.held_by_caller:

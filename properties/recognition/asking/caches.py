@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -73,10 +74,17 @@ class CacheManner:
             getattr(module, self.reset)()
         return State(0, {} if self.past and not self.place else None)
 
-    def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
-        """The output (B, T, W) and the state after it."""
+    def step(
+        self,
+        module: nn.Module,
+        state: State,
+        x: Array,
+        dtype: str,
+        further: Mapping[str, Any] = MappingProxyType({}),
+    ) -> tuple[Array, State]:
+        """The output (B, T, W) and the state after it; further: what else the call is told."""
         tokens = torch.tensor(x.copy(), dtype=getattr(torch, dtype))
-        told = self.told(state, x.shape[1])
+        told = {**further, **self.told(state, x.shape[1])}
         if handed := hook_of(module):  # angles go on where the past ends
             told = handed.made(tokens, state.length) | told
         returned = in_eval(module)(tokens, **told)

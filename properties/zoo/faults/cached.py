@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from properties.zoo.faults import fault
 from properties.zoo.wide import held_ones
 from properties.zoo.wide.cached import CachedByTheCaller, CachedInside, CachedInSlots
 from properties.zoo.wide.cached_manners import CachedAsInGpt2, CachedWithAPointer, Past
+from properties.zoo.wide.cached_padded import CachedWithPadding
 
 BY_TOKEN = "cache/token-by-token-equals-the-whole"
 BY_CHUNK = "cache/any-split-equals-the-whole"
@@ -19,6 +21,7 @@ SECOND = "cache/second-sequence-is-a-first-one"
 ITEMS = "cache/items-keep-their-own"
 WITHOUT = "cache/call-without-it-is-what-it-was"
 FORKED = "cache/past-of-the-caller-stays"
+PADDED = "cache/padding-stays-hidden"
 
 BREAKS = {
     "cached-mask-from-the-top-left": (BY_TOKEN, BY_CHUNK),
@@ -244,3 +247,30 @@ class TrainingSwitchedOff(CachedInside):
         self.decoding = use_cache or self.decoding
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoding):
             return super().forward(x, use_cache)
+
+
+@fault(
+    "cached-padding-lost-beside-a-past",
+    PADDED,
+    symptom="padded prompts go on worse than alone: from the second step on their padding is seen",
+    source="fairseq 68dd3e1",
+)
+class PaddingLostBesideAPast(CachedWithPadding):
+    """The mask counts where there is no past."""
+
+    def real(self, mask: Tensor, tokens: int) -> Tensor:
+        return mask if mask.shape[1] == tokens else torch.ones_like(mask)
+
+
+@fault(
+    "cached-padding-of-the-new-tokens-alone",
+    PADDED,
+    symptom="padded prompts go on worse than alone: the mask of the past is filled with ones",
+    source="constructed",
+)
+class PaddingOfTheNewTokensAlone(CachedWithPadding):
+    """What is told of the past is left out."""
+
+    def real(self, mask: Tensor, tokens: int) -> Tensor:
+        past = mask.shape[1] - tokens
+        return functional.pad(mask[:, past:], (past, 0), value=True)
