@@ -7,15 +7,20 @@ Legend: B batch, T tokens, C width.
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import extras, messages, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.draft import trial_config
+from properties.recognition.adapters.image import sees_around
 from properties.recognition.adapters.projections import Structure, find, left_over
 from properties.recognition.adapters.spellings import LETTER
+from properties.recognition.asking.on_itself import OnItself
+from properties.subjects.instance import in_eval
 from properties.truth.parameters import Sizes
 
 SAID = {
@@ -31,6 +36,7 @@ SAID = {
 """A word before Attention in the name of a class, and what it says."""
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 FEED_FORWARD = re.compile(r"(^|\.)(mlps?|ffn?|ffw|feed_?forward)(\.|$)", re.IGNORECASE)
+FIRST = torch.tensor(0)
 FIXED_TOKENS = (4, 9, 16, 25, 49, 50, 64, 65, 144, 196, 197, 256)
 """Numbers of tokens that a module for images may be made for: squares, and one token more."""
 
@@ -58,6 +64,54 @@ def input_taken(module: nn.Module, sizes: Sizes) -> str:
         if not trials.run(module, trials.random_input(items, tokens, width)).failure:
             return f"{tokens} tokens, and not on {sizes.tokens} or {sizes.context_length}"
     return ""
+
+
+def require_all_queries(blueprint: Blueprint, module: nn.Module, family: str) -> None:
+    """QuestionError where a module runs on one query for each item alone."""
+    if not isinstance(module, OnItself):
+        return
+    sizes = trial_config(blueprint, family).sizes
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    for query, axes, tokens in (
+        (x[:, 0], "(B, T, C)", "x"),
+        (x[0], "(T, B, C)", "x.transpose(0, 1)"),
+    ):
+        trial = trials.call(partial(in_eval(module.inner), **named(module, query, x)))
+        if trial.output is not None and trial.output.shape == query.shape:
+            settings = blueprint.arguments.settings
+            raise messages.refusal(
+                f"{blueprint.owner} takes one query for each item, (B, C), beside keys and values {axes}.",
+                "as many queries as tokens, (B, T, d_in)",
+                "name a module that hands them over one after the other:",
+                messages.rows(blueprint.owner, blueprint.target, module.tokens, tokens, settings),
+            )
+
+
+def named(module: OnItself, query: Tensor, x: Tensor) -> dict[str, Tensor]:
+    """A query, and keys and values that are all tokens, by the names of the arguments."""
+    return dict(zip(module.tokens, (query, x, x), strict=True))
+
+
+def require_no_neighbours(blueprint: Blueprint, module: nn.Module) -> None:
+    """QuestionError where a layer mixes neighbours in an image, which tokens have not."""
+    if not sees_around(module):
+        return
+    raise messages.refusal(
+        f"{blueprint.owner} gives no output for tokens (B, T, d_in), and has layers that mix neighbours in "
+        "an image.",
+        "queries, keys, values, and an output projection, as layers or convolutions of one pixel",
+        "name a class of attention alone: what else stands among pixels is not asked about",
+    )
+
+
+def mixes_nothing(module: nn.Module, sizes: Sizes) -> bool:
+    """Whether a module gives something for each token (B, T, ..) that no other token changes."""
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    before, after = (trials.run(module, t).output for t in (x, x.index_fill(1, FIRST, 7.0)))
+    if before is None or after is None or before.shape[:2] != x.shape[:2]:
+        return False
+    pair = before[:, 1:], after[:, 1:]
+    return trials.same(*pair) and not trials.same(before, after)
 
 
 def pools(module: nn.Module, sizes: Sizes) -> bool:
@@ -91,8 +145,8 @@ def feed_forward(module: nn.Module, structure: Structure | None) -> str:
 def require_tokens(
     blueprint: Blueprint, module: nn.Module, structure: Structure | None, family: str
 ) -> None:
-    """QuestionError where a module gives one row for all tokens, or holds a feed-forward layer besides; and
-    where one for images holds anything besides.
+    """QuestionError where a module gives one row for all tokens, or mixes none and has no matrices, or
+    holds a feed-forward layer besides; and where one for images holds anything besides.
     """
     if pools(module, trial_config(blueprint, family).sizes):
         raise messages.refusal(
@@ -105,6 +159,12 @@ def require_tokens(
             f"{blueprint.owner} takes images, and holds {messages.listed(names)} besides what is known.",
             "queries, keys, values, and an output projection, as layers or convolutions of one pixel",
             "name a class of attention alone: what else stands among pixels is not asked about",
+        )
+    if structure is None and mixes_nothing(module, trial_config(blueprint, family).sizes):
+        raise messages.refusal(
+            f"{blueprint.owner} makes of each token something by itself: no other token changes it.",
+            "attention, which mixes tokens, or layers like W_query, W_key, W_value",
+            "name the class that calls it: what it makes may be queries, keys or values",
         )
     if layer := feed_forward(module, structure):
         raise messages.refusal(

@@ -33,7 +33,7 @@ def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Bl
     elif any(present):
         draft.notes.append("only some of queries, keys, values have a bias; it is set to zero")
         biased = tuple(r for r in LETTER if structure.cells[r][0].bias is not None)
-        draft.spare_biases = biased if biased == ("query", "value") else ()
+        draft.spare_biases = biased if biased in (("query", "value"), ("value",)) else ()
     if projected:
         reason = "the output projection has no bias"
         draft.settle("out-bias", out_bias(blueprint, draft, False), reason)

@@ -19,6 +19,7 @@ IDENTITY = "identity"
 KINDS: Mapping[str, float | str | None] = {
     r"(^|[._])sinks?($|[._])": -math.inf,
     r"(^|[._])rel(ative)?_?(pos|emb|k|v|att|bias|\b)": 0.0,
+    r"(^|[._])((q|k|query|key)_)?pos(ition(al)?)?_?(emb|bias)": 0.0,
     r"(^|[._])(\w*slopes?|alibi\w*)($|[._])": 0.0,
     r"(^|[._])(theta|inv_?freqs?|freqs?|timescales?)($|[._])": None,
     MIXING: IDENTITY,

@@ -60,7 +60,7 @@ def f(x):  # a torch tensor
     return torch.from_numpy(numpy.array({name}(x.detach().numpy())))
 """
 
-SHELL = """{imports}
+HOLDER = """{imports}
 import torch
 
 class MyAttention(torch.nn.Module):
@@ -69,7 +69,13 @@ class MyAttention(torch.nn.Module):
         self.inner = {call}{blank}
 
     def forward(self, x):  # (B, T, d_in)
-        return self.inner({given}){unmade}
+"""
+
+SHELL = f"{HOLDER}        return self.inner({{given}}){{unmade}}\n"
+
+ROWS = f"""{HOLDER}        tokens = {{tokens}}
+        rows = [self.inner({{query}}=row, {{key}}=tokens, {{value}}=tokens) for row in x.unbind(1)]
+        return torch.stack(rows, dim=1)
 """
 
 FUNCTION = """
@@ -181,6 +187,17 @@ def shell(
     unmade = f"  # fill in {listed(unknown)}" if unknown else ""
     made = handed(target, settings) | {"given": given, "unmade": unmade}
     return SHELL.format(**made, **calling(name, target, 0, settings))
+
+
+def rows(
+    name: str, target: Any, names: Iterable[str], tokens: str, settings: Settings = NO_SETTINGS
+) -> str:
+    """A module that hands over one query at a time; names: the arguments for queries, keys and values;
+    tokens: what the latter two are given.
+    """
+    named = dict(zip(("query", "key", "value"), names, strict=True))
+    made = handed(target, settings) | named | {"tokens": tokens}
+    return ROWS.format(**made, **calling(name, target, 0, settings))
 
 
 def function(name: str, required: Iterable[str], causal: str, dropout: str) -> str:

@@ -520,8 +520,8 @@ def inside_input_width(blueprint: Blueprint, family: str) -> bool:
 def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure: Any) -> None:
     """Note a forward that raises. QuestionError if it misses what only an unrun cell assigns or what
     this machine lacks; or if it may be called or built wrongly: its matrices are not understood, an
-    argument that it needs is None by default or nobody knows, it takes an image or one number of tokens,
-    or its settings are not all known.
+    argument that it needs is None by default or nobody knows, it takes an image, one query or one number
+    of tokens, it mixes neighbours in an image, or its settings are not all known.
     """
     sizes = trial_config(blueprint, draft.family).sizes
     long = trials.random_input(sizes.batch, sizes.context_length, sizes.d_in)
@@ -534,6 +534,9 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
     if dropped_name(type(module), failures[0]):
         raise blueprint.refuse(f"{blueprint.owner}: forward {failures[0]}.")
     elsewhere = found[0].elsewhere
+    if not elsewhere:
+        another.require_all_queries(blueprint, module, draft.family)
+        another.require_no_neighbours(blueprint, module)
     told = blueprint.arguments
     guessed = set(told.paths) - set(told.roles.values())  # settings that no example varies
     unsure = structure is None or bool(guessed) or lacks(module, failures[0])

@@ -216,7 +216,7 @@ def parameter_shapes_and_count(case: Case) -> None:
     """d_in * W numbers each for queries, keys and values and W more for each bias, W * W + W for
     an output projection. Loading them has shown their shapes; the sum shows what is not theirs: a
     bias nobody asked for, a mask that an optimizer would train. Where no argument rules biases, those
-    of queries and values may stand without one of keys, which no weight depends on.
+    of queries and values, or of values alone, may stand without one of keys, which no weight depends on.
     """
     spare = {f"{role}_bias": (case.sizes.width_of(role),) for role in case.subject.spare_biases}
     shapes = {n: a.shape for n, a in parameters(case.weights).items()}
