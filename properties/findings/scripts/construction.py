@@ -30,9 +30,10 @@ from properties.recognition.adapters.residual import (
 )
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
+from properties.recognition.asking.merged import Merged
 from properties.recognition.asking.on_itself import OnItself, leading
 from properties.recognition.process.function import Process
-from properties.subjects.subject import CAUSAL_FAMILIES, Config, Subject
+from properties.subjects.subject import CAUSAL_FAMILIES, JOINED_FAMILIES, Config, Subject
 from properties.truth.parameters import Weights
 
 HOOKED = [
@@ -43,6 +44,7 @@ HOOKED = [
     "from torch import Tensor, nn",
 ]
 """What the sources of `hooks` import."""
+IMPORTS = ["from collections.abc import Callable", "from typing import Any"]
 ALIAS = "Attention"  # what the class is called in a script, whatever its name
 
 
@@ -81,7 +83,7 @@ def program_of(subject: Subject) -> Process | None:
         found = getattr(subject.blueprint.target, "process", None)
     elif isinstance(subject, qkv_function.FunctionSubject):
         call = subject.function.call
-        found = call.function if isinstance(call, packed.Packed) else call
+        found = call.function if isinstance(call, packed.Packed | Merged) else call
     return found if isinstance(found, Process) else None
 
 
@@ -167,13 +169,14 @@ def prelude(subject: Subject) -> list[str]:
     kind = wrapper(subject)
     if kind is None:
         return []
-    lines = ["from typing import Any", "", "from torch import Tensor, nn"]
+    lines = [*IMPORTS, "", "from torch import Tensor, nn"]
     held = isinstance(subject, ModuleSubject) and bool(subject.blueprint.arguments.holders)
     if held:
         lines.insert(0, "from types import SimpleNamespace")
     if kind is qkv_function.Shell:
         lines.insert(0, "from types import SimpleNamespace")
         lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
+        lines += [f"JOINED_FAMILIES = {set(JOINED_FAMILIES)!r}"]
     sources = [inspect.getsource(kind).rstrip()]
     if kind is OnItself:
         lines.insert(0, "import inspect")
@@ -183,20 +186,34 @@ def prelude(subject: Subject) -> list[str]:
         *(imported(lines, HOOKED) if made else lines),
         *made,
         *(line for one in sources for line in ("", "", one)),
-        *packing(subject)[3:],
+        *around(subject),
     ]
 
 
 def packing(subject: Subject) -> list[str]:
-    """What packs the documents of a function that wants them so, as source; nothing for others."""
-    if not of_documents(subject):
-        return []
-    lines = ["from typing import Any", "", "from torch import Tensor"]
-    return [*lines, "", "", inspect.getsource(packed.Packed).rstrip()]
+    """What packs the documents of a function that wants them so, or splits heads that it merges, as source;
+    nothing for others.
+    """
+    source = around(subject)
+    return [*IMPORTS, "", "from torch import Tensor", *source] if source else []
+
+
+def around(subject: Subject) -> list[str]:
+    """The same without what it imports."""
+    kind = packed.Packed if of_documents(subject) else Merged if merges(subject) else None
+    return [] if kind is None else ["", "", inspect.getsource(kind).rstrip()]
+
+
+def merges(subject: Subject) -> str:
+    """The layout of a function whose output has its heads merged; "" for any other subject."""
+    function = subject.function if isinstance(subject, qkv_function.FunctionSubject) else None
+    return function.layout if function and isinstance(function.call, Merged) else ""
 
 
 def called(subject: Subject) -> str:
     """What is called for a function of queries, keys and values."""
+    if layout := merges(subject):
+        return f"Merged({ALIAS}, {layout!r})"
     names = of_documents(subject)
     return f"Packed({ALIAS}, {tuple(names)!r})" if names else ALIAS
 

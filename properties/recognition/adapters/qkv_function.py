@@ -26,6 +26,7 @@ from properties.recognition.adapters import (
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
+from properties.recognition.asking.merged import Merged
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import seed_generators
@@ -267,6 +268,8 @@ def told(function: Function) -> list[str]:
         found.append(
             f"query, key and value are handed over as ({', '.join(function.layout.split())})"
         )
+    if isinstance(function.call, Merged):
+        found.append("heads are merged in what it returns, (B, T, H * D); they are split again")
     if function.dropped_by:
         found.append(f"{function.dropout} is given a torch.nn.Dropout")
     if function.part is not None:
@@ -388,6 +391,8 @@ def attempted(way: Function) -> Attempt:
         parted = [attempted(replace(way, part=number)) for number in range(count)]
         return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
     output = trial.output
+    if output.shape == query.transpose(1, 2).flatten(2).shape and way.layout in LAYOUTS[:2]:
+        return attempted(replace(way, call=Merged(way.call, way.layout)))
     if output.shape != query.shape:
         return Attempt(way)
     training = trial
