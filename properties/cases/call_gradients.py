@@ -124,7 +124,7 @@ def of_module(question: Question, upstream: Array) -> Slopes:
         heads=case.sizes.heads,
         request=request,
         context=context,
-        positions=None if question.crossed else question.rotary,
+        positions=question.rotary,
     )
     right = oracle.gradients(x, weights, trace, upstream)
     allowed = bounds.gradient_budget(

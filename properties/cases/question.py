@@ -125,10 +125,14 @@ class Question:
 
     @property
     def rotary(self) -> Rotary | None:
-        """How queries and keys are turned by their positions, counted from where the call says."""
+        """How queries and keys are turned by their positions, counted from where the call says; those
+        of a context as the subject places them.
+        """
         positions = self.case.subject.positions
         if positions is None:
             return None
+        if self.crossed:
+            return positions.between(self.case.subject.placed, *self.shape[2:])
         return positions.rotary(self.shape[2], start=self.arguments.start or 0)
 
     @property
@@ -394,7 +398,7 @@ def of_module(question: Question) -> Truth:
         heads=case.sizes.heads,
         request=question.request,
         context=context,
-        positions=None if question.crossed else question.rotary,
+        positions=question.rotary,
     )
     given = (x, weights, trace, case.dtype)
     of_output = bounds.budget(*given, angles=case.angles).output

@@ -101,7 +101,7 @@ KNOWN_BY = {
 def convention(name: str, told: Mapping[str, str]) -> str:
     """One convention in words, and how it is known."""
     answer = told["answer"]
-    shown = {name: f"{name}: {answer}" for name in ("cache", "rotary")}
+    shown = {name: f"{name}: {answer}" for name in ("cache", "rotary", "context")}
     shown["layout"] = f"layout: {axes(answer)}"
     said = shown[name] if name in shown else WORDS[name].get(answer, "")
     whose = told["found"].removeprefix("signature of ")
@@ -131,7 +131,11 @@ def brief(takes: Mapping[str, str], conventions: Mapping[str, Mapping[str, str]]
         if name in BRIEF
     ]
     parts = [f"asked by {', '.join(named)}" if named else "", ", ".join(said)]
-    parts += [f"{n}: {conventions[n]['answer']}" for n in ("rotary", "cache") if n in conventions]
+    parts += [
+        f"{n}: {conventions[n]['answer']}"
+        for n in ("rotary", "context", "cache")
+        if n in conventions
+    ]
     return "; ".join(filter(None, parts))
 
 

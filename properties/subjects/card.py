@@ -81,6 +81,8 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
             found[name] = {"answer": answer, "found": subject.origins.get(name, "")}
     if subject.positions is not None:
         found["rotary"] = {"answer": subject.positions.words, "found": "trial"}
+    if subject.has("placed"):
+        found["context"] = {"answer": f"turned {subject.placed}", "found": "trial"}
     if subject.layout:
         found["layout"] = {"answer": subject.layout, "found": "trial"}
     if subject.cache:

@@ -16,6 +16,9 @@ from properties.subjects.growth import Growth
 from properties.truth.positions import Evenly, Pairing, Rotary, Slowing
 
 Direction = Literal["forwards", "backwards"]
+Way = Literal["unturned", "from the start", "to the end"]
+"""How queries meet the tokens of a context: neither is turned; both are, by places of their own that are
+counted from 0; or the last query stands where the last token of the context does."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,13 @@ class Positions:
         """The turn of T queries and S keys (as many unless given), both counted from `start`."""
         keys = queries if keys is None else keys
         return self.at(start + np.arange(float(queries)), start + np.arange(float(keys)))
+
+    def between(self, way: Way, queries: int, keys: int) -> Rotary | None:
+        """The turn of T queries and of the S tokens of a context that meet in such a way."""
+        if way == "unturned":
+            return None
+        first = keys - queries if way == "to the end" else 0
+        return self.at(first + np.arange(float(queries)), np.arange(float(keys)))
 
     def at(self, queries: Array, keys: Array) -> Rotary:
         """The turn of queries and keys at these positions, (T,) and (S,), or (B, T) and (B, S)."""

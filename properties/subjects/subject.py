@@ -16,7 +16,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.subjects import call as calls
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs, Seen
 from properties.subjects.limits import Limits
-from properties.subjects.positions import Positions
+from properties.subjects.positions import Positions, Way
 from properties.truth.parameters import Sizes, Weights
 
 
@@ -170,6 +170,7 @@ class Subject(ABC):
     lacking: Mapping[str, str] = {}
     unasked: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    placed: Way = "unturned"  # how queries that positions turn meet the tokens of a context
     limits: Limits = Limits()  # found by trying; see properties/runs/domain.py
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so

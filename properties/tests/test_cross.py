@@ -25,6 +25,7 @@ from properties.runs.result import describe_case, read_case
 from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
+from properties.subjects.card import conventions_of
 from properties.tests.test_calls import broken_by, subject
 from properties.zoo.faults.cross import PlainContextMask
 from properties.zoo.wide import held_ones, sound_ones
@@ -239,22 +240,74 @@ class Turned(PlainCross):
         output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
         return output
 
-    def turned(self, parts: Tensor) -> Tensor:
+    def turned(self, parts: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         half = parts.shape[-1] // 2
-        places, pairs = torch.arange(parts.shape[-2]).to(parts), torch.arange(half).to(parts)
+        places = (first + torch.arange(parts.shape[-2])).clamp(max=last or 1000)
+        places, pairs = places.to(parts), torch.arange(half).to(parts)
         angles = places[:, None] * 1e4 ** (-pairs / half)
         one, other, cos, sin = parts[..., :half], parts[..., half:], angles.cos(), angles.sin()
         return torch.cat([one * cos - other * sin, other * cos + one * sin], dim=-1)
 
 
-def test_where_a_context_stands_is_not_known_and_so_not_asked_of_what_turns_by_positions() -> None:
-    """It is said, and how they meet."""
-    for target, says in ((Turned, "counted from 0"), (QueriesTurned, "these tokens are not")):
-        asked = subject(target)
-        assert asked.positions is not None
-        assert "context" not in asked.takes
-        assert set(asked.unasked) == {"context"}
-        assert says in asked.unasked["context"]
+class TurnedToTheEnd(Turned):
+    """The last query stands where the last token of the context does."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        source = x if context is None else context
+        ahead = source.shape[1] - x.shape[1]
+        scores = (
+            self.turned(self.split(self.to_q(x)), ahead)
+            @ self.turned(self.split(self.to_k(source))).mT
+        )
+        mixed = self.weigh(scores * self.head_dim**-0.5) @ self.split(self.to_v(source))
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class TurnedAsFarAsTheQueries(Turned):
+    """The table is cut for x: later tokens of a longer context all stand where it ends."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        self.last = x.shape[1] - 1
+        return super().forward(x, context)
+
+    def turned(self, parts: Tensor, first: int = 0) -> Tensor:
+        return super().turned(parts, first, self.last)
+
+
+PLACED: dict[type[nn.Module], str] = {
+    Turned: "turned from the start",
+    TurnedToTheEnd: "turned to the end",
+}
+
+
+@pytest.mark.parametrize("target", PLACED, ids=lambda target: target.__name__)
+def test_a_context_that_positions_turn_is_asked_by_the_places_that_are_found(
+    target: type[nn.Module],
+) -> None:
+    """And the card says which."""
+    asked = subject(target)
+    assert asked.takes["context"] == "context"
+    assert conventions_of(asked)["context"]["answer"] == PLACED[target]
+    assert broken_by(asked, pinned_cases(asked)) == set()
+
+
+def test_a_context_is_held_to_the_places_that_it_has_where_it_is_as_long_as_x() -> None:
+    """Those of a longer one are wrong."""
+    wrong = subject(TurnedAsFarAsTheQueries)
+    assert conventions_of(wrong)["context"]["answer"] == "turned from the start"
+    law = clauses()["cross/as-many-keys-as-there-are"]
+    with quiet_and_repeatable():
+        assert any(judge(law, case).status == "fail" for case in pinned_cases(wrong))
+
+
+def test_queries_that_are_turned_where_a_context_is_not_are_told_and_not_asked() -> None:
+    """It is said how they meet."""
+    asked = subject(QueriesTurned)
+    assert asked.positions is not None
+    assert "context" not in asked.takes
+    assert set(asked.unasked) == {"context"}
+    assert "no trial tells" in asked.unasked["context"]
 
 
 class QueriesTurned(Turned):
@@ -302,3 +355,27 @@ def test_a_context_that_nothing_turns_is_asked_beside_positions() -> None:
     law = clauses()["cross/as-many-keys-as-there-are"]
     with quiet_and_repeatable():
         assert any(judge(law, case).status == "fail" for case in pinned_cases(wrong))
+
+
+class ValuesOfX(PlainCross):
+    """Values are made of x, which another width of the context does not fit, nor another length."""
+
+    def __init__(self, d_model: int, num_heads: int, context_dim: int | None = None) -> None:
+        super().__init__(d_model, num_heads)
+        self.to_k = nn.Linear(context_dim or d_model, d_model, bias=False)
+        self.to_v = nn.Linear(context_dim or d_model, d_model, bias=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        source = x if context is None else context
+        scores = self.split(self.to_q(x)) @ self.split(self.to_k(source)).mT * self.head_dim**-0.5
+        mixed = self.weigh(scores) @ self.split(self.to_v(x))
+        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+def test_a_context_that_is_taken_only_as_wide_and_as_long_as_x_is_asked_about() -> None:
+    """By its name it is one; what raises elsewhere, or takes values of x, is wrong."""
+    wrong = subject(ValuesOfX)
+    assert wrong.takes["context"] == "context"
+    assert any(note.startswith("a context of another width") for note in wrong.notes)
+    assert "cross/as-many-keys-as-there-are" in broken_by(wrong, pinned_cases(wrong)[:6])

@@ -72,7 +72,7 @@ def of_module(asked: Question) -> dict[Place, bytes]:
     tokens = asked.inputs.get("context", x)
     values = asked.inputs.get("context_values", tokens)
     seen, bias = asked.request.seen(asked.shape), added(asked)
-    placed = asked.case.subject.positions is not None and not asked.crossed
+    placed = asked.rotary is not None
     found: dict[Place, bytes] = {}
     for b, i in np.ndindex(*x.shape[:2]):
         heads = [

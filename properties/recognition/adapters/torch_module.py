@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -398,9 +398,18 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
         found = module_finding.with_tokens(call.further, call.tokens, finished.build, sizes)
         finished.modes = True
     else:
-        found = module_finding.manner(
-            names, finished.build, sizes, width, alone=alone, batched=finished.has("batched")
+        take = partial(
+            module_finding.manner,
+            names,
+            finished.build,
+            sizes,
+            alone=alone,
+            batched=finished.has("batched"),
         )
+        found = take(width)
+        if width and "context" not in found.takes and "context" in take(0).takes:
+            found, width = take(0), 0
+            keep_to_one_width(finished)
         found = without_lost_rows(finished, without_flag(finished, found))
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
@@ -423,17 +432,26 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
 
 
+def keep_to_one_width(finished: ModuleSubject) -> None:
+    """Ask about a context as wide as x alone, where one that is as wide as the constructor says raises."""
+    finished.capabilities -= {"context-width"}
+    finished.notes += ("a context of another width than x raises: one as wide as x is asked about",)
+
+
 def without_placed_contexts(finished: ModuleSubject, names: list[str]) -> list[str]:
-    """The names without those of a context, which are told as not asked about, unless its tokens and the
-    queries meet as they are: at which positions they stand is not known.
+    """The names without those of a context of which no trial tells at which positions its tokens stand:
+    they are told as not asked about.
     """
     kept = []
     for name in names:
-        way = contexts.met(finished, finished.build, name) if role_of(name) == "context" else ""
-        if role_of(name) != "context" or way == contexts.UNTURNED:
+        if role_of(name) != "context":
+            kept.append(name)
+        elif way := contexts.met(finished, finished.build, name):
+            finished.placed = way
+            finished.capabilities |= contexts.OFFERS[way]
             kept.append(name)
         elif name in finished.unasked:
-            finished.unasked = {**finished.unasked, name: contexts.WORDS[way]}
+            finished.unasked = {**finished.unasked, name: contexts.UNKNOWN}
     return kept
 
 

@@ -98,9 +98,7 @@ def members(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def of_classes(module: nn.Module) -> dict[str, Any]:
     """What classes hold that are not torch's, by its name: constants of a scaling may stand there."""
-    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
-    own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")]
-    return {name.lower(): value for kind in own for name, value in vars(kind).items()}
+    return {name.lower(): value for kind in own_kinds(module) for name, value in vars(kind).items()}
 
 
 def base_of(name: str, value: Any) -> float | None:
@@ -116,9 +114,16 @@ def in_code(module: nn.Module) -> bool:
 
 
 def says(words: re.Pattern[str], module: nn.Module) -> bool:
-    """Whether the code of the module, or of one of its parts that is not torch's, has such words."""
-    kinds = {type(part) for part in module.modules()}
-    return any(spoken(words, k) for k in kinds if not k.__module__.startswith("torch."))
+    """Whether the code of the module, of one of its parts, or of what these derive from has such words,
+    where it is not torch's.
+    """
+    return any(spoken(words, kind) for kind in own_kinds(module))
+
+
+def own_kinds(module: nn.Module) -> set[type]:
+    """The classes of a module and its parts, and those they derive from, that are not torch's."""
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    return {k for k in kinds if k.__module__.partition(".")[0] not in ("torch", "builtins")}
 
 
 def spoken(words: re.Pattern[str], kind: type) -> bool:

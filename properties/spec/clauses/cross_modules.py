@@ -164,6 +164,7 @@ def padding_is_hidden(case: Case) -> float:
     Level.MUST,
     "Padding of a context might as well not be there.",
     needs=CONTEXT | {"takes context_padding"},
+    unless={"placed to the end"},
     counts=SEVERAL,
     after=(REAL,),
 )

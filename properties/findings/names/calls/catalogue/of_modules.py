@@ -55,7 +55,7 @@ def trace_of(asked: Question) -> oracle.Trace:
         heads=case.sizes.heads,
         request=asked.request,
         context=asked.inputs.get("context"),
-        positions=None if asked.crossed else case.rotary,
+        positions=asked.rotary,
     )
 
 
