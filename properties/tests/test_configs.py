@@ -30,6 +30,7 @@ SOUND = {
     "SwitchedAttention": "multihead",
     "DefaultedAttention": "multihead",
     "LackingAttention": "multihead",
+    "LayeredAttention": "multihead",
 }
 SCALE = "weights/log-odds-are-scaled-score-differences"
 
@@ -98,6 +99,11 @@ def test_a_setting_of_either_value_is_given_one_and_this_is_said() -> None:
     notes = "\n".join(named("SwitchedAttention").notes)
     assert "argument mask_as_buffer has no known meaning and is given False; True" in notes
     assert 'argument cfg["verbose"] has no known meaning and is given False; True' in notes
+
+
+def test_a_window_among_the_settings_is_none_where_it_may_be() -> None:
+    told = named("LayeredAttention").unasked
+    assert told['cfg["sliding_window"]'] == "how far back a query sees: it is None"
 
 
 def test_a_setting_without_a_meaning_is_refused_with_what_is_known() -> None:

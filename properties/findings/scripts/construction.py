@@ -22,6 +22,7 @@ from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
+from properties.recognition.adapters.held_open import HeldOpen, held_open
 from properties.recognition.adapters.image import AsImage, as_image
 from properties.recognition.adapters.residual import (
     WithoutResidual,
@@ -231,11 +232,14 @@ def own_context() -> list[str]:
 
 
 def hooks(subject: ModuleSubject) -> list[str]:
-    """What hands a module the masks or zeros that it requires or an image, and takes its residual out."""
+    """What hands a module the masks or zeros that it requires or an image, takes its residual out, and
+    holds its gates open.
+    """
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
     parts += [GivenZeros, with_zeros] if told.zeros else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
+    parts += [HeldOpen, held_open] if told.gates else []
     parts += [AsImage, as_image] if told.image else []
     sources = (inspect.getsource(one).rstrip() for one in parts)
     return [line for one in sources for line in ("", "", one)]
@@ -292,6 +296,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"with_zeros({made}, {zeros!r})"
             if blueprint.residual:
                 made = f"without_residual({made}, {blueprint.residual!r})"
+            if blueprint.gates:
+                made = f"held_open({made}, {blueprint.gates!r})"
             if blueprint.image:
                 made = f"as_image({made}, {blueprint.image!r})"
             if subject.tokens:

@@ -18,6 +18,7 @@ from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
+from properties.recognition.adapters.held_open import held_open
 from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.asking.caches import OutputAlone
@@ -43,7 +44,8 @@ class Blueprint:
     residual: the arguments for tokens of
     which one is added to the output, where this is taken out; context: the argument that has a default,
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
-    image: the axes of an image that is one pixel wide, which it is given for tokens.
+    image: the axes of an image that is one pixel wide, which it is given for tokens; gates: the layers
+    that make gates, which are held open.
     """
 
     target: Callable[..., Any]
@@ -61,6 +63,7 @@ class Blueprint:
     image: str = ""
     context: str = ""
     uncapped: bool = False
+    gates: tuple[str, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -81,6 +84,7 @@ class Blueprint:
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
                     take_out(module, self.taken_out)
+                    held_open(module, self.gates)
                     if self.several is not None:
                         alone = OutputAlone(self.several)
                         module.register_forward_hook(alone, with_kwargs=True)

@@ -23,7 +23,7 @@ from torch import nn
 
 from properties.basics import interrupts
 from properties.recognition.adapters.messages import NAMES, Setting
-from properties.recognition.adapters.spellings import argument_role
+from properties.recognition.adapters.spellings import CAP, WINDOW, argument_role, meaning
 from properties.recognition.adapters.standin import ABSENT, Path, Reader, Record, chosen, is_config
 
 CONFIG = re.compile(r"config|cfg|conf$|args$|settings|params|options|hyper", re.IGNORECASE)
@@ -262,6 +262,10 @@ def concluded(reader: Reader, record: Record, bases: Mapping[str, Any]) -> Under
             if value is not ABSENT:
                 result.fixed[path] = value
     unknown = [path for path in bare if path not in result.fixed]
+    off = dict.fromkeys(unbounded(reader, record, unknown))
+    result.fixed |= off
+    unknown = [path for path in unknown if path not in off]
+    record = record.again({**record.answers, **off}, record.nested - off.keys())
     for path, told in indifferent(reader, record, unknown).items():
         result.fixed[path] = False
         result.switches[result.shown(path)] = told
@@ -288,6 +292,25 @@ def implied(argument: str, base: Any, asked: list[Path], beside: set[str | None]
         for n in fields
         if n in needed or (wide and argument_role(n) in ("embed", "d_in"))
     ]
+
+
+def unbounded(reader: Reader, record: Record, unknown: list[Path]) -> list[Path]:
+    """The settings for a bound on the scores or a window that may be None, which sets none, where all
+    others without a meaning are False.
+    """
+    found: list[Path] = []
+    for path in unknown:
+        if not isinstance(path[-1], str) or meaning(path[-1]) not in (CAP, WINDOW):
+            continue
+        answers = {
+            **record.answers,
+            **dict.fromkeys(unknown, False),
+            **dict.fromkeys([*found, path]),
+        }
+        again = record.again(answers, record.nested - set(unknown))
+        if reader.outcome(again)[1] is None or reader.built(again):
+            found.append(path)
+    return found
 
 
 def indifferent(reader: Reader, record: Record, unknown: list[Path]) -> dict[Path, bool]:

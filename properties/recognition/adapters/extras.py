@@ -43,10 +43,12 @@ def fill(module: nn.Module, fills: Fills) -> None:
     """Fill the tensors of these names; None leaves one as it is."""
     with torch.no_grad():
         for name, number in fills.items():
+            if number is None:
+                continue
             tensor = tensor_of(module, name)
             if isinstance(number, str):
                 tensor.copy_(torch.eye(*tensor.shape[-2:]).expand(tensor.shape))
-            elif number is not None:
+            else:
                 tensor.masked_fill_(tensor.abs() < MASKING, number)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from properties.recognition.adapters import another, calls, extras, projections, trials
 from properties.recognition.adapters.draft import random_weights, trial_config
+from properties.recognition.adapters.gates import parameters_of
 from properties.recognition.turning import finding as turning
 from properties.subjects.limits import Limits
 from properties.subjects.positions import Positions
@@ -97,20 +98,23 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
         finished.extras = fills
         return probe.module()
 
-    names, slopes = projections.left_over(module, structure), extras.slopes_in(module)
+    gates = dict.fromkeys(parameters_of(module, finished.blueprint.gates))
+    names = [name for name in projections.left_over(module, structure) if name not in gates]
+    slopes = extras.slopes_in(module)
     if not all(map(extras.kind_of, names)):
         names = []
     names += slopes
     finished.extras = extras.without_effect(names, build, probe.right, probe.output)
-    if finished.extras:
-        finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
-    if name := next(filter(OF_T5.search, finished.extras), ""):
-        offer_none(finished, f"{name} is there, as in T5")
     text = "a parameter that attention as defined has not"
     told = {
         name: f"{SLOPES if name in slopes else text}: {extras.WORDS[number]}"
         for name, number in finished.extras.items()
     }
+    finished.extras = {**finished.extras, **gates}
+    if finished.extras:
+        finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
+    if name := next(filter(OF_T5.search, finished.extras), ""):
+        offer_none(finished, f"{name} is there, as in T5")
     finished.unasked = {**finished.unasked, **told}
 
 

@@ -26,6 +26,7 @@ from properties.recognition.adapters import (
     calls,
     cosines,
     distances,
+    exclusive,
     extras,
     families,
     messages,
@@ -39,6 +40,7 @@ from properties.recognition.adapters.first_build import (
     first_build,
     with_output_alone,
 )
+from properties.recognition.adapters.gates import with_open_gates
 from properties.recognition.adapters.groups import fits, offer_groups
 from properties.recognition.adapters.loading import collect, load
 from properties.recognition.adapters.matrices import offer_projections
@@ -211,6 +213,7 @@ def subject(
     blueprint, module = turning.with_angles(blueprint, module)
     if blueprint.handed is not None and blueprint.several is None:
         blueprint, module = with_output_alone(blueprint, module, 2)
+    blueprint, module = with_open_gates(blueprint, module, 2)
     blueprint, module = without_bounds(blueprint, module, 2)
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
@@ -243,6 +246,7 @@ def subject(
     offer_extras(finished, module)
     distances.require_none(finished, module)
     cosines.require_none(finished, module)
+    exclusive.require_none(finished)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_padded_steps(finished)

@@ -205,6 +205,17 @@ class LackingAttention(DictAttention):
         self.share = cfg["turning"].get("share", 1.0)
 
 
+class LayeredAttention(DictAttention):
+    """A window in some layers, by None for none; whatever else it is, this layer scores in another way."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self.window = cfg["sliding_window"]
+
+    def factor(self, k):
+        return super().factor(k) if self.window is None else 0.25
+
+
 class FlavouredAttention(DictAttention):
     """One setting that nobody knows."""
 
