@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.files import load_file
@@ -87,17 +87,32 @@ class Crossed(PlainMultiHead):
         return super().forward(query)
 
 
-class Masked(Unnamed):
-    """Hides what it is told to."""
+class MaskedUnnamed(Unnamed):
+    """Hides what it is told to; by its name the future, or what the mask says."""
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         shape = (*x.shape[:2], self.num_heads, self.head_dim)
         q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.fc1, self.fc2, self.fc3))
         scores = q @ k.mT / self.head_dim**0.5
         if attn_mask is not None:
-            scores = scores.masked_fill(attn_mask, -torch.inf)
+            scores = scores.masked_fill(self.hidden(attn_mask), -torch.inf)
         context = scores.softmax(-1) @ v
         return self.fc4(context.transpose(1, 2).reshape(*x.shape[:2], self.d_out))
+
+    def hidden(self, mask: Tensor) -> Tensor:
+        """True where a key is hidden."""
+        return mask
+
+
+class CausalMasked(MaskedUnnamed):
+    """By its name the future is hidden."""
+
+
+class CausalShown(MaskedUnnamed):
+    """The same, by a mask that is true for what is seen."""
+
+    def hidden(self, mask: Tensor) -> Tensor:
+        return mask == 0
 
 
 def arrays(q: Any, k: Any, v: Any) -> Any:
@@ -173,14 +188,22 @@ def test_advice_runs_and_what_comes_of_it_is_right(
     assert report.right
 
 
-def test_a_module_that_passes_a_mask_runs_as_printed() -> None:
-    """The future is hidden then, as the family asks."""
-    with pytest.raises(QuestionError, match="hides the future only if") as refused:
-        find(Masked)
+@pytest.mark.parametrize(("target", "meant"), [(CausalMasked, "hidden"), (CausalShown, "shown")])
+def test_a_module_that_passes_a_mask_runs_as_printed(target: type[nn.Module], meant: str) -> None:
+    """The future is hidden then, as the family asks, whatever true means in the mask."""
+    with pytest.raises(QuestionError, match=f"here true for what is {meant}") as refused:
+        find(target)
     code = textwrap.dedent(str(refused.value).partition("What to do: ")[2].partition("\n")[2])
-    [subject] = find(outcome(code, Masked, {}))
+    [subject] = find(outcome(code, target, {}))
     report = run(subject, profile="quick", only=["causality/future-does-not-change-past"])
     assert report.failed == []
+
+
+def test_masked_may_say_that_a_mask_is_handed_in() -> None:
+    """Called with x alone it shows everything, as an encoder does; this is said."""
+    [subject] = find(MaskedUnnamed)
+    assert subject.family == "encoder"
+    assert any("though it is called MaskedUnnamed" in note for note in subject.notes)
 
 
 @pytest.mark.parametrize("target", [Configured, Labelled, Twice, Unnamed, Crossed])

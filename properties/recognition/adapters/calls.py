@@ -199,15 +199,17 @@ def needs_mask(
     target: Any,
     other: str,
     settings: Settings = NO_SETTINGS,
+    shows: bool = False,
 ) -> QuestionError:
     """The refusal of a forward that hides the future only if it is handed a mask.
 
-    other: the family that does not hide it.
+    other: the family that does not hide it; shows: whether a mask is true for what is seen.
     """
+    mask, meant = (f"~{FUTURE}", "shown") if shows else (FUTURE, "hidden")
     return messages.refusal(
         f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
         "called with x alone, it does not.",
         f"forward(x) that hides the future itself (--family {other} asks for none of that)",
-        f"name a module that passes {masks[0]}, here true for what is hidden:",
-        messages.shell(owner, target, f"x, {masks[0]}={FUTURE}", settings),
+        f"name a module that passes {masks[0]}, here true for what is {meant}:",
+        messages.shell(owner, target, f"x, {masks[0]}={mask}", settings),
     )

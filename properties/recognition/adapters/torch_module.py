@@ -601,8 +601,14 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
     if call.masks and size is None and future == "all":
         other = "encoder" if draft.family in HEADED_FAMILIES else "self"
+        sizes = trial_config(blueprint, draft.family).sizes
         raise calls.needs_mask(
-            blueprint.owner, call.masks, blueprint.target, other, blueprint.arguments.settings
+            blueprint.owner,
+            call.masks,
+            blueprint.target,
+            other,
+            blueprint.arguments.settings,
+            shows=families.hidden_by_what_is_not_shown(module, call.masks[0], sizes),
         )
     if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
         raise families.no_place(
