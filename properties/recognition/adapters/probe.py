@@ -165,6 +165,8 @@ def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
     positions = turning.found(finished, finished.build, module, given)
     if positions is None or not positions.known:
         positions = by_other_angles(finished, module, given) or positions
+    if (positions is None or not positions.known) and by_several_axes(finished):
+        return
     if finished.blueprint.handed:  # angles of pairs, whatever becomes of them
         finished.limits |= Limits(head_dims=2)
     if positions is not None:
@@ -187,3 +189,35 @@ def by_other_angles(
         finished.notes = notes
     finished.blueprint = before
     return None
+
+
+def by_several_axes(finished: ModuleSubject) -> bool:
+    """Whether the angles that are handed over are those of places on several axes, each for its own columns
+    of a head: then all tokens may stand one place further on each axis, and the output stays. How tokens
+    stand on several axes is not asked: every one stands at 0.
+    """
+    before = finished.blueprint
+    for handed in before.handed.on_axes() if before.handed else ():
+        several = Limits(head_dims=2 * handed.axes)
+        # Three heads: no number of columns is equal to theirs, and taken for it.
+        sizes = replace(Probe.of(finished).sizes, heads=3, head_dim=2 * several.head_dims)
+        probe = Probe(finished, replace(sizes, d_in=sizes.width) if before.square else sizes)
+        outputs = []
+        for way in (handed, replace(handed, first=3), replace(handed, still=True)):
+            finished.blueprint = replace(before, handed=way)
+            outputs.append(probe.output(probe.module()))
+        here, further, still = outputs
+        if here is None or further is None or still is None:
+            continue
+        if trials.same(here, further) and not trials.same(here, still):
+            text = (
+                f"positions on {handed.axes} axes: every token stands at 0, where nothing is turned"
+            )
+            finished.unasked = {**finished.unasked, **dict.fromkeys(handed.roles, text)}
+            finished.limits |= several
+            unknown = "not asked: whether positions turn"
+            told = (n for n in finished.notes if not n.startswith((unknown, "forward is handed")))
+            finished.notes = tuple(told)
+            return True
+    finished.blueprint = before
+    return False

@@ -61,12 +61,17 @@ def forms() -> Iterator[Form]:
 class Handed:
     """A hook before forward: the angles of tokens 0 to T - 1, in the arguments of these names.
 
-    roles: what each argument is, "cos", "sin", "both", "turns" (complex), "start" or "places".
+    roles: what each argument is, "cos", "sin", "both", "turns" (complex), "start" or "places"; axes: on
+    how many axes a token has a place, each of which turns as many columns of a head; first: the place of
+    the first token, on each of them; still: whether all tokens stand at 0, where nothing is turned.
     """
 
     roles: Mapping[str, str]
     head_dim: int
     form: Form = Form()
+    axes: int = 1
+    first: int = 0
+    still: bool = False
 
     def __call__(
         self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
@@ -76,7 +81,7 @@ class Handed:
         if not isinstance(x, Tensor) or x.ndim < 2:
             return None
         missing = [name for name in self.roles if name not in named]
-        made = self.made(x) if missing else {}
+        made = self.made(x, self.first) if missing else {}
         return given, named | {name: made[name] for name in missing}
 
     def others(self) -> Iterator[Handed]:
@@ -85,29 +90,40 @@ class Handed:
             if form.shape == self.form.shape and form != self.form:
                 yield replace(self, form=form)
 
+    def on_axes(self) -> Iterator[Handed]:
+        """Angles for places on two or three axes, in each shape, for halves of what each axis turns: what
+        turns halves of a head, or neighbours, gets pairs of two angles then, which is no turn.
+        """
+        for axes in (2, 3):
+            for shape in SHAPES:
+                yield replace(self, axes=axes, form=Form(shape))
+
     @property
     def words(self) -> str:
         """What is handed, in a few words."""
+        if self.still:
+            return f"forward is handed {', '.join(self.roles)} for the place 0 of every token"
         return f"forward is handed {', '.join(self.roles)} for positions from 0 on, base {BASE:g}"
 
     def made(self, x: Tensor, start: int = 0) -> dict[str, Any]:
         """The arguments for x (B, T, d_in), whose first token stands at `start`."""
         tokens, items = x.shape[-2], len(x) if x.ndim > 2 else 1
-        count = max(1, round(self.head_dim * self.form.portion) // 2)
-        places = torch.arange(start, start + tokens, dtype=torch.float64)
+        count = max(1, round(self.head_dim * self.form.portion) // (2 * self.axes))
+        steps = torch.arange(tokens, dtype=torch.float64)
         speeds = BASE ** -(torch.arange(count, dtype=torch.float64) / count)
-        angles = places[:, None] * speeds
-        wide = WIDTHS[self.form.width](angles)
+        places = [start + (1 + axis) * steps for axis in range(self.axes)]
+        each = [place[:, None] * speeds * (not self.still) for place in places]
+        wide = torch.cat([WIDTHS[self.form.width](angles) for angles in each], dim=-1)
         cos, sin = (SHAPES[self.form.shape](f(wide), items).to(x) for f in (torch.cos, torch.sin))
         precise = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        turns = SHAPES[self.form.shape](angles, items)
+        turns = SHAPES[self.form.shape](torch.cat(each, dim=-1), items)
         values = {
             "cos": cos,
             "sin": sin,
             "both": (cos, sin),
             "turns": torch.complex(turns.cos().to(precise), turns.sin().to(precise)),
             "start": start,
-            "places": places.long().expand(items, tokens),
+            "places": places[0].long().expand(items, tokens),
         }
         return {name: values[role] for name, role in self.roles.items()}
 

@@ -164,7 +164,7 @@ def alike(case: Case) -> Iterator[Case]:
     if call is None or call.own_heads or count < 2:
         return
     few = range(count)
-    smaller = case.take(batch=few, heads=few)
+    smaller = case.take(batch=few, heads=few, readers=[0])
     tokens, dims = range(case.sizes.tokens), range(case.sizes.head_dim)
     one_reader = call.take(batch=few, tokens=tokens, heads=few, dims=dims, readers=[0])
     yield replace(smaller, call=one_reader)
