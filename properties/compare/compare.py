@@ -15,6 +15,7 @@ from properties.cases.case import Case
 from properties.cases.long_rows import lengths
 from properties.cases.reduction import reduce_case
 from properties.cases.strategies import pinned_cases
+from properties.compare.calls import compare_arguments, compare_calls, compare_conventions
 from properties.compare.checkpoint import compare_checkpoints, misread
 from properties.compare.cost import measure
 from properties.compare.load import load_pair
@@ -42,9 +43,11 @@ from properties.subjects.subject import Subject
 Listener = Callable[[str, int, int], None]  # what is compared, examples done, in all
 PATIENCE = 3  # lost processes after which no more clauses are asked
 REPEATED = 8  # examples on which the same seed is tried for the same dropped weights
+CALLED = 16  # examples of which the calls are compared: each has a call for every pair of roles
 KINDS = {
     "outputs": "outputs",
     "long rows": "outputs",
+    "calls": "calls",
     "gradients": "gradients",
     "checkpoint": "checkpoint",
     "bad input": "refusal",
@@ -192,6 +195,16 @@ class Work:
         self.changes += changes
         self.notes += notes
 
+    def interfaces(self) -> None:
+        """Compare what may be handed over, and what it means."""
+        changes, notes = compare_arguments(self.pair)
+        self.changes += [
+            *compare_conventions(self.pair),
+            *compare_interfaces(self.pair),
+            *changes,
+        ]
+        self.notes += notes
+
     def draws(self, cases: list[Case]) -> None:
         """Note whether the same seed still drops the same weights."""
         if not all(side.has("dropout") for side in self.pair.sides) or self.is_lost("dropout"):
@@ -292,7 +305,7 @@ def words(family: str | None, mapping: Names | None, only: Sequence[str] | None)
 
 def once(changes: list[Change]) -> list[Change]:
     """The changes without the refusals that a broken clause tells of already."""
-    told = {change.clause for change in changes if change.kind == "clause"}
+    told = {name for c in changes if c.kind == "clause" for name in (c.clause, *c.also)}
     return [c for c in changes if c.kind != "refusal" or c.clause not in told]
 
 
@@ -312,6 +325,9 @@ def complete(work: Work, common: Subject) -> Comparison:
     outputs = work.results("outputs", compare_outputs, cases)
     if not work.changes:
         outputs += work.long_rows(common)
+    calls = Agreement()
+    if not work.changes:
+        calls = work.results("calls", compare_calls, cases[:CALLED])
     differ = bool(work.changes)
     if not (outputs.examples or differ):
         raise QuestionError(
@@ -329,7 +345,7 @@ def complete(work: Work, common: Subject) -> Comparison:
     work.refusals(cases[0])
     asked = work.verdicts()
     work.draws(cases)
-    work.changes += compare_interfaces(work.pair)
+    work.interfaces()
     work.notes += alike(work.told)
     return Comparison(
         old=work.pair.old.name,
@@ -339,6 +355,7 @@ def complete(work: Work, common: Subject) -> Comparison:
         seed=work.seed,
         outputs=outputs,
         gradients=gradients,
+        calls=calls,
         changes=sorted(once(work.changes), key=lambda change: change.size),
         asked=asked,
         notes=work.notes,

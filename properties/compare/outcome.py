@@ -11,6 +11,7 @@ from properties.basics.errors import CANNOT_ASK
 
 IDENTICAL, ROUNDING, DIFFERENT = "bit-identical", "within rounding", "different"
 UNKNOWN = "not compared, because both raised"
+RESULTS = ("outputs", "calls", "gradients")
 MILD = ("checkpoint", "interface")
 """Kinds of change after which the module still computes the same and refuses the same."""
 
@@ -19,7 +20,8 @@ MILD = ("checkpoint", "interface")
 class Change:
     """One thing that is not what it was, in a sentence, with what it was and what it is.
 
-    kind: outputs, gradients, clause, refusal, checkpoint or interface.
+    kind: outputs, calls, convention, gradients, clause, refusal, checkpoint or interface; name: what the
+    new side behaves like, "" where that is not known; also: further clauses that the same breaks.
     """
 
     kind: str
@@ -28,6 +30,8 @@ class Change:
     new: str
     clause: str = ""
     counterexample: dict[str, Any] | None = None
+    name: str = ""
+    also: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> float:
@@ -91,13 +95,14 @@ class Comparison:
     options: list[str] = field(default_factory=list)
     seconds: float = 0.0
     remembered: list[dict[str, Any]] = field(default_factory=list)
+    calls: Agreement = field(default_factory=Agreement)
 
     @property
     def results(self) -> str:
-        """Of outputs and gradients: bit-identical, within rounding, different, or not compared."""
-        if any(change.kind in ("outputs", "gradients") for change in self.changes):
+        """Of outputs, calls and gradients: bit-identical, within rounding, different, or not compared."""
+        if any(change.kind in RESULTS for change in self.changes):
             return DIFFERENT
-        pairs = (self.outputs, self.gradients)
+        pairs = (self.outputs, self.calls, self.gradients)
         if any(pair.unknown for pair in pairs):
             return UNKNOWN
         exact = all(pair.identical == pair.examples for pair in pairs)
@@ -127,6 +132,6 @@ class Comparison:
     def from_dict(cls, data: dict[str, Any]) -> Comparison:
         """The comparison that `to_dict` wrote."""
         data = {k: v for k, v in data.items() if k not in ("results", "verdict", "same")}
-        for name in ("outputs", "gradients"):
+        for name in ("outputs", "calls", "gradients"):
             data[name] = Agreement(**data[name])
         return cls(**{**data, "changes": [Change(**change) for change in data["changes"]]})

@@ -41,12 +41,22 @@ class Common(Subject):
     """What examples are drawn for: the old side's weights, sizes and formats that both can take."""
 
     def __init__(self, pair: Pair) -> None:
-        """The old side, less what the new one lacks."""
-        self.pair, self.name, self.family = pair, pair.old.name, pair.old.family
-        sizes = frozenset({"rectangular"})
-        self.capabilities = pair.old.capabilities - (sizes - pair.new.capabilities)
-        self.dtypes = tuple(d for d in pair.old.dtypes if d in pair.new.dtypes)
+        """The old side, less what the new one lacks; calls are compared of two functions or two modules."""
+        old, new = pair.sides
+        self.pair, self.name, self.family = pair, old.name, old.family
+        sizes = frozenset({"rectangular", "context-width"})
+        self.capabilities = old.capabilities - (sizes - new.capabilities)
+        self.dtypes = tuple(d for d in old.dtypes if d in new.dtypes)
         self.differentiable = all(side.differentiable for side in pair.sides)
+        self.limits, self.positions, self.scaled = (
+            old.limits | new.limits,
+            old.positions,
+            old.scaled,
+        )
+        self.bare, self.conventions = old.bare, old.conventions
+        self.compiled = any(side.compiled for side in pair.sides)
+        if old.bare == new.bare:
+            self.takes = {role: by for role, by in old.takes.items() if role in new.takes}
 
     def build(self, config: Config, weights: Weights | None) -> Any:
         """The old side's module."""

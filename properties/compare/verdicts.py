@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from properties.compare.outcome import Change
 from properties.compare.results import Pair
-from properties.runs.result import Report, Result, Status
+from properties.runs.result import Finding, Report, Result, Status
 from properties.subjects.subject import CAPABILITIES
 
 # What an adapter sees rather than what is there, and formats, which are told by name.
@@ -16,7 +18,7 @@ def compare_verdicts(old: Report, new: Report) -> tuple[list[Change], list[str]]
     a note.
     """
     before = {result.clause: result for result in old.results}
-    changes, notes = [], []
+    gone, notes = [], []
     for result in new.results:
         earlier = before.get(result.clause)
         if earlier is None or earlier.status is result.status:
@@ -25,7 +27,7 @@ def compare_verdicts(old: Report, new: Report) -> tuple[list[Change], list[str]]
             if result.level == "MAY":
                 notes.append(f"{result.clause} (MAY) held, and does not now")
             else:
-                changes.append(broken(result))
+                gone.append(result)
         elif earlier.status is Status.FAIL and result.status is Status.PASS:
             notes.append(f"{result.clause} did not hold, and does now")
         elif result.status is Status.VACUOUS:
@@ -36,13 +38,30 @@ def compare_verdicts(old: Report, new: Report) -> tuple[list[Change], list[str]]
             "the old side does not compute the formula itself, and what rounding may do is computed "
             "for the formula: `attention-properties check` says how it differs"
         )
-    return changes, notes
+    return by_cause(gone, new.findings), notes
 
 
-def broken(result: Result) -> Change:
-    """A clause that does not hold any more."""
+def by_cause(gone: list[Result], findings: list[Finding]) -> list[Change]:
+    """The clauses that do not hold any more, those of one finding as one change."""
+    causes = [(f.name, [*f.clauses, *f.likely]) for f in findings]
+    told = {clause for _, clauses in causes for clause in clauses}
+    causes += [("", [result.clause]) for result in gone if result.clause not in told]
+    found = {result.clause: result for result in gone}
+    together = ((name, [found[c] for c in clauses if c in found]) for name, clauses in causes)
+    return [broken(first, name, also) for name, (first, *also) in filter(itemgetter(1), together)]
+
+
+def broken(result: Result, name: str, also: list[Result]) -> Change:
+    """A clause that does not hold any more, and others for the same reason."""
     return Change(
-        "clause", result.clause, "it held", result.message, result.clause, result.counterexample
+        "clause",
+        result.clause,
+        "it held",
+        result.message,
+        result.clause,
+        result.counterexample,
+        name,
+        [other.clause for other in also],
     )
 
 
@@ -53,7 +72,9 @@ def compare_interfaces(pair: Pair) -> list[Change]:
         lost -= {"always-biased"}  # it may still be
     changes = [
         Change("interface", CAPABILITIES[name], "yes", f"no: {reason(pair, name)}")
-        for name in sorted(lost)
+        for name in sorted(
+            lost & CAPABILITIES.keys()
+        )  # else it follows from what is told by itself
     ]
     gone = [d for d in pair.old.dtypes if d not in pair.new.dtypes]
     if gone:

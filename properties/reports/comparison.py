@@ -9,7 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from properties.compare.outcome import DIFFERENT, UNKNOWN, Agreement, Change, Comparison
+from properties.compare.outcome import (
+    DIFFERENT,
+    RESULTS,
+    UNKNOWN,
+    Agreement,
+    Change,
+    Comparison,
+)
+from properties.reports.card import convention
 from properties.reports.lines import INDENT, case_lines, hanging, in_parts, printable
 from properties.reports.terminal import prose
 from properties.reports.verdict import plural
@@ -18,6 +26,8 @@ from properties.spec.clause import clauses
 SCHEMA = "attention-properties/diff/1"
 NAMES = {
     "outputs": "outputs",
+    "calls": "calls",
+    "convention": "conventions",
     "gradients": "gradients",
     "clause": "clauses",
     "refusal": "refusals of bad input",
@@ -56,7 +66,7 @@ def headline(found: Comparison) -> str:
         tokens = plural(found.outputs.tokens, "token")
         return f"{found.verdict}: nothing else has changed, up to {tokens}"
     if found.results == UNKNOWN and not found.changes:
-        unknown = [kind for kind in ("outputs", "gradients") if getattr(found, kind).unknown]
+        unknown = [kind for kind in RESULTS if getattr(found, kind).unknown]
         return f"{' and '.join(unknown)} {UNKNOWN}: whether they have changed is not known"
     if found.verdict == DIFFERENT:
         return f"different: {', '.join(kinds)}"
@@ -69,6 +79,12 @@ def change_lines(change: Change, width: int) -> list[str]:
         clause = clauses()[change.clause]
         first = f"BROKEN {change.clause}  {clause.level}  {change.old}"
         said = in_parts(clause.requirement, change.new)
+        said += [("behaves like", change.name)] if change.name else []
+        said += [("breaks too", ", ".join(change.also))] if change.also else []
+    elif change.kind == "convention":
+        first = "CHANGED convention"
+        sides = (("was", change.old), ("is", change.new))
+        said = [(when, convention(change.what, {"answer": a, "found": ""})) for when, a in sides]
     else:
         first = f"CHANGED {title(change)}"
         said = [("was", change.old), ("is", change.new)]
@@ -92,6 +108,7 @@ def background(found: Comparison) -> list[str]:
         f"family {found.family}, profile {found.profile}, seed {found.seed}, {found.seconds:.1f} s; "
         f"{found.asked} clauses asked of both",
         f"outputs: {nearness(found, 'outputs')}",
+        *([f"calls: {nearness(found, 'calls')}"] if found.calls != Agreement() else []),
         f"gradients: {nearness(found, 'gradients')}",
     ]
     if found.cost:

@@ -394,3 +394,91 @@ def test_peak_memory_is_what_is_held_at_once() -> None:
 
     assert peak_memory(one_after_the_other) == 400_000
     assert peak_memory(together) == 800_000
+
+
+class Told(nn.Module):
+    """True attends; a row that sees nothing gives NaN."""
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, nn.Dropout(dropout)
+        self.query, self.key = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
+        self.value, self.out = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
+
+    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return scores.masked_fill(~mask[:, None], -torch.inf)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        parts = (layer(x) for layer in (self.query, self.key, self.value))
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        scores = scores if mask is None else self.hide(scores, mask)
+        return self.out((self.dropout(scores.softmax(-1)) @ v).transpose(1, 2).flatten(2))
+
+
+class TrueHides(Told):
+    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return super().hide(scores, ~mask)
+
+
+class OfOtherName(Told):
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        return super().forward(x, attn_mask)
+
+
+class WithoutMask(Told):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class LostForManyTokens(Told):
+    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return super().hide(scores, mask | (mask.shape[-1] > 4))
+
+
+class InvertedForManyTokens(Told):
+    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return super().hide(scores, mask ^ (mask.shape[-1] > 4))
+
+
+def test_a_mask_that_means_the_opposite_is_a_change_though_each_side_holds_its_own_laws() -> None:
+    found = diff(Told, TrueHides, "mask/shows-what-it-shows")
+    assert [(c.kind, c.old, c.new) for c in found.changes] == [("convention", "attend", "hide")]
+    assert (found.verdict, found.exit_code) == ("different", 1)
+    printed = shown(found)
+    assert "was       boolean mask: True attends" in printed
+    assert "is        boolean mask: True hides" in printed
+
+
+def test_calls_with_masks_are_compared_beside_outputs() -> None:
+    found = diff(Told, OfOtherName)
+    assert found.same
+    assert found.calls.examples == found.calls.identical > 0
+    assert "the argument mask of a call is attn_mask now" in found.notes
+
+
+def test_an_argument_of_a_call_that_is_gone_is_a_change() -> None:
+    found = diff(Told, WithoutMask)
+    (change,) = found.changes
+    assert (change.kind, change.old, change.new) == ("interface", "mask", "no")
+    assert found.results == "bit-identical"
+
+
+def test_calls_that_were_wrong_and_are_wrong_in_another_way_are_different() -> None:
+    """No clause tells: both sides break the same one."""
+    found = diff(LostForManyTokens, InvertedForManyTokens, "mask/shows-what-it-shows")
+    (change,) = found.changes
+    assert change.kind == "calls"
+    assert "a call with mask" in change.old
+    assert change.counterexample is not None
+    assert "different: calls" in shown(found)
+
+
+def test_clauses_that_one_bug_breaks_are_one_change_with_its_name() -> None:
+    fault = faults()["dropout-in-eval"]
+    laws = ("dropout/inert-in-eval", "state/forward-is-pure", "state/train-and-eval-reach-dropout")
+    found = diff(PlainMultiHead, fault.module, *laws)
+    (change,) = found.changes
+    assert {change.clause, *change.also} == {*laws}
+    assert change.name == "dropout alive in eval"
+    assert "behaves like dropout alive in eval" in shown(found)
