@@ -206,6 +206,46 @@ def test_masked_may_say_that_a_mask_is_handed_in() -> None:
     assert any("though it is called MaskedUnnamed" in note for note in subject.notes)
 
 
+class CausalByItsMask(nn.Module):
+    """It hides the future where a mask (B, T, T) is handed over."""
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(d_in, d_out), nn.Linear(d_in, d_out)
+        self.value = nn.Linear(d_in, d_out)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = self.query(x) @ self.key(x).mT / self.query.out_features**0.5
+        scores = scores if mask is None else self.masked(scores, mask)
+        return scores.softmax(-1) @ self.value(x)
+
+    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
+        batch, tokens, _ = mask.shape
+        return scores.masked_fill(~mask.reshape(batch, tokens, -1), -torch.inf)
+
+
+class CausalByNumbers(CausalByItsMask):
+    """It adds the mask."""
+
+    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return scores + mask.float().to(scores.dtype)
+
+
+class CausalByOnes(CausalByItsMask):
+    """As in the annotated transformer, with 0 for what is hidden."""
+
+    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return scores.masked_fill(mask.int() == 0, -1e30)
+
+
+@pytest.mark.parametrize("target", [CausalByItsMask, CausalByNumbers, CausalByOnes])
+def test_a_mask_that_is_advised_hides_the_future(target: Callable[..., Any]) -> None:
+    """Whatever its shape and its polarity: it was tried."""
+    (code,) = advice(target)
+    [subject] = find(outcome(code, target, {}))
+    assert run(subject, profile="quick", only=["causality/future-does-not-change-past"]).right
+
+
 @pytest.mark.parametrize("target", [Configured, Labelled, Twice, Unnamed, Crossed])
 def test_a_blank_is_named_where_it_stands(target: Callable[..., Any]) -> None:
     """Nobody has to guess what three dots stand for."""

@@ -170,8 +170,9 @@ def unasked(names: Iterable[str]) -> dict[str, str]:
     return {name: f"{text}: it keeps its default" for name, text in known.items() if text}
 
 
-# The causal mask, as a module of one's own would make it.
+# The causal mask, true for what is hidden, as a module of one's own would make it.
 FUTURE = "torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)"
+NONE_HID = "true for what is hidden (none that was tried hid the future)", FUTURE
 
 
 def needs_more(owner: str, call: Call, target: Any, settings: Settings) -> QuestionError:
@@ -198,18 +199,19 @@ def needs_mask(
     masks: tuple[str, ...],
     target: Any,
     other: str,
-    settings: Settings = NO_SETTINGS,
-    shows: bool = False,
+    settings: Settings,
+    hiding: tuple[str, str] | None,
 ) -> QuestionError:
     """The refusal of a forward that hides the future only if it is handed a mask.
 
-    other: the family that does not hide it; shows: whether a mask is true for what is seen.
+    other: the family that does not hide it; hiding: see `future_masks.that_hides`.
     """
-    mask, meant = (f"~{FUTURE}", "shown") if shows else (FUTURE, "hidden")
+    words, mask = hiding or NONE_HID
     return messages.refusal(
         f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
         "called with x alone, it does not.",
-        f"forward(x) that hides the future itself (--family {other} asks for none of that)",
-        f"name a module that passes {masks[0]}, here true for what is {meant}:",
+        f"forward(x) that hides the future itself (--family {other} asks for none of that, and about "
+        "masks)",
+        f"name a module that passes {masks[0]}, here {words}:",
         messages.shell(owner, target, f"x, {masks[0]}={mask}", settings),
     )

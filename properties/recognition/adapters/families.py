@@ -12,7 +12,6 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +21,6 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import calls, messages, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.projections import Structure, find
-from properties.subjects.instance import in_eval
 from properties.subjects.subject import FAMILIES, HEADED_FAMILIES, Config
 from properties.truth.parameters import Sizes
 
@@ -218,22 +216,6 @@ def trial_future(module: nn.Module, sizes: Sizes) -> str:
     """How much of the future a module of these sizes sees; see `trials.sees_future`."""
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
     return trials.sees_future(module, x, x[0])
-
-
-def hidden_by_what_is_not_shown(module: nn.Module, mask: str, sizes: Sizes) -> bool:
-    """Whether a mask that is true for the past hides the future, and one true for the future does not."""
-    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    later = x.clone()
-    later[:, -1] += 1.0
-    future = torch.ones(sizes.tokens, sizes.tokens, dtype=torch.bool).triu(1)
-
-    def hides(told: Tensor) -> bool:
-        one, other = (trials.call(partial(in_eval(module), **{mask: told}), y) for y in (x, later))
-        if one.output is None or other.output is None:
-            return False
-        return torch.equal(one.output[:, 0], other.output[:, 0])
-
-    return hides(~future) and not hides(future)
 
 
 def mask_size(module: nn.Module) -> int | None:

@@ -29,6 +29,7 @@ from properties.recognition.adapters import (
     exclusive,
     extras,
     families,
+    future_masks,
     messages,
     projections,
     qkv_function,
@@ -601,14 +602,10 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     future = families.trial_future(module, trial_config(blueprint, draft.family).sizes)
     if call.masks and size is None and future == "all":
         other = "encoder" if draft.family in HEADED_FAMILIES else "self"
-        sizes = trial_config(blueprint, draft.family).sizes
+        told, sizes = blueprint.arguments, trial_config(blueprint, draft.family).sizes
+        hiding = future_masks.that_hides(module, call.masks[0], sizes)
         raise calls.needs_mask(
-            blueprint.owner,
-            call.masks,
-            blueprint.target,
-            other,
-            blueprint.arguments.settings,
-            shows=families.hidden_by_what_is_not_shown(module, call.masks[0], sizes),
+            blueprint.owner, call.masks, blueprint.target, other, told.settings, hiding
         )
     if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
         raise families.no_place(
