@@ -84,6 +84,10 @@ class CausalSoftmaxInFloat32(CausalWholeContext):
         return self.dropout(weights) @ values
 
 
+class CausalSoftmaxInFloat32WithoutScale(CausalWholeContextWithoutScale, CausalSoftmaxInFloat32):
+    pass
+
+
 @pytest.mark.parametrize(
     ("module", "limits"),
     [
@@ -137,6 +141,13 @@ def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:
     assert "edge" in [f.kind for f in report.findings if "in float32" in f.name]
     assert "float64" not in report.dtypes
     assert not [r.clause for r in report.results if r.status in ("blocked", "vacuous", "error")]
+
+
+def test_a_softmax_in_float32_does_not_hide_a_missing_scale() -> None:
+    """The one is told as a habit, the other by its name."""
+    report = quick(CausalSoftmaxInFloat32WithoutScale)
+    assert report.failed == [SCALE]
+    assert "edge" in [f.kind for f in report.findings if "in float32" in f.name]
 
 
 def test_values_that_go_through_float32_are_no_habit() -> None:

@@ -214,8 +214,8 @@ class SequenceFirst(PlainMultihead):
 
 def test_tensors_whose_first_axis_is_that_of_tokens_are_known_by_trial() -> None:
     asked = subject(SequenceFirst)
-    assert asked.blueprint.sequence_first  # type: ignore[attr-defined]
-    assert not subject(PlainMultihead).blueprint.sequence_first  # type: ignore[attr-defined]
+    assert asked.blueprint.axes == "T B E"  # type: ignore[attr-defined]
+    assert subject(PlainMultihead).blueprint.axes == "B T E"  # type: ignore[attr-defined]
     case = make_case(asked, small(asked).sizes, "float32", "ordinary", True, 0.0, 1, seed=1)
     assert question(case, "mask", "padding").agrees() <= 1.0
     assert crossed(case, "padding").agrees() <= 1.0

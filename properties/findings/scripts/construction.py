@@ -302,7 +302,7 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"as_image({made}, {blueprint.image!r})"
             if subject.tokens:
                 told = f"{subject.tokens!r}, {subject.blanks!r}"
-                return f"OnItself({made}, {told}, {config.sizes.heads}, {blueprint.sequence_first})"
+                return f"OnItself({made}, {told}, {config.sizes.heads}, {blueprint.axes!r})"
             own = subject.own_context
             return f"given_itself({made}, {own!r})" if own else made
         case torch_multihead.TorchMultihead():

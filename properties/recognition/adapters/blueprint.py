@@ -38,8 +38,8 @@ class Blueprint:
     square: d_in has to be the width; biased: the bias argument is always True; several: forward
     returns more than its output, which is passed on alone unless one of these arguments is given; None:
     it returns its output; one_group: all heads read one head of keys and values; handed: what forward
-    asks its caller for besides x; sequence_first: whether a forward of queries, keys and values takes
-    them as (T, B, d); taken_out: the layers in whose place there is an identity; masks: those that
+    asks its caller for besides x; axes: those in which a forward of queries, keys and values takes them,
+    see `OnItself`; taken_out: the layers in whose place there is an identity; masks: those that
     forward requires, and is given where nothing is to be hidden; zeros: those that it requires and adds;
     residual: the arguments for tokens of
     which one is added to the output, where this is taken out; context: the argument that has a default,
@@ -55,7 +55,7 @@ class Blueprint:
     several: frozenset[str] | None = None
     one_group: bool = False
     handed: Handed | None = None
-    sequence_first: bool = False
+    axes: str = "B T E"
     taken_out: tuple[str, ...] = ()
     masks: GivenMasks | None = None
     zeros: GivenZeros | None = None
@@ -103,7 +103,7 @@ class Blueprint:
                     if self.image:
                         as_image(module, self.image)
                     heads = config.sizes.heads
-                    made = calls.on_x_alone(module, heads, self.sequence_first)
+                    made = calls.on_x_alone(module, heads, self.axes)
                     return with_sizes(made, config.sizes)
         raise SubjectError(
             f"{self.owner} returned {type(module).__name__}, expected a torch.nn.Module"

@@ -122,14 +122,14 @@ class OwnContext:
         return given, ({**named, self.name: given[0]} if alone else named)
 
 
-def on_x_alone(module: nn.Module, heads: int, sequence_first: bool) -> nn.Module:
+def on_x_alone(module: nn.Module, heads: int, axes: str) -> nn.Module:
     """A module whose forward requires a context, or keys and values, so that it can be called on x alone.
 
-    heads, sequence_first: see `OnItself`.
+    heads, axes: see `OnItself`.
     """
     call = of_forward(module)
     if call is not None and call.tokens:
-        return OnItself(module, call.tokens, call.required[3:], heads, sequence_first)
+        return OnItself(module, call.tokens, call.required[3:], heads, axes)
     if call is None or not call.context or own_context(module):
         return module
     return given_itself(module, call.context)

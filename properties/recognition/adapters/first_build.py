@@ -24,7 +24,7 @@ from properties.recognition.adapters import (
 )
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
-from properties.recognition.adapters.image import with_image
+from properties.recognition.adapters.image import mixes, with_image
 from properties.recognition.adapters.spellings import WINDOW
 from properties.recognition.adapters.unbounded import (
     WIDE,
@@ -33,7 +33,7 @@ from properties.recognition.adapters.unbounded import (
     required_windows,
 )
 from properties.recognition.asking import cache_finding
-from properties.recognition.asking.on_itself import OnItself, is_sequence_first
+from properties.recognition.asking.on_itself import OnItself, axes_of
 from properties.recognition.asking.roles import role
 from properties.recognition.turning.finding import with_angles
 from properties.subjects.subject import Config
@@ -207,15 +207,19 @@ def with_output_alone(
 
 
 def with_axes(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blueprint, nn.Module]:
-    """The same, or with tensors whose first axis is that of tokens."""
+    """The same, or with tensors of other axes than (B, T, E)."""
     sizes = blueprint.sizes(heads)
     if not isinstance(module, OnItself):
         return blueprint, module
     x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
-    if not is_sequence_first(module, x):
+    axes = axes_of(module, x)
+    if axes == blueprint.axes:
         return blueprint, module
-    blueprint = replace(blueprint, sequence_first=True)
-    return blueprint, blueprint.attempt(Config(sizes), None)
+    other = replace(blueprint, axes=axes)
+    made = other.attempt(Config(sizes), None)
+    if axes == "B 1 T E" and not mixes(made, x):
+        return blueprint, module
+    return other, other.attempt(Config(sizes), None)
 
 
 def with_dropout(

@@ -92,6 +92,7 @@ CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_feat
 
 CAP = "a bound on the scores"
 WINDOW = "how far back a query sees"
+NARROW = "by how much heads are narrower than tokens"
 
 # What attention may be told besides: arguments that are known, and not asked about.
 MEANINGS = {
@@ -110,6 +111,7 @@ MEANINGS = {
     "numbers added to the scores": r"(attn|attention|score|rel|logit)s?_?bias",
     WINDOW: r"window|sliding|local",
     CAP: r"soft_?cap|logit.*cap|clip|clamp",
+    NARROW: r"(down_?sampl\w*|reduction|squeeze|bottleneck)_?(rate|ratio|factor)",
     "a norm of queries and keys": r"qk_?norm|norm",
     "an entry added to keys and values": r"add_zero|bias_kv|sink|null_kv",
     "which kernel computes it": r"flash|fused|sdpa|kernel|backend|implementation|_impl$|efficient",

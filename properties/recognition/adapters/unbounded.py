@@ -1,4 +1,5 @@
-"""Bounds that the constructor sets on the scores, or on how far back a query sees, are put out of action.
+"""Bounds that the constructor sets on the scores, on how far back a query sees, or on how wide heads are
+are put out of action.
 
 All that is asked is asked without them, and that is told.
 """
@@ -18,7 +19,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.blueprint import Blueprint
-from properties.recognition.adapters.spellings import CAP, WINDOW, meaning
+from properties.recognition.adapters.spellings import CAP, NARROW, WINDOW, meaning
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
 
@@ -26,17 +27,23 @@ HIGH = 2.0**80  # scores over it are exact, their tanh is themselves, and float1
 WIDE = 2**14  # more than the tokens of any example
 SHORT = (32, 64, 128)  # windows by which it is seen what a wide one would hold
 LARGEST = 2**22  # numbers in one module
-WORDS: Mapping[object, str] = {None: "it is None", HIGH: "it is 2**80", WIDE: f"it is {WIDE}"}
+WORDS: Mapping[object, str] = {
+    None: "it is None",
+    HIGH: "it is 2**80",
+    WIDE: f"it is {WIDE}",
+    1: "it is 1",
+}
 
 
 def without_bounds(
     blueprint: Blueprint, module: nn.Module, heads: int
 ) -> tuple[Blueprint, nn.Module]:
     """The same, or with None, else a number beyond all examples, for what the constructor or its settings
-    have by default for a bound on the scores or a window, where forward runs so.
+    have by default for a bound on the scores or a window, and 1 for a rate by which heads are narrower,
+    where forward runs so.
     """
     sizes = blueprint.sizes(heads)
-    for kind, values in ((CAP, (None, HIGH)), (WINDOW, (None, WIDE))):
+    for kind, values in ((CAP, (None, HIGH)), (WINDOW, (None, WIDE)), (NARROW, (1,))):
         told = blueprint.arguments
         named = [n for n in told.unasked if meaning(n.rpartition(".")[2]) == kind]
         names = [n for n in named if not is_off(blueprint.target, n)]

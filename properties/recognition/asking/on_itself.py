@@ -19,7 +19,8 @@ class OnItself(nn.Module):
     """A module whose forward takes queries, keys and values, called with x for all three.
 
     tokens: what its arguments for these are called; blank: the arguments besides that have to be given,
-    and are given None; heads: how many there are; sequence_first: whether its tensors are (T, B, E).
+    and are given None; heads: how many there are; axes: those of its tensors, "B T E", "T B E" or
+    "B 1 T E".
     """
 
     def __init__(
@@ -28,13 +29,13 @@ class OnItself(nn.Module):
         tokens: tuple[str, ...] = ("query", "key", "value"),
         blank: tuple[str, ...] = (),
         heads: int = 1,
-        sequence_first: bool = False,
+        axes: str = "B T E",
     ) -> None:
         """Wrap a module."""
         super().__init__()
         self.inner = inner
         self.tokens, self.blank, self.heads = tokens, blank, heads
-        self.sequence_first = sequence_first
+        self.axes = axes
         self.by_name = leading(inner) != tokens
 
     def forward(self, x: Tensor) -> Any:
@@ -63,8 +64,11 @@ class OnItself(nn.Module):
 
     def turned(self, part: Any) -> Any:
         """(B, T, E) as the module wants it, and back; what is no such tensor as it is."""
-        swaps = self.sequence_first and isinstance(part, Tensor) and part.ndim == 3
-        return part.transpose(0, 1) if swaps else part
+        if not isinstance(part, Tensor) or self.axes == "B T E":
+            return part
+        if self.axes == "B 1 T E" and part.ndim in (3, 4):
+            return part.unsqueeze(1) if part.ndim == 3 else part.squeeze(1)
+        return part.transpose(0, 1) if part.ndim == 3 else part
 
 
 def leading(module: nn.Module) -> tuple[str, ...]:
@@ -73,6 +77,16 @@ def leading(module: nn.Module) -> tuple[str, ...]:
     """
     parameters = inspect.signature(module.forward).parameters.values()
     return tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)[:3]
+
+
+def axes_of(module: OnItself, x: Tensor) -> str:
+    """The axes of the tensors of a module, which is called with x (B, T, E) as it is: not these, where it
+    gives an axis more, or takes the second one for that of items.
+    """
+    base = output(module, x)
+    if base is not None and base.ndim == x.ndim + 1:
+        return "B 1 T E"
+    return "T B E" if is_sequence_first(module, x) else "B T E"
 
 
 def is_sequence_first(module: OnItself, x: Tensor) -> bool:

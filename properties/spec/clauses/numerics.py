@@ -190,7 +190,8 @@ def float64_weights_are_no_float32(case: Case) -> None:
 
 def weights_in_float32(probe: Case) -> bool:
     """Whether the weights that a probe in float64 shows are numbers of float32, right to its rounding
-    and to no other. By chance each of them is a float32 with a probability of 2**-29.
+    and to no other, or if they are other weights, those of a row summing to one so. By chance each of them
+    is a float32 with a probability of 2**-29.
     """
     weights = read_weights(probe, probe.output)
     if (weights.astype(np.float32) != weights).any():
@@ -199,7 +200,8 @@ def weights_in_float32(probe: Case) -> bool:
     exact, narrow = (
         read_weights(probe, case.budget.output) for case in (probe, replace(probe, dtype="float32"))
     )
-    return bool((off > exact).any() and (off <= narrow).all())
+    sums = np.abs(weights.sum(axis=-1) - 1.0), exact.sum(axis=-1), narrow.sum(axis=-1)
+    return any(bool((o > e).any() and (o <= n).all()) for o, e, n in ((off, exact, narrow), sums))
 
 
 @clause(
