@@ -81,6 +81,11 @@ EVEN = Repair("works only for an even head_dim", limited(head_dims=2), replace(B
 SEVERAL = Repair(
     "works only for two tokens or more", limited(least_tokens=2), replace(BASE, tokens=1)
 )
+EQUAL = Repair(
+    "works only for as many heads of keys as of queries",
+    without("groups"),
+    replace(BASE, heads=4, groups=2),
+)
 EVERYWHERE = (FULL, ALONE, UNBATCHED, SQUARE)
 """Repairs of a subject that does not run at all at sizes which are nothing special."""
 
@@ -91,7 +96,7 @@ def explore(subject: Subject) -> tuple[Subject, list[Limitation]]:
     inside = repaired(subject, repairs)
     if not works(inside, BASE):
         return subject, []
-    for repair in (EVEN, SEVERAL):
+    for repair in (*((EQUAL,) if inside.has("groups") else ()), EVEN, SEVERAL):
         if not works(inside, repair.witness) and works(repair.change(inside), BASE):
             inside, repairs = repair.change(inside), [*repairs, repair]
     if not works(inside, longer(LONG)):

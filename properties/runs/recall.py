@@ -84,4 +84,6 @@ def replayable(data: Mapping[str, Any], subject: Subject) -> Case | None:
     fits = (case.weights is not None) == subject.has("projections") and (
         (case.call is not None) == bool(subject.takes)
     )
+    shares = case.sizes.key_heads < case.sizes.heads and not subject.bare
+    fits &= not shares or subject.has("groups") or subject.has("one group")
     return case if fits and case.dtype in subject.dtypes else None

@@ -247,7 +247,7 @@ def test_matrices_without_a_name_are_no_projections(tmp_path: pytest.TempPathFac
         "        super().__init__()\n"
         "        self.fc1, self.fc2 = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)\n"
         "    def forward(self, x):\n"
-        "        return self.fc2(self.fc1(x))\n"
+        "        return self.fc2(self.fc1(x @ x.mT @ x))\n"
     )
     subject = only(str(path))
     assert "projections" not in subject.capabilities

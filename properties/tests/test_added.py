@@ -74,6 +74,23 @@ class SlopesOrAngles(nn.Module):
         return query @ key.mT / self.head_dim**0.5
 
 
+class AnglesOrContext(SlopesOrAngles):
+    """Turns queries and keys of one sequence, and not those that meet a context."""
+
+    def forward(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        position_embeddings: Any = None,
+        key_value_states: Tensor | None = None,
+    ) -> Tensor:
+        if key_value_states is None:
+            return super().forward(hidden_states, None, torch.zeros(()), position_embeddings)
+        query = self.q_proj(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        key, value = (layer(key_value_states)[:, None] for layer in (self.k_proj, self.v_proj))
+        context = self.scores(query, key).softmax(-1) @ value
+        return self.o_proj(context.transpose(1, 2).flatten(2))
+
+
 class UnscaledSlopes(Unscaled, Slopes):
     pass
 
@@ -108,6 +125,13 @@ def test_what_is_zero_is_told_as_not_asked() -> None:
     told = find_one(Slopes).unasked
     assert told["alibi"] == "numbers added to the scores: they are zero"
     assert told["residual"] == "numbers added to the output: they are zero"
+
+
+def test_angles_are_handed_over_before_a_context_is() -> None:
+    found = find_one(AnglesOrContext)
+    assert found.family == "encoder"
+    assert found.positions is not None
+    assert found.positions.known
 
 
 def test_angles_are_asked_where_slopes_may_be_none_and_all_heads_read_one_of_keys() -> None:

@@ -31,6 +31,7 @@ SOUND = {
     "DefaultedAttention": "multihead",
     "LackingAttention": "multihead",
     "LayeredAttention": "multihead",
+    "ToldTwiceAttention": "multihead",
 }
 SCALE = "weights/log-odds-are-scaled-score-differences"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,12 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from properties import check
+from properties.cases.strategies import make_case, pinned_sizes
 from properties.recognition.targets import find_one
 from properties.runs.domain import explore
+from properties.runs.recall import replayable
+from properties.runs.result import describe_case
+from properties.runs.runner import run
 from properties.subjects.limits import Limits
 from properties.subjects.subject import Subject
 from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainCausal
+from properties.zoo.wide.grouped import PlainGrouped
 
 SCALE = "weights/log-odds-are-scaled-score-differences"
 SHAPE = "shape/output-shape"
@@ -129,6 +135,36 @@ def test_a_limit_is_the_only_failure_of_a_module_that_is_right_within_it(
 def test_a_limit_does_not_hide_a_missing_scale() -> None:
     """Both are told."""
     assert quick(CausalWholeContextWithoutScale).failed == [SHAPE, SCALE]
+
+
+class GroupsThatRaise(PlainGrouped):
+    """Queries are viewed with as many heads as keys have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.q_proj(x).view(*x.shape[:2], self.n_kv_heads, self.head_dim)
+        return super().forward(x)
+
+
+class UnscaledGroupsThatRaise(GroupsThatRaise):
+    def factor(self) -> float:
+        return 1.0
+
+
+def test_heads_that_may_share_no_head_of_keys_are_told_and_all_else_is_asked() -> None:
+    report = run(find_one(GroupsThatRaise), profile="quick", only=[SCALE, SHAPE])
+    assert report.failed == [SHAPE]
+    [finding] = report.findings
+    assert finding.name == "works only for as many heads of keys as of queries"
+    report = run(find_one(UnscaledGroupsThatRaise), profile="quick", only=[SCALE])
+    assert SCALE in report.failed
+
+
+def test_a_remembered_case_of_heads_that_share_is_not_asked_where_they_may_not() -> None:
+    found = find_one(GroupsThatRaise)
+    sizes = replace(pinned_sizes(found)[0], heads=4, groups=2, d_in=8, head_dim=2)
+    told = describe_case(make_case(found, sizes, "float64", "ordinary", False, 0.5, 1, 0))
+    assert replayable(told, found) is not None
+    assert replayable(told, explore(found)[0]) is None
 
 
 def test_a_softmax_that_is_always_taken_in_float32_is_told_once() -> None:

@@ -52,7 +52,8 @@ class Arguments:
     each of these is; fixed: the arguments that no example varies; used: which of the values that
     somebody chose have a place here, of all names that may be given one; around: the names that are
     read from the target's own module, and lent: by which name each of these has its role; untold: those
-    without a meaning that are given False, which no call has shown to be right.
+    without a meaning that are given False, which no call has shown to be right; beside: the settings that
+    have the role of an argument, by name, and are told the same.
     """
 
     owner: str
@@ -70,6 +71,7 @@ class Arguments:
     around: Surroundings = field(default_factory=Surroundings)
     lent: Mapping[str, str] = field(default_factory=dict)
     untold: tuple[str, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, *roles: str) -> bool:
         """Whether there is an argument for one of the roles."""
@@ -77,9 +79,9 @@ class Arguments:
 
     def rename(self, role: str, other: str) -> Arguments:
         """The same arguments with the one for `role` understood as `other`."""
-        return replace(
-            self, roles={other if key == role else key: name for key, name in self.roles.items()}
-        )
+        roles = {other if key == role else key: name for key, name in self.roles.items()}
+        beside = {name: other if key == role else key for name, key in self.beside.items()}
+        return replace(self, roles=roles, beside=beside)
 
     def fixing(self, values: Mapping[str, Any]) -> Arguments:
         """The same with these values, by name, which no example varies."""
@@ -96,13 +98,18 @@ class Arguments:
         The wrapper's d_out is that of one head.
         """
         by_role = self.by_role(config, family)
-        told = {name: by_role[role] for role, name in self.roles.items() if role in by_role}
+        told = {name: by_role[role] for name, role in self.carrying.items() if role in by_role}
         outside = {*self.paths, *map(shown_global, self.lent)}
         given = {name: value for name, value in told.items() if name not in outside}
         for holder in self.holders:
             paths = {n: p for n, p in self.paths.items() if p[0] == holder.argument and n in told}
             given[holder.argument] = holder.make({p[1:]: told[n] for n, p in paths.items()})
         return {**given, **self.fixed}
+
+    @property
+    def carrying(self) -> dict[str, str]:
+        """Every argument and setting that is told something, with its role."""
+        return {name: role for role, name in self.roles.items()} | dict(self.beside)
 
     def surrounding(self, config: Config, family: str | None) -> dict[str, object]:
         """The values for `config` of names that are read from the target's module; see `values`."""
@@ -139,8 +146,7 @@ class Arguments:
     @property
     def settings(self) -> messages.Settings:
         """How the arguments that hold settings are made in advice."""
-        roles = {name: role for role, name in self.roles.items()}
-        return configs.advised(self.holders, self.paths, roles)
+        return configs.advised(self.holders, self.paths, self.carrying)
 
     def matched(self) -> dict[str, str]:
         """Role -> argument, as it is printed."""
@@ -176,6 +182,7 @@ def read(
     candidates = by_role(roles)
     spare = given_way(candidates, parameters)
     chosen = pinned(candidates, roles, paths, told)
+    beside = settings_beside(candidates, paths)
     if found.unknown:
         raise unknown(owner, target, found, candidates)
     optional = {n for n, p in parameters.items() if p.default is not Parameter.empty}
@@ -195,6 +202,7 @@ def read(
         around=around,
         lent=lent,
         untold=tuple(name for name, shown in found.switches.items() if not shown),
+        beside=beside,
     )
     return understand_widths(arguments, target)
 
@@ -303,6 +311,19 @@ def given_way(candidates: dict[str, list[str]], parameters: Mapping[str, Paramet
             names[:] = [name for name in names if name not in spare]
             notes.append(f"{messages.listed(spare)} keeps its default, None, beside {names[0]}")
     return notes
+
+
+def settings_beside(
+    candidates: Mapping[str, list[str]], paths: Mapping[str, Path]
+) -> dict[str, str]:
+    """The settings whose role an argument has as well, which carries it alone from now on."""
+    found: dict[str, str] = {}
+    for role, names in candidates.items():
+        own = [name for name in names if not paths[name][1:]]
+        if len(own) == 1:
+            found |= {name: role for name in names if name not in own}
+            names[:] = own
+    return found
 
 
 def pinned(

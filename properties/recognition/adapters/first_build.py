@@ -159,10 +159,14 @@ def rounding(module: nn.Module, sizes: Sizes) -> float:
 def with_needed_context(
     blueprint: Blueprint, module: nn.Module, heads: int
 ) -> tuple[Blueprint, nn.Module]:
-    """The same, or given a context that has a default, without which forward does not run."""
+    """The same, or given a context that has a default, without which forward does not run, be it handed the
+    angles that it takes.
+    """
     call = calls.of_forward(calls.inside(module))
-    name = calls.context_of(call)
-    if call is None or name not in call.optional or gives(module, blueprint.sizes(heads)):
+    name, sizes = calls.context_of(call), blueprint.sizes(heads)
+    if call is None or name not in call.optional or gives(module, sizes):
+        return blueprint, module
+    if gives(with_angles(blueprint, module)[1], sizes):
         return blueprint, module
     told = replace(blueprint, context=name)
     made = told.attempt(Config(told.sizes(heads)), None)

@@ -216,6 +216,15 @@ class LayeredAttention(DictAttention):
         return super().factor(k) if self.window is None else 0.25
 
 
+class ToldTwiceAttention(AnnotatedAttention):
+    """How many heads there are is said by an argument as well, of which the settings are told."""
+
+    def __init__(self, config, num_heads):
+        config.heads = num_heads
+        assert config.dim % num_heads == 0
+        super().__init__(Shape(1, config.dim, config.heads, 0, 0, 64, 0.0, 0.0), 0)
+
+
 class FlavouredAttention(DictAttention):
     """One setting that nobody knows."""
 
