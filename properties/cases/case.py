@@ -136,7 +136,8 @@ class Case:
     def request(self) -> Request:
         """Who sees whom, and the scale, as the subject's family has them."""
         tokens = self.x.shape[1]
-        return oracle.asked(tokens, tokens, causal=self.causal, scaled=self.scaled)
+        asked = oracle.asked(tokens, tokens, causal=self.causal, scaled=self.scaled)
+        return self.subject.restored.added_to(asked, tokens, self.sizes.heads)
 
     @cached_property
     def trace(self) -> Trace:

@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import OutsideError
 from properties.subjects import call as calls
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs, Seen
 from properties.subjects.limits import Limits
 from properties.subjects.positions import Positions, Way
+from properties.subjects.restored import Restored
 from properties.truth.parameters import Sizes, Weights
 
 
@@ -171,6 +173,7 @@ class Subject(ABC):
     unasked: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     placed: Way = "unturned"  # how queries that positions turn meet the tokens of a context
+    restored: Restored = Restored()  # what is at work of what is put out of action elsewhere
     limits: Limits = Limits()  # found by trying; see properties/runs/domain.py
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
@@ -282,6 +285,25 @@ class Subject(ABC):
         """The same where some tokens are padding. real: (B, S), of all tokens so far and these.
 
         Only subjects with the capability "padding beside a cache" are asked for it.
+        """
+        raise NotImplementedError
+
+    def restoring(self, what: Restored) -> Subject:
+        """The same with this at work, of what it has and is put out of action.
+
+        Only subjects with the capability "own cap", "own window", "own slopes" or "own sink" are asked;
+        what stands in for one has it not.
+        """
+        raise OutsideError(f"{self.name} with what is put out of action")
+
+    def with_norms(self) -> Subject:
+        """The same with its norms of queries and keys. Only where it has the capability "own norms"."""
+        raise OutsideError(f"{self.name} with its norms")
+
+    def norms(self, module: Any, x: Array, dtype: str) -> dict[str, list[Array]]:
+        """What goes into each norm of queries or keys, and then what comes out of it, call by call.
+
+        Only subjects with the capability "own norms" are asked.
         """
         raise NotImplementedError
 

@@ -160,7 +160,8 @@ class SwitchedScale(Heads):
 def test_sinks_are_set_to_minus_infinity() -> None:
     assert verdict(Sinks) == []
     assert find_one(Sinks).extras == {"sinks": float("-inf")}
-    assert "minus infinity" in find_one(Sinks).unasked["sinks"]
+    apart = "sinks is asked about by itself; elsewhere it is minus infinity"
+    assert apart in find_one(Sinks).notes
 
 
 def test_a_lost_scale_beside_sinks_is_told() -> None:
@@ -178,7 +179,7 @@ def test_a_gate_that_takes_no_part_is_a_parameter_too_many() -> None:
 
 def test_a_bound_on_the_scores_is_none_where_it_may_be() -> None:
     assert verdict(Capped) == []
-    assert find_one(Capped).unasked["logit_softcap"] == "a bound on the scores: it is None"
+    assert "logit_softcap is asked about by itself; elsewhere it is None" in find_one(Capped).notes
 
 
 def test_a_bound_that_has_to_be_a_number_is_beyond_all_scores() -> None:
@@ -186,7 +187,7 @@ def test_a_bound_that_has_to_be_a_number_is_beyond_all_scores() -> None:
     subject = find_one(CappedByANumber)
     report = run(subject, profile="quick", only=[ODDS])
     assert {r.status for r in report.results} == {"pass"}
-    assert subject.unasked["logit_softcap"] == "a bound on the scores: it is 2**80"
+    assert "logit_softcap is asked about by itself; elsewhere it is 2**80" in subject.notes
     assert subject.dtypes == ("float64", "float32", "bfloat16")
 
 
@@ -206,11 +207,11 @@ def test_a_bound_that_may_be_neither_keeps_its_default() -> None:
 def test_a_window_of_the_constructor_is_wider_than_the_examples(
     kind: type[nn.Module], name: str, value: str
 ) -> None:
-    """What hides keys by design is not accused of it, and that it was not asked is told."""
+    """What hides keys by design is not accused of it, and that it is asked by itself is told."""
     subject = find_one(kind)
     report = run(subject, profile="quick", only=[ODDS])
     assert [r.clause for r in report.results if r.status == "fail"] == []
-    assert subject.unasked[name] == f"how far back a query sees: it is {value}"
+    assert f"{name} is asked about by itself; elsewhere it is {value}" in subject.notes
 
 
 def test_a_table_for_the_pairs_of_a_window_is_not_made_large() -> None:

@@ -33,6 +33,7 @@ from properties.recognition.adapters import (
     messages,
     projections,
     qkv_function,
+    restoring,
     trials,
 )
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
@@ -66,6 +67,7 @@ from properties.subjects import results
 from properties.subjects.call import ANSWERS, Answer, Arguments, Handing, Inputs, Seen
 from properties.subjects.instance import complex_numbers, in_eval, in_format
 from properties.subjects.limits import Limits
+from properties.subjects.restored import Restored
 from properties.subjects.subject import (
     CAUSAL_FAMILIES,
     HEADED_FAMILIES,
@@ -101,6 +103,9 @@ class ModuleSubject(Subject):
         self.tokens: tuple[str, ...] = ()  # arguments for queries, keys and values, where all three
         self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
         self.remembering = CacheManner()
+        self.normed: tuple[str, ...] = ()  # the paths of norms of queries and keys that are at work
+        self.switches: dict[str, str] = {}  # the argument or tensor for each part of `Restored`
+        self.window_counts_oneself = False
         self.padded_whole = True  # whether a step is told of all tokens so far which are padding
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
@@ -156,6 +161,25 @@ class ModuleSubject(Subject):
         roles = {**PLAINLY, "causal": ""}  # a flag keeps its default
         further = self.held.options(Arguments(padding=told), getattr(torch, dtype), roles)
         return self.remembering.step(module, state, x, dtype, further)
+
+    def restoring(self, what: Restored) -> ModuleSubject:
+        """The same with it at work."""
+        return restoring.restored(self, what)
+
+    def with_norms(self) -> ModuleSubject:
+        """The same with its norms where they stand."""
+        other = restoring.rebuilt(self, replace(self.blueprint, taken_out=()))
+        other.normed = self.blueprint.taken_out
+        return other
+
+    def norms(self, module: nn.Module, x: Array, dtype: str) -> dict[str, list[Array]]:
+        """What goes into each norm that is taken out elsewhere, and what comes out of it."""
+        found: dict[str, list[Array]] = {path: [] for path in self.normed}
+        for path, kept in found.items():
+            module.get_submodule(path).register_forward_hook(restoring.noting(kept))
+        with torch.no_grad():
+            in_eval(module)(torch.tensor(x, dtype=getattr(torch, dtype)))
+        return found
 
     def fill(self, module: nn.Module, config: Config, weights: Weights | None) -> None:
         """Write the weights, if there are any and they can be set, into a module built before."""
@@ -248,6 +272,7 @@ def subject(
     distances.require_none(finished, module)
     cosines.require_none(finished, module)
     exclusive.require_none(finished)
+    restoring.offer(finished, module)
     offer_cache(finished, module, call)
     offer_masks(finished, call)
     offer_padded_steps(finished)
