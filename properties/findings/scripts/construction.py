@@ -20,6 +20,7 @@ from properties.cases.case import parameters
 from properties.findings.scripts import text
 from properties.recognition import targets
 from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
+from properties.recognition.adapters.documents import AsDocuments, as_documents
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import HeldOpen, held_open
@@ -232,14 +233,15 @@ def own_context() -> list[str]:
 
 
 def hooks(subject: ModuleSubject) -> list[str]:
-    """What hands a module the masks or zeros that it requires or an image, takes its residual out, and
-    holds its gates open.
+    """What hands a module the masks or zeros that it requires, documents or an image, takes its residual
+    out, and holds its gates open.
     """
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
     parts += [GivenZeros, with_zeros] if told.zeros else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
     parts += [HeldOpen, held_open] if told.gates else []
+    parts += [AsDocuments, as_documents] if told.documents else []
     parts += [AsImage, as_image] if told.image else []
     sources = (inspect.getsource(one).rstrip() for one in parts)
     return [line for one in sources for line in ("", "", one)]
@@ -298,6 +300,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"without_residual({made}, {blueprint.residual!r})"
             if blueprint.gates:
                 made = f"held_open({made}, {blueprint.gates!r})"
+            if blueprint.documents:
+                made = f"as_documents({made}, {blueprint.documents!r})"
             if blueprint.image:
                 made = f"as_image({made}, {blueprint.image!r})"
             if subject.tokens:

@@ -16,6 +16,7 @@ from properties.basics.doing import doing
 from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
+from properties.recognition.adapters.documents import as_documents
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import held_open
@@ -45,7 +46,8 @@ class Blueprint:
     which one is added to the output, where this is taken out; context: the argument that has a default,
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
     image: the axes of an image that is one pixel wide, which it is given for tokens; gates: the layers
-    that make gates, which are held open.
+    that make gates, which are held open; documents: the argument for where these start in packed tokens,
+    of which each item of a batch is one.
     """
 
     target: Callable[..., Any]
@@ -64,6 +66,7 @@ class Blueprint:
     context: str = ""
     uncapped: bool = False
     gates: tuple[str, ...] = ()
+    documents: str = ""
 
     @property
     def owner(self) -> str:
@@ -102,6 +105,8 @@ class Blueprint:
                         without_residual(module, self.residual)
                     if self.image:
                         as_image(module, self.image)
+                    if self.documents:
+                        as_documents(module, self.documents)
                     heads = config.sizes.heads
                     made = calls.on_x_alone(module, heads, self.axes)
                     return with_sizes(made, config.sizes)

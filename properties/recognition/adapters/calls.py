@@ -11,6 +11,7 @@ from torch import nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
+from properties.recognition.adapters.documents import documents_of
 from properties.recognition.adapters.given_masks import masks_of
 from properties.recognition.adapters.given_zeros import zeros_of
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
@@ -78,12 +79,12 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
 
 def of_forward(module: nn.Module) -> Call | None:
     """How the forward of a module is called: a mask that is made for it counts as one with a default, a
-    context that is made for it as required, and zeros as nothing.
+    context that is made for it as required, zeros and the starts of documents as nothing.
     """
     call, masks, own = signature(module.forward), masks_of(module), own_context(module)
     if call is None:
         return None
-    made = (*zeros_of(module), own)
+    made = (*zeros_of(module), *documents_of(module), own)
     optional = tuple(n for n in (*masks, *call.optional) if n not in made)
     required = tuple(n for n in call.required if n not in (*masks, *made))
     return Call((*required[:1], own, *required[1:]) if own else required, optional)

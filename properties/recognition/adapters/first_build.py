@@ -34,7 +34,7 @@ from properties.recognition.adapters.unbounded import (
 )
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, axes_of
-from properties.recognition.asking.roles import role
+from properties.recognition.asking.roles import packed_role, role
 from properties.recognition.turning.finding import with_angles
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
@@ -77,6 +77,7 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
         except QuestionError:
             raise refused from refused.__cause__
     blueprint, module = with_image(blueprint, module, heads)
+    blueprint, module = with_documents(blueprint, module, heads)
     blueprint, module = with_nothing_added(blueprint, module, heads)
     blueprint, module = with_required_masks(blueprint, module, heads)
     blueprint, module = with_needed_context(blueprint, module, heads)
@@ -86,6 +87,28 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
     check_width_argument(blueprint, module)
     blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
+
+
+def with_documents(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or called with a batch of which each item is a document, where forward requires to be told
+    where these start in packed tokens.
+    """
+    call = calls.of_forward(module)
+    starts = [n for n in (call.required[1:] if call else ()) if packed_role(n) == "starts"]
+    if len(starts) != 1:
+        return blueprint, module
+    sizes, note = (
+        blueprint.sizes(heads),
+        f"each item is a document of packed tokens, by {starts[0]}",
+    )
+    told = replace(blueprint.arguments, notes=(*blueprint.arguments.notes, note))
+    other = replace(blueprint, arguments=told, documents=starts[0])
+    made = with_angles(other, other.attempt(Config(sizes), None))[1]
+    if not mixes(made, trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)):
+        return blueprint, module
+    return other, other.attempt(Config(sizes), None)
 
 
 def with_nothing_added(
