@@ -92,7 +92,7 @@ def test_a_wrong_scale_among_pixels_is_told_and_its_script_passes_on_what_is_rig
 
 
 def test_what_mixes_neighbours_besides_is_refused() -> None:
-    with pytest.raises(QuestionError, match="runs on an input of 4 axes"):
+    with pytest.raises(QuestionError, match="layers that mix neighbours in an image"):
         find_one(AttentionOfPixelsAround)
 
 
