@@ -164,6 +164,19 @@ def test_sinks_are_set_to_minus_infinity() -> None:
     assert apart in find_one(Sinks).notes
 
 
+class UninitialisedSinks(Sinks):
+    """Made by torch.empty, so that anything may be in them, as in gpt-oss before a checkpoint."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        with torch.no_grad():
+            self.sinks.fill_(1e30)
+
+
+def test_sinks_that_are_not_initialised_are_filled_whatever_is_in_them() -> None:
+    assert verdict(UninitialisedSinks) == []
+
+
 def test_a_lost_scale_beside_sinks_is_told() -> None:
     assert verdict(UnscaledSinks, [ODDS]) == [ODDS]
 

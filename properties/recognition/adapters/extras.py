@@ -35,6 +35,7 @@ WORDS: Mapping[float | str | None, str] = {
     IDENTITY: "it is the identity",
 }
 SLOPES = next(iter(re.compile(kind) for kind in KINDS if "alibi" in kind))
+SINKS = next(kind for kind in KINDS if "sinks" in kind)
 MASKING = 1e4  # what is as large hides a key, and stays
 Fills = Mapping[str, float | str | None]
 
@@ -48,6 +49,8 @@ def fill(module: nn.Module, fills: Fills) -> None:
             tensor = tensor_of(module, name)
             if isinstance(number, str):
                 tensor.copy_(torch.eye(*tensor.shape[-2:]).expand(tensor.shape))
+            elif kind_of(name) == SINKS:  # anything may be in it, where it is not initialised
+                tensor.fill_(number)
             else:
                 tensor.masked_fill_(tensor.abs() < MASKING, number)
 
