@@ -55,6 +55,44 @@ class AttentionOfPixelsAround(AttentionOfPixels):
         return super().forward(self.around(x))
 
 
+class AttentionOfFrames(AttentionOfPixels):
+    """Those of each image of a video (B, C, F, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = super().forward(x.transpose(1, 2).flatten(0, 1))
+        return frames.unflatten(0, (len(x), -1)).transpose(1, 2)
+
+
+class AttentionOfFramesUnscaled(AttentionOfFrames):
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.scale = 2.0
+
+
+class NormOfPixels(nn.Module):
+    """Of the numbers of a pixel, with a factor (C, 1, 1)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(x, dim=1) * self.gamma
+
+
+class AttentionOfFramesInABlock(AttentionOfFrames):
+    """A norm before, and the video is added after, which is handed to no layer as it is."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.norm = NormOfPixels(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = x.transpose(1, 2).flatten(0, 1)
+        normed = self.norm(frames).unflatten(0, (len(x), -1)).transpose(1, 2)
+        return x + super().forward(normed)
+
+
 class AttentionOfPixelsAndHeads(AttentionOfPixels):
     """A matrix for each head puts the output together."""
 
@@ -78,6 +116,19 @@ def test_pixels_that_see_each_other_are_asked_as_tokens() -> None:
     found = find_one(AttentionOfPixels)
     assert run(found, profile="quick", only=[COUNT, ODDS, "oracle/output-within-bound"]).right
     assert "one pixel wide, (B C T 1)" in found.unasked["image"]
+
+
+def test_the_pixels_of_one_image_of_a_video_are_asked_as_tokens() -> None:
+    found = find_one(AttentionOfFrames)
+    assert run(found, profile="quick", only=[COUNT, ODDS, "oracle/output-within-bound"]).right
+    assert "one pixel wide, (B C 1 T 1)" in found.unasked["image"]
+    cases = pinned_cases(find_one(AttentionOfFramesUnscaled))
+    assert any(judge(clauses()[ODDS], case).status == "fail" for case in cases)
+
+
+def test_a_block_whose_residual_cannot_be_taken_out_is_refused() -> None:
+    with pytest.raises(QuestionError, match="a block around attention, whose residual"):
+        find_one(AttentionOfFramesInABlock)
 
 
 def test_a_wrong_scale_among_pixels_is_told_and_its_script_passes_on_what_is_right() -> None:

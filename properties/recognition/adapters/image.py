@@ -16,8 +16,8 @@ from properties.subjects.subject import Config
 if TYPE_CHECKING:
     from properties.recognition.adapters.blueprint import Blueprint
 
-FORMS = ("B C T 1", "B T 1 C", "B 1 T C")
-"""The axes of an image as a forward may want them."""
+FORMS = ("B C T 1", "B T 1 C", "B 1 T C", "B C 1 T 1", "B 1 T 1 C")
+"""The axes of an image, or of a video of one image, as a forward may want them."""
 POOLING = nn.modules.pooling
 
 
@@ -25,7 +25,7 @@ POOLING = nn.modules.pooling
 class AsImage:
     """Hooks by which a module that takes images is called with tokens (B, T, C), and gives such.
 
-    form: "B C T 1", "B T 1 C" or "B 1 T C"; tokens: whether the call that goes on is one with tokens. One
+    form: one of `FORMS`; tokens: whether the call that goes on is one with tokens. One
     call at a time. Scripts contain it as it is.
     """
 
@@ -39,17 +39,30 @@ class AsImage:
         self.tokens = len(given) == 1 and isinstance(given[0], Tensor) and given[0].ndim == 3
         if not self.tokens:
             return given, named
-        rows = given[0].mT if self.form == "B C T 1" else given[0]
-        axis = {"B C T 1": 3, "B T 1 C": 2, "B 1 T C": 1}[self.form]
-        return (rows.unsqueeze(axis).contiguous(),), named
+        rows = given[0].mT if self.channels_first else given[0]
+        for axis in self.single:
+            rows = rows.unsqueeze(axis)
+        return (rows.contiguous(),), named
 
     def leave(self, module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:
         """Tokens in place of the image."""
-        if not (self.tokens and isinstance(output, Tensor) and output.ndim == 4):
+        ours = self.tokens and isinstance(output, Tensor)
+        if not ours or output.ndim != 3 + len(self.single):
             return output
-        axis = {"B C T 1": 3, "B T 1 C": 2, "B 1 T C": 1}[self.form]
-        rows = output.squeeze(axis)
-        return rows.mT if self.form == "B C T 1" else rows
+        rows = output
+        for axis in reversed(self.single):
+            rows = rows.squeeze(axis)
+        return rows.mT if self.channels_first else rows
+
+    @property
+    def single(self) -> list[int]:
+        """The axes that are one long, in order."""
+        return [axis for axis, name in enumerate(self.form.split()) if name == "1"]
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether numbers of a token stand before tokens."""
+        return self.form.index("C") < self.form.index("T")
 
 
 def as_image(module: nn.Module, form: str) -> nn.Module:

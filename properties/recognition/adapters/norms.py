@@ -10,7 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from properties.recognition.adapters import calls, trials
+from properties.basics.errors import QuestionError
+from properties.recognition.adapters import calls, messages, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.subjects.subject import Config
 
@@ -48,15 +49,16 @@ def without_norms(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, n
 
 
 def is_of_tokens(norm: nn.Module, width: int) -> bool:
-    """Whether a norm is as wide as the tokens, not as a head."""
+    """Whether a norm is as wide as the tokens, not as a head; (C, 1, 1) is for images."""
     shapes = [tuple(parameter.shape) for parameter in norm.parameters()]
     shapes.append(tuple(getattr(norm, "normalized_shape", ())))
-    return any(shape[-1:] == (width,) for shape in shapes)
+    bare = [tuple(size for size in shape if size != 1) for shape in shapes]
+    return any(shape[-1:] == (width,) for shape in bare)
 
 
 def without_residual_of(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
-    """The same, or without the input that is added to the output, where what is left without it is the
-    rest of the output.
+    """The same, or without the input that is added to the output. QuestionError where what is left without
+    it is not the rest of the output.
     """
     call = calls.of_forward(calls.inside(module))
     x = input_for(blueprint)
@@ -68,9 +70,23 @@ def without_residual_of(blueprint: Blueprint, module: nn.Module) -> tuple[Bluepr
     told = replace(blueprint.arguments, unasked={**blueprint.arguments.unasked, "residual": text})
     without = replace(blueprint, arguments=told, residual=names)
     whole, rest = output_of(blueprint, x), output_of(without, x)
-    if whole is None or rest is None or not trials.same(rest + x, whole):
+    if whole is None or rest is None:
         return blueprint, module
+    if not trials.same(rest + x, whole):
+        raise inseparable(blueprint)
     return without, without.attempt(Config(without.first_sizes), None)
+
+
+def inseparable(blueprint: Blueprint) -> QuestionError:
+    """The refusal of a residual that cannot be taken out."""
+    settings = blueprint.arguments.settings
+    return messages.refusal(
+        f"{blueprint.owner} has a norm and adds its input to its output: a block around attention, whose "
+        "residual cannot be taken out here.",
+        "attention alone, or a residual of the input as it is handed to a layer",
+        "name the class of its attention, or leave the residual out in a subclass:",
+        messages.factory(blueprint.owner, blueprint.target, settings),
+    )
 
 
 def output_of(blueprint: Blueprint, x: Tensor, zero: bool = False) -> Tensor | None:
