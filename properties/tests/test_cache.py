@@ -232,6 +232,27 @@ class DictThatIsWrittenTo(CachedAsInGpt2):
         return output
 
 
+class KVCache:
+    """What the caller holds; a layer updates it."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[Tensor, Tensor] | None = None
+
+    def update(self, past: tuple[Tensor, Tensor]) -> None:
+        self.kept = past
+
+
+class AnObjectThatIsUpdated(CachedAsInGpt2):
+    """Made by the caller, of a class beside this one."""
+
+    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:  # type: ignore[override]
+        past = None if cache is None else cache.kept
+        output, present = super().forward(x, past, use_cache=True)
+        if cache is not None and present is not None:
+            cache.update(present)
+        return output
+
+
 class InputPos(sound_ones()["cached-in-slots"].target):  # type: ignore[misc, valid-type]
     """Told the place of each token."""
 
@@ -244,10 +265,11 @@ class InputPos(sound_ones()["cached-in-slots"].target):  # type: ignore[misc, va
     [
         (DictThatIsWrittenTo, "held by the caller, cache"),
         (InputPos, "in slots, input_pos"),
+        (AnObjectThatIsUpdated, "held by the caller, cache=KVCache()"),
     ],
 )
 def test_other_manners_are_found_as_well(target: type[nn.Module], words: str) -> None:
-    """A dict that is filled in place, and places in place of a start."""
+    """A dict that is filled in place, places in place of a start, an object that is updated."""
     asked = subject(target)
     assert asked.cache == words
     assert not asked.has("cache of the caller")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import TypeGuard
 
 from properties.cases.case import Case
 from properties.cases.question import question
@@ -17,6 +18,14 @@ from properties.findings.scripts.script import Script
 from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking.caches import CacheManner, State
 from properties.subjects.call import Arguments
+from properties.subjects.subject import Subject
+
+
+def written(subject: Subject) -> TypeGuard[ModuleSubject]:
+    """Whether the class alone can be fed: neither angles nor a cache of a class of its own are needed."""
+    if not isinstance(subject, ModuleSubject) or subject.blueprint.handed:
+        return False
+    return subject.remembering.holder is None
 
 
 @recipe(
@@ -27,7 +36,7 @@ from properties.subjects.call import Arguments
 )
 def fed(case: Case, tape: Tape) -> Iterator[Script]:
     """A sequence token by token and in chunks; after another one; and a call without the cache."""
-    if not isinstance(case.subject, ModuleSubject) or case.subject.blueprint.handed:
+    if not written(case.subject):
         return  # angles that the caller has to make for each step are not the class alone
     manner, tokens = case.subject.remembering, case.sizes.tokens
     for lengths in ([1] * tokens, *splits(tokens, case.cut)):
@@ -51,7 +60,7 @@ def fed(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("cache/past-of-the-caller-stays")
 def forked(case: Case, tape: Tape) -> Iterator[Script]:
     """Two continuations of one past, the second of which is to be right; then the other way round."""
-    if not isinstance(case.subject, ModuleSubject) or case.subject.blueprint.handed:
+    if not written(case.subject):
         return
     manner, tokens = case.subject.remembering, case.sizes.tokens
     head = min(case.cut + 1, tokens - 1)
@@ -80,7 +89,7 @@ def forked(case: Case, tape: Tape) -> Iterator[Script]:
 def padded(case: Case, tape: Tape) -> Iterator[Script]:
     """A padded sequence token by token and in chunks."""
     subject, tokens = case.subject, case.sizes.tokens
-    if not isinstance(subject, ModuleSubject) or subject.blueprint.handed:
+    if not written(subject):
         return
     asked = question(case, "padding")
     argument, real = subject.takes["padding"], asked.arguments.padding
@@ -99,7 +108,7 @@ def padded(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("cache/refusing-loses-nothing")
 def refused(case: Case, tape: Tape) -> Iterator[Script]:
     """All tokens but the last, more than fit, which is to be refused, and the last one."""
-    if not isinstance(case.subject, ModuleSubject) or case.subject.blueprint.handed:
+    if not written(case.subject):
         return
     manner, tokens = case.subject.remembering, case.sizes.tokens
     room = case.config().sizes.context_length

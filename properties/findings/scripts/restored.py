@@ -8,7 +8,7 @@ from properties.cases.case import Case
 from properties.cases.steps import splits
 from properties.findings.recording import Tape, built
 from properties.findings.scripts.asking import run
-from properties.findings.scripts.cache import begun, ended, feed, tried
+from properties.findings.scripts.cache import begun, ended, feed, tried, written
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
 from properties.recognition.adapters.torch_module import ModuleSubject
@@ -27,7 +27,7 @@ def at_work(clause: str, put_back: Callable[[Case], Case]) -> None:
         returned = "[0]" * case.subject.remembering.held_by_caller
         tried(script, [f"output = {module}(x){returned}"])
         yield ended(script, asked)
-        cached = case.subject.has("cache")
+        cached = case.subject.has("cache") and written(case.subject)
         for lengths in ([1] * tokens, *splits(tokens, case.cut)) if cached else ():
             script, module = begun(asked)
             feed(script, module, case.subject.remembering, "x", lengths)

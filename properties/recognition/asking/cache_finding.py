@@ -5,7 +5,9 @@ Legend: B batch, T tokens.
 
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any
@@ -70,6 +72,24 @@ def signs(module: nn.Module) -> list[str]:
     return methods + named(HELD, [*vars(module), *module._buffers, *module._modules])
 
 
+def holders(module: nn.Module) -> list[type]:
+    """The classes beside the module's own that are called a cache, can be updated and need nothing."""
+    home = vars(sys.modules.get(type(module).__module__, object))
+    kinds = [kind for name, kind in home.items() if re.search("cache", name, re.IGNORECASE)]
+    return [kind for kind in kinds if inspect.isclass(kind) and is_holder(kind)]
+
+
+def is_holder(kind: type) -> bool:
+    """Whether an object of this class is made of nothing and can be updated; a module cannot be held."""
+    if issubclass(kind, nn.Module) or not callable(getattr(kind, "update", None)):
+        return False
+    try:
+        inspect.signature(kind).bind()
+    except (TypeError, ValueError):  # it needs something, or does not say
+        return False
+    return True
+
+
 def manners(names: Iterable[str], module: nn.Module) -> Iterator[CacheManner]:
     """Every way in which a forward with these arguments may go on; more arguments first."""
     names = list(names)
@@ -77,13 +97,15 @@ def manners(names: Iterable[str], module: nn.Module) -> Iterator[CacheManner]:
         [*named(p, names)[:1], ""] if p is not PAST else [*named(p, names), ""]
         for p in (FLAG, PAST, POSITION)
     )
-    reset = next(iter(resets(module)), "")
+    reset, objects = next(iter(resets(module)), ""), holders(module)
     for p, f, s in product(past, flag, position):
         if not (p or f or s):
             continue
         for ranged in (False, True) if s else (False,):
             for place in (1, 2, 0) if p else (1,):
                 yield CacheManner(f, p, place, s, ranged, "" if p else reset)
+            for holder in objects if p else ():
+                yield CacheManner(f, p, 0, s, ranged, "", holder)
 
 
 RANKS = ("runs", "remembers", "goes on as the whole")

@@ -27,7 +27,8 @@ class CacheManner:
     flag: the argument that switches the cache on; past: the one for what the caller holds, which comes
     back at `place` of what is returned (0: it is a dict that forward writes to); position: the one for
     how many tokens came before, `ranged` if it wants the place of each token; reset: the method by
-    which the module forgets. "" for what there is not.
+    which the module forgets; "" for what there is not. holder: the class of what the caller holds, where
+    that is an object which forward updates.
     """
 
     flag: str = ""
@@ -36,6 +37,7 @@ class CacheManner:
     position: str = ""
     ranged: bool = False
     reset: str = ""
+    holder: type | None = None
 
     @property
     def held_by_caller(self) -> bool:
@@ -65,13 +67,16 @@ class CacheManner:
         where = "held by the caller" if self.past else "inside"
         if self.in_slots:
             where = "in slots"
-        named = (self.past, f"{self.flag}=True" * bool(self.flag), self.position)
+        past = f"{self.past}={self.holder.__name__}()" if self.holder else self.past
+        named = (past, f"{self.flag}=True" * bool(self.flag), self.position)
         return ", ".join(filter(None, (where, *named, f"{self.reset}()" * bool(self.reset))))
 
     def begin(self, module: nn.Module) -> State:
         """Before the first token."""
         if self.reset:
             getattr(module, self.reset)()
+        if self.holder is not None:
+            return State(0, self.holder())
         return State(0, {} if self.past and not self.place else None)
 
     def step(
