@@ -17,14 +17,16 @@ Legend: B items, T tokens, D head_dim; there is one head, so W = D.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, isqrt, log2
 
 import numpy as np
 
 from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import OutsideError
 from properties.cases.case import Case
+from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.subjects.subject import CAUSAL_FAMILIES, Subject
 from properties.truth import oracle
 from properties.truth.bounds.rows import Rows, rows_error, rows_of
@@ -101,6 +103,18 @@ def long_rows(subject: Subject, tokens: int, items: int, dtype: str) -> tuple[Ca
         about="long rows",
     )
     return case, truth
+
+
+def turned_rows(subject: Subject, tokens: int, dtype: str) -> Case:
+    """An example of so many tokens whose queries and keys are turned by their positions: general numbers.
+
+    OutsideError where fewer tokens are taken.
+    """
+    base = replace(PLAIN_SIZES, batch=1, tokens=tokens, heads=2, head_dim=8)
+    sizes = coincide(base, "all different", subject)
+    if sizes.tokens < tokens:
+        raise OutsideError(f"{tokens} tokens")
+    return make_case(subject, sizes, dtype, "ordinary", False, 0.5, 0, tokens)
 
 
 def parameters(subject: Subject, matrices: tuple[Array, Array, Array] | None) -> Weights | None:

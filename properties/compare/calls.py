@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
@@ -30,18 +30,20 @@ TOLD = (
     "segments",
 )
 OF_CONTEXTS = ("mask", "bias", "padding")
-BY_THE_OUTPUT = frozenset({"rotary"})  # where it has changed the outputs say so
+BY_THE_OUTPUT = frozenset({"rotary"})  # told where outputs differ, as why
 PLACED = {"align": ("causal", "window", "slopes"), "window": ("window",), "sides": ("window",)}
 """By the convention, the roles whose effect depends on it; others are told as each side wants."""
 
 
-def compare_conventions(pair: Pair) -> list[Change]:
-    """Those by which the same call means something else than it did."""
+def compare_conventions(pair: Pair, differ: bool) -> list[Change]:
+    """Those by which the same call means something else than it did; differ: whether outputs do."""
     old, new = (conventions_of(side) for side in pair.sides)
     return [
         Change("convention", name, old[name]["answer"], new[name]["answer"])
         for name in old
-        if name in new and name not in BY_THE_OUTPUT and old[name]["answer"] != new[name]["answer"]
+        if name in new
+        and old[name]["answer"] != new[name]["answer"]
+        and (differ or name not in BY_THE_OUTPUT)
     ]
 
 
@@ -61,6 +63,13 @@ def compare_arguments(pair: Pair) -> tuple[list[Change], list[str]]:
     return changes, notes
 
 
+@dataclass
+class CallDiffers(Violation):
+    """What two sides are told when they differ, by role."""
+
+    told: tuple[str, ...] = ()
+
+
 def compare_calls(pair: Pair, case: Case) -> Agreement:
     """The outputs of the case's calls, in eval; Violation where one that the old side answers gives another
     output, or none.
@@ -71,11 +80,21 @@ def compare_calls(pair: Pair, case: Case) -> Agreement:
         if isinstance(old, SubjectError):
             found += Agreement(raised=int(isinstance(new, SubjectError)))
         elif isinstance(new, SubjectError):
-            raise Violation(f"{asked.words} to give a result", str(new), {})
+            raise CallDiffers(f"{asked.words} to give a result", str(new), {}, roles(asked))
         else:
             what, allowed = f"{asked.words} to give an output of", 2.0 * asked.truth.allowed
-            found += agree(what, old, new, allowed, "batch query column", case.sizes.tokens)
+            try:
+                found += agree(what, old, new, allowed, "batch query column", case.sizes.tokens)
+            except Violation as v:
+                raise CallDiffers(v.expected, v.actual, v.where, roles(asked)) from None
     return found
+
+
+def roles(asked: Question) -> tuple[str, ...]:
+    """What the call is told, by role; "lengths" where that is its inputs alone."""
+    if asked.function or "context" not in asked.inputs:
+        return (*asked.arguments.given(),) or ("lengths",)
+    return ("context", *(f"context_{role}" for role in asked.arguments.given()))
 
 
 def output(asked: Question, case: Case) -> Array:

@@ -10,12 +10,17 @@ from io import StringIO
 from typing import Any
 
 from properties.basics.assertions import Violation
-from properties.basics.errors import QuestionError
+from properties.basics.errors import OutsideError, QuestionError
 from properties.cases.case import Case
 from properties.cases.long_rows import lengths
 from properties.cases.reduction import reduce_case
 from properties.cases.strategies import pinned_cases
-from properties.compare.calls import compare_arguments, compare_calls, compare_conventions
+from properties.compare.calls import (
+    CallDiffers,
+    compare_arguments,
+    compare_calls,
+    compare_conventions,
+)
 from properties.compare.checkpoint import compare_checkpoints, misread
 from properties.compare.cost import measure
 from properties.compare.load import load_pair
@@ -153,6 +158,8 @@ class Work:
             self.listen("long rows", number, len(asked))
             try:
                 found += compare_long_rows(self.pair, subject, tokens, items, dtype)
+            except OutsideError:
+                continue
             except Violation as violation:
                 what = f"rows of {tokens} tokens in {dtype}"
                 actual = str(violation).partition("; got ")[2]
@@ -195,11 +202,11 @@ class Work:
         self.changes += changes
         self.notes += notes
 
-    def interfaces(self) -> None:
-        """Compare what may be handed over, and what it means."""
+    def interfaces(self, differ: bool) -> None:
+        """Compare what may be handed over, and what it means; differ: whether outputs do."""
         changes, notes = compare_arguments(self.pair)
         self.changes += [
-            *compare_conventions(self.pair),
+            *compare_conventions(self.pair, differ),
             *compare_interfaces(self.pair),
             *changes,
         ]
@@ -254,7 +261,9 @@ def changed(kind: str, violation: Violation, case: Case) -> Change:
     """A difference of outputs or gradients, with the case that shows it."""
     what = "eval mode" if kind == "outputs" else ""
     actual = str(violation).partition("; got ")[2]
-    return Change(kind, what, violation.expected, actual, counterexample=describe_case(case))
+    told = list(violation.told) if isinstance(violation, CallDiffers) else []
+    example = describe_case(case)
+    return Change(kind, what, violation.expected, actual, counterexample=example, told=told)
 
 
 def compare(
@@ -345,7 +354,7 @@ def complete(work: Work, common: Subject) -> Comparison:
     work.refusals(cases[0])
     asked = work.verdicts()
     work.draws(cases)
-    work.interfaces()
+    work.interfaces(differ)
     work.notes += alike(work.told)
     return Comparison(
         old=work.pair.old.name,

@@ -21,7 +21,8 @@ class Change:
     """One thing that is not what it was, in a sentence, with what it was and what it is.
 
     kind: outputs, calls, convention, gradients, clause, refusal, checkpoint or interface; name: what the
-    new side behaves like, "" where that is not known; also: further clauses that the same breaks.
+    new side behaves like, "" where that is not known; also: further clauses that the same breaks; told: the
+    roles of what a call was told.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Change:
     counterexample: dict[str, Any] | None = None
     name: str = ""
     also: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> float:

@@ -15,7 +15,7 @@ from properties.basics.assertions import Violation, near
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case, parameters
-from properties.cases.long_rows import long_rows
+from properties.cases.long_rows import long_rows, turned_rows
 from properties.compare.outcome import Agreement
 from properties.subjects.subject import Config, Subject
 from properties.truth.parameters import Weights
@@ -98,7 +98,11 @@ def compare_outputs(pair: Pair, case: Case) -> Agreement:
 def compare_long_rows(
     pair: Pair, subject: Subject, tokens: int, items: int, dtype: str
 ) -> Agreement:
-    """The outputs of rows of so many tokens; subject: what examples are drawn for."""
+    """The outputs of rows of so many tokens; subject: what examples are drawn for. OutsideError where they
+    are not taken.
+    """
+    if subject.positions is not None:
+        return compare_outputs(pair, turned_rows(subject, tokens, dtype))
     case, truth = long_rows(subject, tokens, items, dtype)
     found = both(lambda own: own.run(), pair, case)
     if found is None:

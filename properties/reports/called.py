@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,20 @@ NUMBERS = {"scale": ("scale",), "cap": ("cap",), "window": ("left", "right")}
 
 def about_a_call(case: dict[str, Any], clause: str) -> bool:
     """Whether a law asks a function, whose queries, keys and values the case holds."""
-    arrays = case.get("call", {}).get("arrays", {})
     needs = clauses()[clause].needs if clause in clauses() else ()
     told = {"told by calls", "returns more", "shared heads", "number of groups"}
-    return "queries" in arrays and any(n in told or n.startswith("takes ") for n in needs)
+    return of_a_function(case) and any(n in told or n.startswith("takes ") for n in needs)
 
 
-def call_arrays(case: dict[str, Any], clause: str) -> dict[str, Any]:
-    """Queries, keys, values and what the law tells besides; a mask is 1 where a key is seen."""
+def of_a_function(case: dict[str, Any]) -> bool:
+    """Whether the case holds queries, keys and values."""
+    return "queries" in case.get("call", {}).get("arrays", {})
+
+
+def call_arrays(case: dict[str, Any], told: Iterable[str]) -> dict[str, Any]:
+    """Queries, keys, values and what is told besides, by role; a mask is 1 where a key is seen."""
     held = case["call"]["arrays"]
-    return shown(held, ("queries", "keys", "values", *roles(clause)))
+    return shown(held, ("queries", "keys", "values", *told))
 
 
 def shown(held: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
@@ -37,27 +41,27 @@ def shown(held: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def told_a_module(case: dict[str, Any], clause: str) -> dict[str, Any]:
-    """What a module is told besides x by a law: masks, a context, and projections of that where they are
+def told_a_module(case: dict[str, Any], told: Sequence[str]) -> dict[str, Any]:
+    """What a module is told besides x, by role: masks, a context, and projections of that where they are
     others than those of x.
     """
     held = case.get("call", {}).get("arrays", {})
-    if "queries" in held:
+    if of_a_function(case):
         return {}
-    wanted = [role for role in roles(clause) if role not in ("context", "lengths")]
-    context = {"context", "lengths"} & set(roles(clause))
+    wanted = [role for role in told if role not in ("context", "lengths")]
+    context = {"context", "lengths"} & set(told)
     return shown(held, ("context", "context_key", "context_value") if context else ()) | shown(
         held, wanted
     )
 
 
-def context_size(case: dict[str, Any], clause: str) -> str:
-    """The number of tokens of a context as " S=5", of a law that hands one to a module; else nothing."""
-    context = told_a_module(case, clause).get("context")
+def context_size(case: dict[str, Any], told: Sequence[str]) -> str:
+    """The number of tokens of a context as " S=5", where a module is handed one; else nothing."""
+    context = told_a_module(case, told).get("context")
     return "" if context is None else f" S={np.shape(context)[1]}"
 
 
-def call_sizes(case: dict[str, Any], clause: str) -> str:
+def call_sizes(case: dict[str, Any], told: Iterable[str]) -> str:
     """Sizes in attention's own letters, and arguments that are numbers."""
     held, numbers = case["call"]["arrays"], case["call"]["numbers"]
     (batch, heads, tokens, width), (_, groups, keys, _) = (
@@ -66,7 +70,7 @@ def call_sizes(case: dict[str, Any], clause: str) -> str:
     sizes = f"B={batch} T={tokens} S={keys} H={heads} G={groups} D={width}"
     given = [
         f"{role} = {', '.join(f'{numbers[name]:g}' for name in NUMBERS[role])}"
-        for role in roles(clause)
+        for role in told
         if role in NUMBERS
     ]
     return ", ".join([sizes, *given])

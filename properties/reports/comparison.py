@@ -91,7 +91,8 @@ def change_lines(change: Change, width: int) -> list[str]:
     lines = [first, *hanging(said, width)]
     if change.counterexample:
         lines.append("smallest case found")
-        lines += [f"  {line}" for line in case_lines(change.counterexample)]
+        case = case_lines(change.counterexample, change.clause, told=change.told)
+        lines += [f"  {line}" for line in case]
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from properties.reports.called import (
     call_arrays,
     call_sizes,
     context_size,
+    of_a_function,
+    roles,
     told_a_module,
 )
 
@@ -82,26 +84,29 @@ def arrays(case: dict[str, Any]) -> dict[str, Any]:
     return {"x": case["x"], "other": case["other"], **case["weights"]}
 
 
-def case_lines(case: dict[str, Any], clause: str = "", *, whole: bool = False) -> list[str]:
+def case_lines(
+    case: dict[str, Any], clause: str = "", *, whole: bool = False, told: Sequence[str] = ()
+) -> list[str]:
     """A counterexample of a clause in attention's own terms; large arrays only where the whole is asked
-    for.
+    for. told: the roles of what a call was told, where no clause says so.
     """
-    if about_a_call(case, clause):
+    told = told or roles(clause)
+    if about_a_call(case, clause) or (not clause and told and of_a_function(case)):
         return [
-            call_sizes(case, clause),
+            call_sizes(case, told),
             f"{case['dtype']}, seed {case['seed']}",
             *(
                 number_line(name, numbers, whole=whole)
-                for name, numbers in call_arrays(case, clause).items()
+                for name, numbers in call_arrays(case, told).items()
             ),
         ]
     options = [case["dtype"], "bias" if case["bias"] else "no bias", f"p = {case['dropout']}"]
     return [
-        sizes_line(case["sizes"]) + context_size(case, clause),
+        sizes_line(case["sizes"]) + context_size(case, told),
         f"{', '.join(options)}, seed {case['seed']}, the past ends at token {case['cut']}",
         *(
             number_line(name, numbers, whole=whole)
-            for name, numbers in (arrays(case) | told_a_module(case, clause)).items()
+            for name, numbers in (arrays(case) | told_a_module(case, told)).items()
         ),
     ]
 

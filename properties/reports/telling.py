@@ -13,6 +13,7 @@ from properties.reports.called import (
     call_arrays,
     call_sizes,
     context_size,
+    roles,
     told_a_module,
 )
 from properties.reports.found import listed
@@ -61,9 +62,9 @@ def case_told(finding: Finding, result: Result) -> list[tuple[str, str]]:
     clause = finding.clauses[0]
     if about_a_call(case, clause):
         seed = [f"seed {case['seed']}"] if case["seed"] else []
-        return [("smallest", ", ".join([call_sizes(case, clause), case["dtype"], *seed]))]
+        return [("smallest", ", ".join([call_sizes(case, roles(clause)), case["dtype"], *seed]))]
     of = "made from " if result.probe else ""
-    sizes = sizes_line(case["sizes"]) + context_size(case, clause)
+    sizes = sizes_line(case["sizes"]) + context_size(case, roles(clause))
     smallest = ", ".join([sizes, *options(case, clause)])
     return [*probe_told(result), ("smallest", of + smallest)]
 
@@ -82,7 +83,7 @@ def numbers(finding: Finding) -> list[str]:
     if case is None:
         return []
     if about_a_call(case, finding.clauses[0]):
-        named = call_arrays(case, finding.clauses[0])
+        named = call_arrays(case, roles(finding.clauses[0]))
         return [number_line(name, array) for name, array in named.items()]
     area = finding.clauses[0].partition("/")[0]
     named = {
@@ -90,7 +91,7 @@ def numbers(finding: Finding) -> list[str]:
         for name, array in arrays(case).items()
         if name != "other" or area in SECOND_INPUT
     }
-    named |= told_a_module(case, finding.clauses[0])
+    named |= told_a_module(case, roles(finding.clauses[0]))
     return [number_line(name, array) for name, array in named.items()]
 
 

@@ -26,6 +26,7 @@ from properties.reports import comparison as report
 from properties.spec.profiles import PROFILES
 from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.wide.rotary import PlainRotary
 
 SHAPE = ["shape/output-shape"]
 LONG = 4 * len(lengths("quick"))  # long rows, in four formats
@@ -482,3 +483,34 @@ def test_clauses_that_one_bug_breaks_are_one_change_with_its_name() -> None:
     assert {change.clause, *change.also} == {*laws}
     assert change.name == "dropout alive in eval"
     assert "behaves like dropout alive in eval" in shown(found)
+
+
+class Turning(PlainRotary):
+    """Turned by its own positions; a step is a method."""
+
+
+class TurnedByHand(PlainRotary):
+    """The same numbers, pair by pair."""
+
+    def rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
+        first, second = heads.chunk(2, dim=-1)
+        turns = torch.polar(torch.ones_like(angles).double(), angles.double())
+        turned = torch.complex(first.double(), second.double()) * turns
+        return torch.cat([turned.real, turned.imag], dim=-1).to(heads)
+
+
+class OfAnotherBase(PlainRotary):
+    def table(self, positions: int, base: float) -> Tensor:
+        return super().table(positions, 2.0 * base)
+
+
+def test_long_rows_are_compared_of_what_positions_turn() -> None:
+    found = diff(Turning, TurnedByHand)
+    assert found.same
+    assert found.outputs.tokens == max(lengths("quick"))
+
+
+def test_another_base_of_positions_is_named() -> None:
+    found = diff(Turning, OfAnotherBase)
+    assert {change.kind for change in found.changes} == {"outputs", "convention"}
+    assert "rotary: halves, base 20000, whole head" in shown(found)

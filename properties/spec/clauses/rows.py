@@ -3,7 +3,7 @@
 What a tile, a lane or a mask of a fixed size does wrong begins where it ends, so rows of one key more
 than a multiple of the usual tiles are asked, with a key that dominates at each place in turn. They
 are the same in every run: `long_rows.py` makes them. Queries and keys that positions turn
-are no sums of such digits: these laws are not asked of them.
+are no sums of such digits: where they are turned, rows of general numbers are asked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from properties.basics.assertions import near
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.case import Case
-from properties.cases.long_rows import LENGTHS, long_rows
+from properties.cases.long_rows import LENGTHS, long_rows, turned_rows
 from properties.spec.clause import Level, clause
 from properties.subjects.subject import Subject
 
@@ -28,12 +28,23 @@ def share(subject: Subject, tokens: int, items: int, dtype: str) -> float:
     return near(what, case.output, truth.rows.output, truth.allowed(dtype), "batch token column")
 
 
+@lru_cache(maxsize=64)
+def turned_share(subject: Subject, tokens: int, dtype: str) -> float:
+    """The share of the budget that rows of queries and keys use that positions turn."""
+    case = turned_rows(subject, tokens, dtype)
+    what = f"among {tokens} keys in {dtype} an output of"
+    return near(what, case.output, case.trace.output, case.budget.output, "batch token column")
+
+
 def largest_share(case: Case, profile: str) -> float:
     """Of the lengths taken. What has no context_length may refuse more tokens than it was made for."""
     shares, lengths = [], LENGTHS[profile]
     for tokens, items in lengths.items():
         one_item = case.subject.limits.one_item
         try:
+            if case.subject.positions is not None:
+                shares.append(turned_share(case.subject, tokens, case.dtype))
+                continue
             shares.append(share(case.subject, tokens, 1 if one_item else items, case.dtype))
         except SubjectError as error:
             if case.subject.has("context-length") and not isinstance(error, OutsideError):
@@ -48,7 +59,6 @@ def largest_share(case: Case, profile: str) -> float:
     Level.MUST,
     "Rows of 33, 65 and 130 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
-    unless={"positions"},
     after=("oracle/output-within-bound",),
     examples=FORMATS,
 )
@@ -69,7 +79,6 @@ def up_to_130_keys(case: Case) -> float:
     Level.MUST,
     "Rows of 257 and 1025 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
-    unless={"positions"},
     after=("rows/up-to-130-keys",),
     examples=FORMATS,
     since="ci",
@@ -84,7 +93,7 @@ def up_to_1025_keys(case: Case) -> float:
     Level.MUST,
     "Rows of 4097 keys are the formula's, whichever key dominates them.",
     needs={"projections"},
-    unless={"positions"},
+    unless={"positions"},  # whose budgets take gigabytes then
     after=("rows/up-to-1025-keys",),
     examples=FORMATS,
     since="thorough",

@@ -8,6 +8,7 @@ from torch import Tensor
 from properties.zoo.faults import fault
 from properties.zoo.faults.dropout import Dropping
 from properties.zoo.faults.plain import PlainMultiHead
+from properties.zoo.wide.rotary import PlainRotary
 
 SHORT = "rows/up-to-130-keys"
 LONG = "rows/up-to-1025-keys"
@@ -198,3 +199,32 @@ class LanesOf64Keys(Lanes):
 )
 class LanesOf128Queries(Lanes):
     lanes, axis = 128, -2
+
+
+class RotaryWithAShortMask(PlainRotary):
+    """Positions go on where the mask has ended."""
+
+    reach = 100
+
+    def hide(self, scores: Tensor) -> Tensor:
+        hidden = super().hide(scores)
+        hidden[..., self.reach :, :] = scores[..., self.reach :, :]
+        return hidden
+
+
+@fault(
+    "rotary-mask-of-100-keys",
+    SHORT,
+    symptom="a mask of the length that was trained on: beyond it tokens see the future",
+)
+class RotaryMaskOf100Keys(RotaryWithAShortMask):
+    pass
+
+
+@fault(
+    "rotary-mask-of-512-keys",
+    LONG,
+    symptom="a mask of 512 keys: beyond it tokens see the future",
+)
+class RotaryMaskOf512Keys(RotaryWithAShortMask):
+    reach = 512

@@ -47,11 +47,15 @@ class PlainRotary(nn.Module):
         )
         queries, keys = self.queries(queries, angles), self.keys(keys, angles)
         scores = queries @ keys.mT * self.head_dim**-0.5
-        future = torch.ones_like(scores, dtype=torch.bool).triu(diagonal=1)
-        weights = scores.masked_fill(future, -torch.inf).softmax(dim=-1)
+        weights = self.hide(scores).softmax(dim=-1)
         context = weights @ self.values(values, angles)
         output: Tensor = self.o_proj(context.transpose(1, 2).flatten(2))
         return output
+
+    def hide(self, scores: Tensor) -> Tensor:
+        """Scores without the future, (B, H, T, T)."""
+        future = torch.ones_like(scores, dtype=torch.bool).triu(diagonal=1)
+        return scores.masked_fill(future, -torch.inf)
 
     def queries(self, queries: Tensor, angles: Tensor) -> Tensor:
         """Rotated queries, (B, H, T, D)."""
