@@ -55,12 +55,13 @@ class Arguments:
 
     mask: true where a key is seen, broadcastable to (B, H, T, S); bias: likewise, numbers; padding:
     (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
-    limit; scale, cap: numbers above zero; slopes: (H,); start: the first token's position; weights, lse:
-    whether they are wanted; averaged: whether the weights are to be averaged over heads. Beside a context
-    these are about the context's tokens, which are the keys then; padding_of_x: (B, T), true where a
-    token of x is real, which hides no key of the context. documents: (B, 2), how many queries and keys of
-    each item are there, the first ones; they are one document, and the rest is not handed over. segments:
-    (B, T), the number of each token's segment, above zero; a key behind them has none.
+    limit; scale, cap: numbers above zero; slopes: (H,), or (B, H); start: the first token's position;
+    weights, lse: whether they are wanted; averaged: whether the weights are to be averaged over heads.
+    Beside a context these are about the context's tokens, which are the keys then; padding_of_x: (B,
+    T), true where a token of x is real, which hides no key of the context. documents: (B, 2), how many
+    queries and keys of each item are there, the first ones; they are one document, and the rest is not
+    handed over. segments: (B, T), the number of each token's segment, above zero; a key behind them has
+    none.
     """
 
     mask: Seen | None = None

@@ -178,3 +178,44 @@ def test_a_log_sum_exp_that_comes_with_the_weights_is_asked_about() -> None:
         assert asked.takes["weights"] == asked.takes["lse"] == "return_attn_probs"
         statuses.append(judge(law, pinned_cases(asked)[0]).status)
     assert statuses == ["pass", "fail"]
+
+
+def flash_with_slopes_of_items(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    alibi_slopes: Tensor | None = None,
+) -> Tensor:
+    """Slopes are (H,) or (B, H), as flash attention's are."""
+    rows = RIGHT["flash-in-one-matrix"]
+    told = {"softmax_scale": softmax_scale, "causal": causal}
+    if alibi_slopes is None or alibi_slopes.ndim == 1:
+        return rows(q, k, v, **told, alibi_slopes=alibi_slopes)
+    items = zip(q.split(1), k.split(1), v.split(1), alibi_slopes, strict=True)
+    return torch.cat([rows(*parts, **told, alibi_slopes=slopes) for *parts, slopes in items])
+
+
+def flash_with_slopes_of_the_first_item(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    alibi_slopes: Tensor | None = None,
+) -> Tensor:
+    """Those of the first item are taken for all."""
+    if alibi_slopes is not None and alibi_slopes.ndim == 2:
+        alibi_slopes = alibi_slopes[:1].expand_as(alibi_slopes)
+    return flash_with_slopes_of_items(q, k, v, softmax_scale, causal, alibi_slopes)
+
+
+def test_slopes_of_each_item_are_asked_about_where_they_are_taken() -> None:
+    """Who takes one for each head alone is not asked for more."""
+    law = clauses()["score/slopes-grow-with-distance"]
+    right, wrong = map(subject, (flash_with_slopes_of_items, flash_with_slopes_of_the_first_item))
+    assert not subject(RIGHT["flash-in-one-matrix"]).has("slopes of items")
+    for asked, expected in ((right, {"pass"}), (wrong, {"pass", "fail"})):
+        assert asked.has("slopes of items")
+        assert {judge(law, case).status for case in pinned_cases(asked)} == expected

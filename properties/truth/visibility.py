@@ -72,9 +72,9 @@ def ahead(queries: int, keys: int, align: Align = "top left", past: int = 0) -> 
 
 
 def alibi(slopes: Array, queries: int, keys: int, align: Align = "bottom right") -> Array:
-    """The bias -slope * distance, (H,) -> (H, T, S) (Press, Smith and Lewis, 2022)."""
+    """The bias -slope * distance, (H,) -> (H, T, S) (Press, Smith and Lewis, 2022); leading axes stay."""
     distance = np.abs(ahead(queries, keys, align))
-    bias: Array = -np.asarray(slopes, dtype=np.float64)[:, None, None] * distance
+    bias: Array = -np.asarray(slopes, dtype=np.float64)[..., None, None] * distance
     return bias
 
 

@@ -28,7 +28,7 @@ def definition(script: CallScript, told: Told, *between: str) -> str:
         further["bias"] = f"{text.tensor(np.asarray(asked.request.bias))}.numpy()"
     elif a.slopes is not None:
         slopes = f"{told.options[script.subject.takes['slopes']]}.double().numpy()"
-        distance = f"-{slopes}[:, None, None] * abs({AHEAD})"
+        distance = f"-{slopes}[..., None, None] * abs({AHEAD})"
         further["bias"] = " + ".join(filter(None, (further.get("bias"), distance)))
     further |= {n: repr(v) for n in ("scale", "cap") if (v := getattr(a, n)) is not None}
     if a.documents is None and (a.window is not None or a.slopes is not None):

@@ -190,6 +190,8 @@ class FunctionSubject(Subject):
             self.hold(self.manner)
             if finding.drops(self.manner):
                 self.capabilities = self.capabilities | {"dropout of calls"}
+            if finding.takes_slopes_of_items(self.manner):
+                self.capabilities = self.capabilities | {"slopes of items"}
             asked = set(self.takes.values())
             self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         shell = shell_of(function, family).eval()

@@ -234,6 +234,13 @@ def drops(found: Manner) -> bool:
     return bool(found.dropout) and works(ask, Arguments())
 
 
+def takes_slopes_of_items(found: Manner) -> bool:
+    """Whether slopes may be (B, H), as in flash attention: at sizes where nothing else fits by accident."""
+    one = Arguments(slopes=np.ones((2, 3)))
+    sizes = probing.level(4, 5, batch=2, heads=3, groups=3)
+    return "slopes" in found.takes and probing.asked(asking(found), sizes, one) is not None
+
+
 def asking(found: Manner, dtype: str = "float32") -> Callable[[Inputs, Arguments], Answer]:
     """A call in one format."""
     return lambda inputs, arguments: found.ask(inputs, arguments, dtype)

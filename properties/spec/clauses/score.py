@@ -5,9 +5,11 @@ One order of steps: scale, cap, bias, what is seen, softmax.
 
 from __future__ import annotations
 
+import numpy as np
+
 from properties.basics.assertions import near
 from properties.cases.case import Case
-from properties.cases.question import flags, question, taken
+from properties.cases.question import Question, flags, question, taken
 from properties.spec.clause import Condition, Level, clause
 
 SCALE = "score/given-scale-is-used-once"
@@ -124,4 +126,14 @@ def slopes(case: Case) -> float:
     """z_ij - m_h |i + offset - j|, where the offset lines the last query up with the last key, as the
     causal flag does (Press, Smith and Lewis, 2022; flash attention).
     """
-    return max(question(case, "slopes").changed(causal=flag).agrees() for flag in flags(case))
+    asked = [question(case, "slopes")]
+    if case.subject.has("slopes of items"):
+        asked.append(of_each_item(asked[0]))
+    return max(one.changed(causal=flag).agrees() for one in asked for flag in flags(case))
+
+
+def of_each_item(asked: Question) -> Question:
+    """The same with slopes (B, H): those of an item are twice those of the item before."""
+    slopes = asked.arguments.slopes
+    assert slopes is not None  # they were asked for
+    return asked.changed(slopes=2.0 ** np.arange(asked.shape[0])[:, None] * slopes / 8.0)
