@@ -70,6 +70,7 @@ def test_a_rule_for_longer_sequences_than_a_module_is_made_for_is_found_and_held
     subject = find(target)[0]
     said = f"{WHOLE}, slower beyond context_length ({GROWING[target]})"
     assert conventions_of(subject)["rotary"]["answer"] == said
+    assert subject.unasked["scaling_factor"].startswith("positions, how fast")
     assert broken(subject, "position", few=2) == {}
     assert "fail" not in {judge(clauses()[BEYOND], case).status for case in pinned_cases(subject)}
 

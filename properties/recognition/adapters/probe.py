@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 SLOPES = "what is taken from the scores for each token further back"
 OF_T5 = re.compile(r"(^|\.)relative_attention_bias\b")
+FACTOR = re.compile(
+    r"(rope_|rotary_|ntk_)?scal(ing|e)_?factor|rope_scaling"
+)  # beside rotary positions
 SCALE = re.compile(r"_?((softmax|attn|attention|score)_)?scal(e|ing)(_factor)?")  # of the scores
 
 OF_QUERIES = re.compile(
@@ -172,6 +175,9 @@ def offer_positions(finished: ModuleSubject, module: nn.Module) -> None:
     if positions is not None:
         finished.positions = positions
         finished.limits |= Limits(head_dims=positions.multiple)
+        text = "positions, how fast they go by: it keeps its default"
+        scaling = [name for name in finished.unasked if FACTOR.fullmatch(name.rpartition(".")[2])]
+        finished.unasked = {**finished.unasked, **dict.fromkeys(scaling, text)}
 
 
 def by_other_angles(

@@ -179,11 +179,15 @@ class WholePositions(Linear):
 class DynamicNtk(Scaled):
     """The base grows with T once there are more tokens than the module is made for."""
 
-    factor = 2.0
-
-    def __init__(self, hidden_size: int, num_heads: int, max_position_embeddings: int) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        max_position_embeddings: int,
+        scaling_factor: float = 2.0,
+    ) -> None:
         super().__init__(hidden_size, num_heads)
-        self.longest = max_position_embeddings
+        self.longest, self.factor = max_position_embeddings, scaling_factor
 
     def grown(self, tokens: int) -> float:
         """What the base is raised by."""
