@@ -167,6 +167,7 @@ def read(
     parameters = named_parameters(signature_of(target, owner))
     require_no_input(target, owner, parameters)
     roles = {name: role_of(parameter, target) for name, parameter in parameters.items()}
+    roles |= dict.fromkeys(of_what_values_are_made_of(roles, parameters))
     named = partial(role_named, target=target)
     around = surroundings.found(target, named)
     meant = {name: str(named(name)) for name in around.names}
@@ -291,6 +292,17 @@ def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
     if len(biases) == 2 and len(own) == 1:  # the other is that of all layers
         found["qkv_bias"] = own
     return found
+
+
+def of_what_values_are_made_of(
+    roles: Mapping[str, str | None], parameters: Mapping[str, Parameter]
+) -> list[str]:
+    """The names for the width of the input of values, and not of a head: as in torch's own module they
+    are None by default, beside one for that of keys.
+    """
+    spare = [name for name, parameter in parameters.items() if parameter.default is None]
+    of_keys = any(is_context_width(name) for name in spare)
+    return [name for name in spare if of_keys and roles[name] == "value_dim"]
 
 
 def of_attention(names: list[str]) -> list[str]:

@@ -274,7 +274,7 @@ def subject(
     exclusive.require_none(finished)
     restoring.offer(finished, module)
     offer_cache(finished, module, call)
-    offer_masks(finished, call)
+    offer_masks(finished, module, call)
     offer_padded_steps(finished)
     offer_start(finished, module, call)
     if not chosen:
@@ -413,7 +413,7 @@ def offer_start(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         finished.unasked = {n: text for n, text in finished.unasked.items() if n != name}
 
 
-def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
+def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
     """Claim the masks and the context that forward takes from outside, in the formats in which they can
     be given.
     """
@@ -425,7 +425,11 @@ def offer_masks(finished: ModuleSubject, call: calls.Call) -> None:
     if finished.positions is not None:
         names = without_placed_contexts(finished, names)
     if call.tokens:
-        found = module_finding.with_tokens(call.further, call.tokens, finished.build, sizes)
+        # torch's own module has a faster path where none are, which paths/ holds against the other
+        recording = any(isinstance(part, nn.MultiheadAttention) for part in module.modules())
+        found = module_finding.with_tokens(
+            call.further, call.tokens, finished.build, sizes, recording=recording
+        )
         finished.modes = True
     else:
         take = partial(

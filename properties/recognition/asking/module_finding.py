@@ -201,24 +201,29 @@ def manner(
 
 
 def with_tokens(
-    names: Iterable[str], tokens: Sequence[str], build: Build, sizes: Sizes
+    names: Iterable[str], tokens: Sequence[str], build: Build, sizes: Sizes, *, recording: bool
 ) -> ModuleManner:
     """How a forward of queries, keys and values is told masks, other tokens and what to return.
 
-    names: its arguments besides these three, tokens. Who names them as torch's own module does is held to
-    what that promises.
+    names: its arguments besides these three, tokens; recording: whether gradients are recorded. Who names
+    them as torch's own module does is held to what that promises.
     """
     named, (_, key, value) = roles(names), tokens
     trial = Trial(build, sizes, ALSO_OF_HEADS)
     crossing = CrossTrial(build, sizes, 0, KEYS - 1, ALSO_OF_HEADS)
     promised = set(names) >= TORCHS
-    found = with_masks(trial, ModuleManner(), named)
+    found = with_masks(trial, ModuleManner(recording=recording), named)
     found = replace(found, takes={**found.takes, "context": key, "context_values": value})
     if promised:
         found = as_promised(trial, found, named)
     found = of_context_as_of_x(found)
     takes = {n: a for n, a in found.takes.items() if crossing_works(crossing, found, n)}
-    return with_flag(trial, with_what_comes(trial, replace(found, takes=takes), named), named)
+    found = with_flag(trial, with_what_comes(trial, replace(found, takes=takes), named), named)
+    if "mask" not in found.takes:
+        return found
+    # Once more: whether weights are wanted may decide what a row that sees nothing gets.
+    empty = trial.empty(replace(found, conventions=replace(found.conventions, empty="")))
+    return replace(found, conventions=replace(found.conventions, empty=empty))
 
 
 TORCHS = frozenset({"key_padding_mask", "need_weights", "attn_mask"})
@@ -295,8 +300,13 @@ def with_flag(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> Mo
         told = replace(guess, hinted=hinted)
         answer = trial.ask(told, Arguments(causal=True), 1) if "mask" in found.takes else None
         if answer is not None and answer.output[0, 0, 0] == 1.0:
-            return told
+            return told if not hinted else with_own_triangle(told)
     return found
+
+
+def with_own_triangle(found: ModuleManner) -> ModuleManner:
+    """With the place of the diagonal in the mask that goes with the flag."""
+    return replace(found, conventions=replace(found.conventions, align="top left"))
 
 
 def with_masks_of_context(
