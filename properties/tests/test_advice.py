@@ -238,7 +238,27 @@ class CausalByOnes(CausalByItsMask):
         return scores.masked_fill(mask.int() == 0, -1e30)
 
 
-@pytest.mark.parametrize("target", [CausalByItsMask, CausalByNumbers, CausalByOnes])
+class CausalOfThree(nn.Module):
+    """Queries, keys and values, and the second of two masks hides the future."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(embed_dim, num_heads, batch_first=True)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+    ) -> Tensor:
+        masks = {"key_padding_mask": key_padding_mask, "attn_mask": attn_mask}
+        output: Tensor = self.inner(query, key, value, need_weights=False, **masks)[0]
+        return output
+
+
+@pytest.mark.parametrize("target", [CausalByItsMask, CausalByNumbers, CausalByOnes, CausalOfThree])
 def test_a_mask_that_is_advised_hides_the_future(target: Callable[..., Any]) -> None:
     """Whatever its shape and its polarity: it was tried."""
     (code,) = advice(target)

@@ -6,6 +6,7 @@ Legend: B batch, T queries, S keys, E embed_dim.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -290,3 +291,27 @@ def test_a_causal_flag_that_hides_by_itself_is_asked_as_one() -> None:
     assert asked.takes["causal"] == "is_causal"
     assert not asked.manner.hinted  # type: ignore[attr-defined]
     assert broken_by(asked, pinned_cases(asked)[:1]) == set()
+
+
+class OfTorch(torch.nn.MultiheadAttention):
+    """Its constructor has kdim and vdim, both None."""
+
+
+class OfTorchWrong(torch.nn.MultiheadAttention):
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, **told: Any) -> Any:
+        return super().forward(1.5 * query, key, value, **told)
+
+
+def test_a_subclass_of_torchs_own_module_is_asked_as_a_module_of_queries_keys_and_values() -> None:
+    """Vdim is the width of what values are made of there, and not of a head."""
+    laws = ("mask", "weights", "result", "shape/output-shape")
+    report = check(OfTorch, "encoder", "quick", only=laws, database=False)
+    assert report.right
+    assert MASKS.items() <= report.takes.items()
+    assert not check(OfTorchWrong, "encoder", "quick", only=laws, database=False).right
+
+
+def test_torchs_own_module_is_an_encoder_where_that_is_asked_for() -> None:
+    (found,) = find("torch.nn:MultiheadAttention", "encoder")
+    assert found.family == "encoder"
+    assert MASKS.items() <= found.takes.items()

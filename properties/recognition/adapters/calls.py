@@ -197,22 +197,23 @@ def made_of_x(name: str) -> str:
 
 def needs_mask(
     owner: str,
-    masks: tuple[str, ...],
+    call: Call,
     target: Any,
     other: str,
     settings: Settings,
-    hiding: tuple[str, str] | None,
+    hiding: tuple[str, str, str] | None,
 ) -> QuestionError:
     """The refusal of a forward that hides the future only if it is handed a mask.
 
-    other: the family that does not hide it; hiding: see `future_masks.that_hides`.
+    other: the family that does not hide it; hiding: the argument, what it says in words, and its code.
     """
-    words, mask = hiding or NONE_HID
+    name, words, mask = hiding or (call.masks[0], *NONE_HID)
+    tokens = ", ".join(["x"] * max(1, len(call.tokens)))
     return messages.refusal(
-        f"{owner} hides the future only if forward is given {' or '.join(masks)}: "
+        f"{owner} hides the future only if forward is given {' or '.join(call.masks)}: "
         "called with x alone, it does not.",
         f"forward(x) that hides the future itself (--family {other} asks for none of that, and about "
         "masks)",
-        f"name a module that passes {masks[0]}, here {words}:",
-        messages.shell(owner, target, f"x, {masks[0]}={mask}", settings),
+        f"name a module that passes {name}, here {words}:",
+        messages.shell(owner, target, f"{tokens}, {name}={mask}", settings),
     )

@@ -6,7 +6,7 @@ Legend: T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from properties.recognition.adapters import families
+from properties.recognition.adapters import calls, families
 from properties.recognition.adapters.calls import FUTURE
 from properties.truth.parameters import Sizes
 
@@ -48,16 +48,19 @@ class Handed:
         return given, {**named, self.name: self.make(future)[(*self.axes, ...)]}
 
 
-def that_hides(module: nn.Module, name: str, sizes: Sizes) -> tuple[str, str] | None:
-    """What a mask of this name says, in words, and its code: the first that hides the future; None if none
-    does.
+def that_hides(
+    module: nn.Module, names: Iterable[str], sizes: Sizes
+) -> tuple[str, str, str] | None:
+    """The first of the masks of these names that hides the future: its name, what it says in words, and its
+    code; None if none does.
     """
-    for (words, (code, make)), (index, axes) in product(KINDS.items(), AXES.items()):
+    kinds = product(names, KINDS.items(), AXES.items())
+    for name, (words, (code, make)), (index, axes) in kinds:
         handed = Handed(name, make, axes)
-        hook = module.register_forward_pre_hook(handed, with_kwargs=True)
+        hook = calls.inside(module).register_forward_pre_hook(handed, with_kwargs=True)
         try:
             if families.trial_future(module, sizes) == "none":
-                return words, f"({code}){index}" if index else code
+                return name, words, f"({code}){index}" if index else code
         finally:
             hook.remove()
     return None

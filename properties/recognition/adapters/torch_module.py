@@ -632,9 +632,9 @@ def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: call
     if call.masks and size is None and future == "all":
         other = "encoder" if draft.family in HEADED_FAMILIES else "self"
         told, sizes = blueprint.arguments, trial_config(blueprint, draft.family).sizes
-        hiding = future_masks.that_hides(module, call.masks[0], sizes)
+        hiding = future_masks.that_hides(module, call.masks, sizes)
         raise calls.needs_mask(
-            blueprint.owner, call.masks, blueprint.target, other, told.settings, hiding
+            blueprint.owner, call, blueprint.target, other, told.settings, hiding
         )
     if size is not None and size < SMALL_MASK and not blueprint.arguments.has("context_length"):
         raise families.no_place(

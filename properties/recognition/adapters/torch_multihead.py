@@ -249,11 +249,15 @@ def separate(attention: nn.MultiheadAttention) -> list[Any]:
 
 
 def subject(target: object, family: str | None = None) -> Subject:
-    """The subject; QuestionError for any family but multihead."""
+    """The subject, as an encoder like a subclass of the module; QuestionError for any other family."""
     families.validate(family)
+    if family == "encoder":
+        from properties.recognition.adapters import torch_module  # which stands on this module
+
+        return torch_module.subject(nn.MultiheadAttention, family)
     if family not in (None, "multihead"):
         raise QuestionError(
             f"torch.nn.MultiheadAttention belongs to the family multihead, not {family}.\n"
-            "Expected: no --family, or --family multihead."
+            "Expected: no --family, --family multihead, or encoder."
         )
     return TorchMultihead()
