@@ -18,7 +18,7 @@ from properties.cases.devices import with_queries_keys_values
 from properties.cases.long_rows import LENGTHS, digits, lengths, long_rows
 from properties.cases.strategies import pinned_cases
 from properties.recognition.targets import find
-from properties.runs.runner import Run
+from properties.runs.runner import Run, run
 from properties.spec.clause import clauses
 from properties.spec.clauses.dropout import ask
 from properties.spec.clauses.rows import up_to_130_keys
@@ -152,3 +152,10 @@ def test_what_has_a_context_length_may_not_refuse_so_many_tokens_in_training_eit
     (result,) = Run(subject, [law], PROFILES["quick"], 0).report().results
     assert result.status == "fail"
     assert "more than 100 tokens" in result.message
+
+
+def test_a_mask_that_ends_too_soon_is_told_by_name_where_positions_are_turned() -> None:
+    fault = faults()["rotary-mask-of-100-keys"]
+    (subject,) = find(fault.module, fault.family)
+    (found,) = run(subject, profile="quick", only=["rows"]).findings
+    assert found.name == "mask ends at 100 keys"

@@ -202,13 +202,13 @@ class LanesOf128Queries(Lanes):
 
 
 class RotaryWithAShortMask(PlainRotary):
-    """Positions go on where the mask has ended."""
+    """Positions go on where the mask has ended: keys beyond it are seen by all."""
 
     reach = 100
 
     def hide(self, scores: Tensor) -> Tensor:
         hidden = super().hide(scores)
-        hidden[..., self.reach :, :] = scores[..., self.reach :, :]
+        hidden[..., self.reach :] = scores[..., self.reach :]
         return hidden
 
 
