@@ -14,21 +14,11 @@ from properties.cases.case import Case
 from properties.cases.question import Question, crossed, question, taken
 from properties.compare.outcome import Agreement, Change
 from properties.compare.results import Pair, agree, attempt
+from properties.recognition.asking.finding import ASKED
 from properties.subjects.call import ROLES
 from properties.subjects.card import conventions_of
 
-TOLD = (
-    "mask",
-    "bias",
-    "padding",
-    "causal",
-    "window",
-    "scale",
-    "cap",
-    "slopes",
-    "start",
-    "segments",
-)
+TOLD = (*ASKED, "start")
 OF_CONTEXTS = ("mask", "bias", "padding")
 BY_THE_OUTPUT = frozenset({"rotary"})  # told where outputs differ, as why
 PLACED = {"align": ("causal", "window", "slopes"), "window": ("window",), "sides": ("window",)}
