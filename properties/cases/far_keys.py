@@ -36,7 +36,7 @@ from properties.truth.parameters import Sizes
 
 LENGTHS = (8192, 8191)
 """Keys: all tiles are full, and the last one lacks a key."""
-HEAD_DIM = 64  # whose root is a power of two, so that scaled scores are exact as well
+HEAD_DIM = 64  # whose root is a power of two: scores that are scaled once are exact as well
 BASE, DIGITS, COLUMNS = 16, 4, 50
 LOWERED, ONES = 50, 51  # columns of queries, and of keys and values, besides the digits
 STEP = {"float64": 1024.0, "float32": 1024.0, "bfloat16": 128.0, "float16": 128.0}
@@ -122,7 +122,7 @@ def answered(subject: Subject, tokens: int, dtype: str, groups: tuple[Group, ...
     leads = rows.leads & asked.request.seen(asked.shape)[0, 0]
     count = leads.sum(axis=1)
     right = leads @ rows.values / np.maximum(count, 1)[:, None]
-    allowed = alike_error(right, count, FORMATS[dtype])
+    allowed = alike_error(right, count, FORMATS[dtype], STEP[dtype])
     allowed[count == 0] = np.inf  # all that leads is hidden from these
     output = asked.answer().output[0]
     what = f"among {tokens} keys in {dtype}, of which {BASE} weigh alike, an output of"
