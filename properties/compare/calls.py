@@ -38,19 +38,25 @@ def compare_conventions(pair: Pair, differ: bool) -> list[Change]:
 
 
 def compare_arguments(pair: Pair) -> tuple[list[Change], list[str]]:
-    """Arguments of a call that are gone; other names, and what keeps its default, are notes."""
+    """Arguments of a call that are gone, or say something else; other names, and what keeps its default,
+    are notes.
+    """
     old, new = (side.takes for side in pair.sides)
-    changes = [
-        Change("interface", f"a call may be told {ROLES[role]}", old[role] or "yes", "no")
-        for role in old
-        if role in ROLES and role not in new
-    ]
+    changes = [lost(pair, role) for role in old if role in ROLES and role not in new]
     renamed = {(old[role], new[role]) for role in old if role in new and old[role] != new[role]}
     notes = [f"the argument {was} of a call is {now} now" for was, now in sorted(renamed)]
     kept = sorted({*pair.old.unasked, *pair.new.unasked})
     if kept:
         notes.append(f"not compared, because they keep their defaults: {', '.join(kept)}")
     return changes, notes
+
+
+def lost(pair: Pair, role: str) -> Change:
+    """What a call can be told no more: its argument is gone, or is there and has no such effect."""
+    argument, what = pair.old.takes[role], f"a call may be told {ROLES[role]}"
+    if argument and argument in {*pair.new.takes.values(), *pair.new.unasked}:
+        return Change("calls", what, f"by {argument}", f"{argument} is taken, and does not say so")
+    return Change("interface", what, argument or "yes", "no")
 
 
 @dataclass

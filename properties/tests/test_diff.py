@@ -465,6 +465,20 @@ def test_an_argument_of_a_call_that_is_gone_is_a_change() -> None:
     assert found.results == "bit-identical"
 
 
+class AddsItsMask(Told):
+    """The mask is added as a number."""
+
+    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return scores + mask[:, None]
+
+
+def test_an_argument_that_is_there_and_says_nothing_of_the_kind_any_more_is_different() -> None:
+    found = diff(Told, AddsItsMask)
+    (change,) = found.changes
+    assert (change.kind, change.old) == ("calls", "by mask")
+    assert found.verdict == "different"
+
+
 def test_calls_that_were_wrong_and_are_wrong_in_another_way_are_different() -> None:
     """No clause tells: both sides break the same one."""
     found = diff(LostForManyTokens, InvertedForManyTokens, "mask/shows-what-it-shows")
