@@ -125,7 +125,9 @@ def by_argument(takes: Mapping[str, str]) -> dict[str, str]:
 def brief(takes: Mapping[str, str], conventions: Mapping[str, Mapping[str, str]]) -> str:
     """The card in a line or two: the arguments, and the conventions by which they are read."""
     named = [argument for argument in dict.fromkeys(takes.values()) if argument]
-    said = [
+    added = takes.get("bias")
+    said = [f"{added} is added to the scores"] if added and added != takes.get("mask") else []
+    said += [
         BRIEF[name].get(told["answer"], f"{name} is none of {', '.join(ANSWERS[name])}")
         for name, told in conventions.items()
         if name in BRIEF

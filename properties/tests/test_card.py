@@ -265,3 +265,9 @@ def test_what_cannot_be_described_is_said(
     code, _, err = run(capsys, *arguments)
     assert code == 2
     assert said in err
+
+
+def test_a_mask_that_is_added_to_the_scores_is_told_below_the_verdict() -> None:
+    """A boolean in it is added as one or zero, and hides nothing: who means one sees it there."""
+    assert words.brief({"bias": "mask"}, {}) == "asked by mask; mask is added to the scores"
+    assert words.brief({"mask": "mask", "bias": "mask"}, {}) == "asked by mask"
