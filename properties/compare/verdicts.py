@@ -70,11 +70,10 @@ def compare_interfaces(pair: Pair) -> list[Change]:
     lost = pair.old.offers - pair.new.offers - ELSEWHERE
     if {"always-biased", "qkv-bias"} & pair.new.offers:
         lost -= {"always-biased"}  # it may still be
+    named = sorted(lost & CAPABILITIES.keys())  # the others follow from what is told by itself
     changes = [
         Change("interface", CAPABILITIES[name], "yes", f"no: {reason(pair, name)}")
-        for name in sorted(
-            lost & CAPABILITIES.keys()
-        )  # else it follows from what is told by itself
+        for name in named
     ]
     gone = [d for d in pair.old.dtypes if d not in pair.new.dtypes]
     if gone:

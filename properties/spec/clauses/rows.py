@@ -23,12 +23,13 @@ FORMATS = 4  # examples: the first pinned ones have one format each
 @lru_cache(maxsize=64)
 def share(subject: Subject, tokens: int, items: int, dtype: str) -> float:
     """The share of the budget that long rows use."""
+    if subject.positions is not None:
+        return turned_share(subject, tokens, dtype)
     case, truth = long_rows(subject, tokens, items, dtype)
     what = f"among {tokens} keys in {dtype} a context of"
     return near(what, case.output, truth.rows.output, truth.allowed(dtype), "batch token column")
 
 
-@lru_cache(maxsize=64)
 def turned_share(subject: Subject, tokens: int, dtype: str) -> float:
     """The share of the budget that rows of queries and keys use that positions turn."""
     case = turned_rows(subject, tokens, dtype)
@@ -42,9 +43,6 @@ def largest_share(case: Case, profile: str) -> float:
     for tokens, items in lengths.items():
         one_item = case.subject.limits.one_item
         try:
-            if case.subject.positions is not None:
-                shares.append(turned_share(case.subject, tokens, case.dtype))
-                continue
             shares.append(share(case.subject, tokens, 1 if one_item else items, case.dtype))
         except SubjectError as error:
             if case.subject.has("context-length") and not isinstance(error, OutsideError):
