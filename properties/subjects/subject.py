@@ -96,6 +96,11 @@ CAPABILITIES = {
     "widens": "a number among its arrays may widen them, as is usual in its library",
     "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
     "partly turned": "positions turn some of the columns of a head, and leave the others",
+    "own norms": "queries and keys are normalised by layers of the module, which can be put back",
+    "own cap": "the constructor takes a bound on the scores",
+    "own window": "the constructor takes how far back a query sees",
+    "own sink": "the module has sinks, which can be filled",
+    "own slopes": "the module has slopes of ALiBi, which can be put back",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
 }

@@ -7,11 +7,12 @@ from torch import nn
 
 from properties.cases.strategies import pinned_cases
 from properties.recognition.targets import find_one
-from properties.runs.runner import draw, quiet_and_repeatable
+from properties.runs.drawing import draw
+from properties.runs.runner import quiet_and_repeatable
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.subjects.restored import Restored
-from properties.subjects.subject import Subject
+from properties.subjects.subject import CAPABILITIES, Subject
 from properties.tests.data import put_back as data
 from properties.tests.test_call_scripts import raised
 from properties.tests.test_calls import FEW
@@ -95,3 +96,9 @@ def test_a_script_puts_it_back_as_well(name: str) -> None:
     told = found(fault.module, fault.breaks[0])
     assert raised(told, fault.module)
     assert not raised(told, partner(fault.module))
+
+
+@pytest.mark.parametrize("target", RIGHT)
+def test_what_it_claims_is_known_so_that_an_adapter_may_claim_it(target: type[nn.Module]) -> None:
+    """The survey puts faults around what was found, and hands that over as an adapter."""
+    assert find_one(target).capabilities <= CAPABILITIES.keys()
