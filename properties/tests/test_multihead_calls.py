@@ -22,6 +22,7 @@ from properties.cases.strategies import make_case, pinned_cases
 from properties.findings.names import behaves_like
 from properties.findings.names.calls.battery import battery, slopes_alone
 from properties.findings.names.calls.match import fitting
+from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.targets import find
 from properties.runs.runner import quiet_and_repeatable
 from properties.spec.clause import clauses
@@ -213,10 +214,16 @@ class SequenceFirst(PlainMultihead):
         super().__init__(embed_dim, num_heads, dropout)
 
 
+def axes_of(found: Subject) -> str:
+    """The axes in which a module wants its tokens."""
+    assert isinstance(found, ModuleSubject)
+    return found.blueprint.axes
+
+
 def test_tensors_whose_first_axis_is_that_of_tokens_are_known_by_trial() -> None:
     asked = subject(SequenceFirst)
-    assert asked.blueprint.axes == "T B E"  # type: ignore[attr-defined]
-    assert subject(PlainMultihead).blueprint.axes == "B T E"  # type: ignore[attr-defined]
+    assert axes_of(asked) == "T B E"
+    assert axes_of(subject(PlainMultihead)) == "B T E"
     case = make_case(asked, small(asked).sizes, "float32", "ordinary", True, 0.0, 1, seed=1)
     assert question(case, "mask", "padding").agrees() <= 1.0
     assert crossed(case, "padding").agrees() <= 1.0

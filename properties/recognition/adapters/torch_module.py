@@ -441,9 +441,11 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
             batched=finished.has("batched"),
         )
         found = take(width)
-        if width and "context" not in found.takes and "context" in take(0).takes:
-            found, width = take(0), 0
-            keep_to_one_width(finished)
+        if width and "context" not in found.takes:
+            as_wide_as_x = take(0)
+            if "context" in as_wide_as_x.takes:
+                found, width = as_wide_as_x, 0
+                keep_to_one_width(finished)
         found = without_lost_rows(finished, without_flag(finished, found))
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import calls, families, trials
+from properties.recognition.adapters import calls, families, torch_module, trials
 from properties.recognition.asking import module_finding
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.on_itself import OnItself
@@ -252,8 +252,6 @@ def subject(target: object, family: str | None = None) -> Subject:
     """The subject, as an encoder like a subclass of the module; QuestionError for any other family."""
     families.validate(family)
     if family == "encoder":
-        from properties.recognition.adapters import torch_module  # which stands on this module
-
         return torch_module.subject(nn.MultiheadAttention, family)
     if family not in (None, "multihead"):
         raise QuestionError(
