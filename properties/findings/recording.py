@@ -25,7 +25,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.recognition.adapters.image import of_tokens
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.spec.clause import Clause
 from properties.subjects.instance import to_array
 from properties.subjects.subject import Config, Subject

@@ -35,7 +35,7 @@ from properties.recognition.adapters import (
     subject_for,
     trials,
 )
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.claimed_calls import require_calls
 from properties.recognition.files import (
     FILES,

@@ -14,7 +14,7 @@ from properties.basics.errors import QuestionError
 from properties.cases.strategies import make_case, pinned_sizes
 from properties.cli import main
 from properties.findings.scripts import construction
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find, find_one, load
 from properties.runs.runner import run
 from properties.subjects import choosing

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters.distances import slopes
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find, find_one
 from properties.runs.runner import run
 from properties.tests.test_needed import ODDS, Heads

@@ -14,7 +14,7 @@ from properties import Subject
 from properties.basics.errors import QuestionError, SubjectError
 from properties.cases.strategies import make_case, pinned_sizes
 from properties.findings.scripts import construction
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find, survey
 from properties.runs.runner import run
 

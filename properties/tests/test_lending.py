@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attention import MultiHeadAttention
 from properties.cases.lending import Lender
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find
 from properties.runs.runner import run
 from properties.subjects.subject import Config

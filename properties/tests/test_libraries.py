@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find_one
 from properties.runs.runner import run
 from properties.subjects.subject import Subject

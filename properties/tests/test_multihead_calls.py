@@ -22,7 +22,7 @@ from properties.cases.strategies import make_case, pinned_cases
 from properties.findings.names import behaves_like
 from properties.findings.names.calls.battery import battery, slopes_alone
 from properties.findings.names.calls.match import fitting
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find
 from properties.runs.runner import quiet_and_repeatable
 from properties.spec.clause import clauses

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from properties.cases.strategies import pinned_cases
 from properties.findings.scripts import script
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.targets import find_one
 from properties.runs.runner import run
 from properties.runs.tally import judge

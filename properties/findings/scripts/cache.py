@@ -15,7 +15,7 @@ from properties.findings.scripts import text
 from properties.findings.scripts.asking import require_right
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.asking.caches import CacheManner, State
 from properties.subjects.call import Arguments
 from properties.subjects.subject import Subject

@@ -17,7 +17,7 @@ from properties.findings.recording import Build
 from properties.findings.scripts import text
 from properties.findings.scripts.construction import called, packing, program_of
 from properties.findings.scripts.script import Script, equal
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.adapters.torch_multihead import CausalMultihead, TorchMultihead
 from properties.recognition.asking import packed
 from properties.recognition.asking.functions import Manner

@@ -25,12 +25,12 @@ from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import HeldOpen, held_open
 from properties.recognition.adapters.image import AsImage, as_image
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.adapters.residual import (
     WithoutResidual,
     exchanged,
     without_residual,
 )
-from properties.recognition.adapters.torch_module import ModuleSubject
 from properties.recognition.asking import packed
 from properties.recognition.asking.merged import Merged
 from properties.recognition.asking.on_itself import OnItself, leading

@@ -11,7 +11,7 @@ from properties.findings.scripts.asking import run
 from properties.findings.scripts.cache import begun, ended, feed, tried, written
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
-from properties.recognition.adapters.torch_module import ModuleSubject
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.spec.clauses import restored
 
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from properties.recognition.adapters import messages, trials
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.adapters.probe import Probe
 from properties.recognition.turning import looks
 from properties.subjects.subject import Config
-
-if TYPE_CHECKING:
-    from properties.recognition.adapters.torch_module import ModuleSubject
 
 SPOKEN = re.compile(r"\bnormalize\(|cosine|\.norm\(|vector_norm\(", re.IGNORECASE)
 

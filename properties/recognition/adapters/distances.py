@@ -22,7 +22,7 @@ from properties.recognition.turning.measured import HEADS, Build, carrying
 from properties.truth.parameters import Sizes, Weights
 
 if TYPE_CHECKING:
-    from properties.recognition.adapters.torch_module import ModuleSubject
+    from properties.recognition.adapters.module_subject import ModuleSubject
 
 TOKENS = 6
 WIDTH = HEADS * TOKENS

@@ -9,16 +9,13 @@ Legend: B batch, T tokens, H heads, D head_dim.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from properties.recognition.adapters import messages
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.adapters.probe import Probe
 from properties.subjects.subject import JOINED_FAMILIES, Config
-
-if TYPE_CHECKING:
-    from properties.recognition.adapters.torch_module import ModuleSubject
 
 NONE = 1e-4  # of the lengths of what is given and of the values
 

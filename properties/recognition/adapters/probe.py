@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,15 +18,13 @@ from torch import Tensor, nn
 from properties.recognition.adapters import another, calls, extras, projections, trials
 from properties.recognition.adapters.draft import random_weights, trial_config
 from properties.recognition.adapters.gates import parameters_of
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.turning import finding as turning
 from properties.subjects.limits import Limits
 from properties.subjects.positions import Positions
 from properties.subjects.subject import CAUSAL_FAMILIES, JOINED_FAMILIES, Config
 from properties.truth import oracle
 from properties.truth.parameters import Sizes, Weights
-
-if TYPE_CHECKING:
-    from properties.recognition.adapters.torch_module import ModuleSubject
 
 SLOPES = "what is taken from the scores for each token further back"
 OF_T5 = re.compile(r"(^|\.)relative_attention_bias\b")

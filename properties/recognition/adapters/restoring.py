@@ -31,7 +31,7 @@ from properties.subjects.subject import CAUSAL_FAMILIES, Config
 from properties.truth import visibility
 
 if TYPE_CHECKING:
-    from properties.recognition.adapters.torch_module import ModuleSubject
+    from properties.recognition.adapters.module_subject import ModuleSubject
 
 BOUND = re.compile(r"soft_?cap|logits?_?cap")
 ALIBI = re.compile(r"alibi|get_slopes", re.IGNORECASE)

@@ -12,6 +12,7 @@ import torch
 
 from properties.basics.errors import QuestionError, SubjectError
 from properties.recognition.adapters import crossing, qkv_function, torch_module
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.asking import finding, packed, probing
 from properties.recognition.asking.caches import CacheManner
 from properties.recognition.asking.functions import Manner
@@ -123,7 +124,7 @@ def of_modules(process: Process, family: str | None) -> Subject:
     assert claim is not None
     require_modules(process)
     made = torch_module.subject(process.module, family or claim.family)
-    assert isinstance(made, torch_module.ModuleSubject)
+    assert isinstance(made, ModuleSubject)
     made.capabilities |= {"other arrays"}  # what is torch's alone is not asked
     made.lacking = dict.fromkeys(made.lacking, UNCLAIMED)
     made.differentiable = process.hello.gradients
@@ -137,7 +138,7 @@ def of_modules(process: Process, family: str | None) -> Subject:
     return made
 
 
-def take_as_claimed(made: torch_module.ModuleSubject, process: Process) -> None:
+def take_as_claimed(made: ModuleSubject, process: Process) -> None:
     """With what it says that it takes and no trial has understood: laws tell what is wrong then.
 
     QuestionError where it is not known what true means in a mask.

@@ -1,0 +1,135 @@
+"""The masks and contexts that forward takes beside x: what trials confirm is claimed, the rest told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from torch import nn
+
+from properties.recognition.adapters import calls
+from properties.recognition.adapters.draft import trial_config
+from properties.recognition.adapters.module_subject import ModuleSubject
+from properties.recognition.asking import module_finding
+from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.roles import role as role_of
+from properties.recognition.turning import contexts
+from properties.subjects.call import ANSWERS
+from properties.subjects.subject import CAUSAL_FAMILIES
+
+
+def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
+    """Claim the masks and the context that forward takes from outside, in the formats in which they can
+    be given.
+    """
+    if not finished.has("projections"):
+        return
+    sizes, alone = trial_config(finished.blueprint, finished.family).sizes, not call.context
+    width = sizes.d_in + 1 if finished.has("context-width") else 0
+    names = [*call.required[1:], *call.optional]
+    if finished.positions is not None:
+        names = without_placed_contexts(finished, names)
+    if call.tokens:
+        # torch's own module has a faster path where none are, which paths/ holds against the other
+        recording = any(isinstance(part, nn.MultiheadAttention) for part in module.modules())
+        found = module_finding.with_tokens(
+            call.further, call.tokens, finished.build, sizes, recording=recording
+        )
+        finished.modes = True
+    else:
+        take = partial(
+            module_finding.manner,
+            names,
+            finished.build,
+            sizes,
+            alone=alone,
+            batched=finished.has("batched"),
+        )
+        found = take(width)
+        if width and "context" not in found.takes:
+            as_wide_as_x = take(0)
+            if "context" in as_wide_as_x.takes:
+                found, width = as_wide_as_x, 0
+                keep_to_one_width(finished)
+        found = without_lost_rows(finished, without_flag(finished, found))
+    if "context" in found.takes:
+        found = replace(found, takes={**found.takes, "lengths": ""})
+    if not found.takes:
+        return
+    kept = module_finding.usable(found, finished.build, sizes, finished.dtypes, width)
+    lost = [dtype for dtype in finished.dtypes if dtype not in kept]
+    given = " or ".join(filter(None, dict.fromkeys(found.takes.values())))
+    finished.notes += tuple(
+        f"not asked in {dtype}: there a call with {given} raises" for dtype in lost
+    )
+    finished.dtypes = tuple(kept) or finished.dtypes
+    finished.manner, finished.takes, finished.conventions = found, found.takes, found.conventions
+    finished.origins = {
+        n: module_finding.known_by(n, call.further) if call.tokens else "trial"
+        for n in ANSWERS
+        if getattr(found.conventions, n)
+    }
+    asked = set(found.takes.values())
+    finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
+
+
+def keep_to_one_width(finished: ModuleSubject) -> None:
+    """Ask about a context as wide as x alone, where one that is as wide as the constructor says raises."""
+    finished.capabilities -= {"context-width"}
+    finished.notes += ("a context of another width than x raises: one as wide as x is asked about",)
+
+
+def without_placed_contexts(finished: ModuleSubject, names: list[str]) -> list[str]:
+    """The names without those of a context of which no trial tells at which positions its tokens stand:
+    they are told as not asked about.
+    """
+    kept = []
+    for name in names:
+        if role_of(name) != "context":
+            kept.append(name)
+        elif way := contexts.met(finished, finished.build, name):
+            finished.placed = way
+            finished.capabilities |= contexts.OFFERS[way]
+            kept.append(name)
+        elif name in finished.unasked:
+            finished.unasked = {**finished.unasked, name: contexts.UNKNOWN}
+    return kept
+
+
+def without_flag(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
+    """Without a mask that hides the future whatever is in it, where nothing does without it: a flag."""
+    mask = found.takes.get("mask")
+    if mask is None or found.conventions.mask or finished.family in CAUSAL_FAMILIES:
+        return found
+    if not trial_of(finished).is_flag(found):
+        return found
+    text = "which keys a query sees: with any mask the future is hidden, and nothing else"
+    return without(finished, found, mask, text, empty="")
+
+
+def without_lost_rows(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
+    """Without a padding mask by which tokens that are padding see nothing themselves: what they give is
+    left to each module, and the examples ask it.
+    """
+    padding = found.takes.get("padding")
+    if padding is None or not found.conventions.padding:
+        return found
+    if not trial_of(finished).loses_its_own_rows(found):
+        return found
+    text = "which keys are padding: a query that is padding itself sees nothing, which is not asked"
+    return without(finished, found, padding, text, padding="")
+
+
+def trial_of(finished: ModuleSubject) -> module_finding.Trial:
+    """Calls of the module at the sizes of a first trial."""
+    sizes = trial_config(finished.blueprint, finished.family).sizes
+    return module_finding.Trial(finished.build, sizes)
+
+
+def without(
+    finished: ModuleSubject, found: ModuleManner, argument: str, why: str, **conventions: str
+) -> ModuleManner:
+    """What was found without an argument, which is told as not asked about."""
+    finished.unasked = {**finished.unasked, argument: why}
+    kept = {role: name for role, name in found.takes.items() if name != argument}
+    return replace(found, takes=kept, conventions=replace(found.conventions, **conventions))
