@@ -217,6 +217,9 @@ class Question:
             alibi = partial(visibility.alibi, a.slopes, align=self.align)
             slope = self.of_each(alibi, 0.0)
             bias = slope if bias is None else bias + slope
+        if a.padding_numbers is not None:
+            added = a.padding_numbers[:, None, None, :]
+            bias = added if bias is None else bias + added
         empty = self.case.subject.conventions.empty or "zeros"
         scale = 1.0 if a.scale is None and not self.case.subject.scaled else a.scale
         return Request(seen, scale=scale, cap=a.cap, bias=bias, empty=empty)
@@ -303,9 +306,9 @@ class Question:
         kept = np.setdiff1d(np.arange(self.shape[3]), places)
         rows = np.arange(self.shape[2]) if self.crossed else kept
         told: dict[str, Any] = {
-            name: cut(array, {-1: kept} if name == "padding" else {-2: rows, -1: kept})
+            name: cut(array, {-1: kept} if "padding" in name else {-2: rows, -1: kept})
             for name, array in self.arguments.given().items()
-            if name in ("mask", "bias", "padding")
+            if name in ("mask", "bias", "padding", "padding_numbers")
         }
         fewer = self.mapped(lambda a, axis: np.take(a, kept, axis))
         return replace(fewer, arguments=replace(self.arguments, **told))
@@ -348,6 +351,13 @@ def crossed(case: Case, *roles: str, **told: Any) -> Question:
     return Question(case, inputs, Arguments(**of_roles(case, roles, arrays) | told))
 
 
+def padding_as_numbers(asked: Question) -> Question:
+    """The padding of a question as zeros and minus infinities."""
+    real = asked.arguments.padding
+    assert real is not None  # it was asked for
+    return asked.changed(padding=None, padding_numbers=np.where(real, 0.0, -np.inf))
+
+
 def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> dict[str, Any]:
     """What was drawn for these roles, with these arrays."""
     call = case.call
@@ -356,6 +366,7 @@ def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> d
     drawn: dict[str, Callable[[], Any]] = {
         "mask": lambda: arrays["mask"] > 0,
         "padding": lambda: arrays["padding"] > 0,
+        "padding_numbers": lambda: FORMATS[case.dtype].round(arrays["bias"][:, 0, -1]),
         "bias": lambda: FORMATS[case.dtype].round(arrays["bias"]),
         "slopes": lambda: call.arrays["slopes"],
         "causal": lambda: True,

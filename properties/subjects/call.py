@@ -25,7 +25,7 @@ ROLES = {
     "mask": "which keys a query sees, as booleans",
     "bias": "numbers added to the scores",
     "padding": "which keys of an item are real and not padding",
-    "padding_numbers": "the same of keys as numbers, zeros and minus infinities",
+    "padding_numbers": "the same of keys as numbers, which are added to their scores",
     "causal": "whether the future is hidden",
     "window": "how many keys before and after itself a query sees",
     "scale": "what the scores are multiplied by",
@@ -54,9 +54,10 @@ class Arguments:
     """What a call is told besides its inputs; None where the argument keeps its default.
 
     mask: true where a key is seen, broadcastable to (B, H, T, S); bias: likewise, numbers; padding:
-    (B, S), true where a key is real; window: other keys before and after the query's own, -1 for no
-    limit; scale, cap: numbers above zero; slopes: (H,), or (B, H); start: the first token's position;
-    weights, lse: whether they are wanted; averaged: whether the weights are to be averaged over heads.
+    (B, S), true where a key is real; padding_numbers: likewise, added to the scores of the key; window:
+    other keys before and after the query's own, -1 for no limit; scale, cap: numbers above zero; slopes:
+    (H,), or (B, H); start: the first token's position; weights, lse: whether they are wanted; averaged:
+    whether the weights are to be averaged over heads.
     Beside a context these are about the context's tokens, which are the keys then; padding_of_x: (B,
     T), true where a token of x is real, which hides no key of the context. documents: (B, 2), how many
     queries and keys of each item are there, the first ones; they are one document, and the rest is not
@@ -67,6 +68,7 @@ class Arguments:
     mask: Seen | None = None
     bias: Array | None = None
     padding: Seen | None = None
+    padding_numbers: Array | None = None
     padding_of_x: Seen | None = None
     causal: bool | None = None
     window: tuple[int, int] | None = None
@@ -182,14 +184,12 @@ class Handing:
     gradients: whether inputs require one; again: whether the same tensors held other numbers in a call
     before; stored: how one of them lies in memory, "transposed" or "spaced" (with NaN or True between
     its numbers); which: "queries", "keys" or "values", or "told" for what is told besides. Of a module:
-    training: whether it is in that mode; numbers: whether a mask of keys is handed over as zeros and minus
-    infinities. And, on which an answer does depend, dropout: the probability with which weights are
-    dropped.
+    training: whether it is in that mode. And, on which an answer does depend, dropout: the probability
+    with which weights are dropped.
     """
 
     gradients: bool = False
     training: bool = False
-    numbers: bool = False
     again: bool = False
     stored: str = ""
     which: str = ""

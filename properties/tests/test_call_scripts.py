@@ -62,6 +62,7 @@ SAMPLE = {
     "masked-buffer-written-to": "memory/earlier-call-is-forgotten",
     "multihead-bias-read-as-boolean-in-eval": "paths/modes-of-a-module",
     "multihead-float-padding-ignored": "mask/padding-as-numbers",
+    "multihead-any-padding-number-hides": "mask/padding-numbers-are-added",
     "multihead-gradient-of-an-empty-row": "mask/gradient-of-a-module-follows-its-masks",
     "multihead-weights-averaged-unasked": "result/returned-weights-are-those-used",
 }

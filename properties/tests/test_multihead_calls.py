@@ -108,6 +108,8 @@ def test_a_fault_breaks_the_laws_that_it_is_there_for(name: str) -> None:
 
 NAMED = {
     "multihead-float-padding-ignored": "padding given as numbers ignored",
+    "multihead-any-padding-number-hides": "numbers in the padding mask read as booleans",
+    "multihead-small-padding-numbers-ignored": "only minus infinity in the padding mask acts",
     "multihead-bias-read-as-boolean-in-eval": "bias read as boolean in eval",
     "multihead-mask-lost-without-weights": "mask ignored when no weights are asked for",
     "multihead-gradient-of-an-empty-row": "NaN gradient of a row that sees nothing",

@@ -32,9 +32,7 @@ def place_of_module(manner: ModuleManner, call: Asked, name: str) -> str:
     if not manner.batched:
         return ""
     asked = call.question
-    given = manner.given(
-        call.module, asked.inputs, asked.arguments, asked.case.dtype, call.handing.numbers
-    )
+    given = manner.given(call.module, asked.inputs, asked.arguments, asked.case.dtype)
     module = call.module
     with torch.no_grad():
         returned = manner.run(

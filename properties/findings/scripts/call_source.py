@@ -103,7 +103,7 @@ class CallScript(Script):
         if isinstance(manner, Manner):
             options: dict[str, Any] = manner.handed(*given, call.handing.dropout)[1]
         else:
-            options = manner.given(call.module, *given, call.handing.numbers)
+            options = manner.given(call.module, *given)
             options |= manner.starting(call.module, options.pop("x"), asked.arguments.start)
         leaf = ".requires_grad_()" if grad else ""
         parts = {
@@ -238,9 +238,7 @@ class CallScript(Script):
 def several(manner: ModuleManner, call: Asked, whole: set[str]) -> bool:
     """Whether a module that is called for one item returns more than an output."""
     asked = call.question
-    given = manner.given(
-        call.module, asked.inputs, asked.arguments, asked.case.dtype, call.handing.numbers
-    )
+    given = manner.given(call.module, asked.inputs, asked.arguments, asked.case.dtype)
     with torch.no_grad():
         returned = called_as_told(call.module, one_of(given, 0, whole))
     return isinstance(returned, tuple | list)

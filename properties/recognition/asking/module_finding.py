@@ -243,9 +243,10 @@ def as_promised(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> 
         guess = replace(found, takes={**takes, "bias": takes["mask"]})
         zeros = Arguments(bias=trial.pairs(np.zeros(KEYS), 1))
         takes |= {"bias": takes["mask"]} if trial.ask(guess, zeros, 1) is not None else {}
-    numbers = Handing(numbers=True)
-    if "padding" in takes and trial.ask(found, trial.telling("padding", 3), 3, handing=numbers):
-        takes["padding_numbers"] = takes["padding"]
+    if "padding" in takes:
+        guess = replace(found, takes={**takes, "padding_numbers": takes["padding"]})
+        numbers = Arguments(padding_numbers=np.tile(np.where(LAST, 0.0, -np.inf), (3, 1)))
+        takes = dict(guess.takes) if trial.ask(guess, numbers, 3) is not None else takes
     kept = replace(found.conventions, mask=PROMISED.mask if "mask" in takes else "")
     kept = replace(kept, padding=PROMISED.padding if "padding" in takes else "")
     held = replace(found, takes=takes, conventions=kept)

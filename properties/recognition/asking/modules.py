@@ -36,11 +36,12 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "B 1 1 T": lambda mask: mask[:, None, None],
 }
 """A mask of keys (B, T), or (B, S) of a context, likewise."""
-PLAINLY = {"mask": "mask", "bias": "bias", "padding": "padding", "causal": "causal"}
+PLAINLY = {role: role for role in ("mask", "bias", "padding", "padding_numbers", "causal")}
 OF_CONTEXT = {
     "mask": "context_mask",
     "bias": "context_bias",
     "padding": "context_padding",
+    "padding_numbers": "context_padding_numbers",
     "padding_of_x": "padding",
     "causal": "causal",
 }
@@ -75,7 +76,7 @@ class ModuleManner:
     ) -> Answer:
         """The answer for x (B, T, d_in), and for a context (B, S, d_context) where there is one."""
         handing = Handing(gradients=self.recording) if handing is None else handing
-        given = self.given(module, inputs, arguments, dtype, handing.numbers)
+        given = self.given(module, inputs, arguments, dtype)
         before = {name: part.clone() for name, part in given.items() if isinstance(part, Tensor)}
         start = self.starting(module, given["x"], arguments.start)
         with torch.set_grad_enabled(handing.gradients):
@@ -92,7 +93,7 @@ class ModuleManner:
         self, module: nn.Module, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """Of sum(upstream * output), by x and by the context, where there is one; upstream is (B, T, W)."""
-        given = self.given(module, inputs, arguments, dtype, False)
+        given = self.given(module, inputs, arguments, dtype)
         leaves = {"x": given["x"]}
         if "context" in inputs:
             leaves["context"] = given[self.takes["context"]]
@@ -135,7 +136,7 @@ class ModuleManner:
         self, inputs: Inputs, arguments: Arguments, dtype: str
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What is given by position and what by name, for all heads alike."""
-        options = self.given(None, inputs, arguments, dtype, False)
+        options = self.given(None, inputs, arguments, dtype)
         return {"x": options.pop("x")}, options
 
     def given(
@@ -144,9 +145,8 @@ class ModuleManner:
         inputs: Inputs,
         arguments: Arguments,
         dtype: str,
-        numbers: bool,
     ) -> dict[str, Any]:
-        """Everything that is handed over, by the forward's own names; numbers: see `Handing`."""
+        """Everything that is handed over, by the forward's own names."""
         fmt = getattr(torch, dtype)
         given: dict[str, Any] = {"x": torch.tensor(inputs["x"].copy(), dtype=fmt)}
         for role in ("context", "context_values"):
@@ -159,7 +159,7 @@ class ModuleManner:
             if arguments.mask is not None or arguments.bias is not None:
                 roles = {**roles, "causal": ""}  # which says that nothing else is hidden
             arguments = with_triangle(arguments, len(inputs["x"]), tokens, keys)
-        given |= self.options(arguments, fmt, roles, heads, numbers)
+        given |= self.options(arguments, fmt, roles, heads)
         if "weights" in self.takes:
             given[self.takes["weights"]] = arguments.weights
         if "averaged" in self.takes:
@@ -172,11 +172,10 @@ class ModuleManner:
         fmt: torch.dtype,
         roles: Mapping[str, str],
         heads: int = 1,
-        numbers: bool = False,
     ) -> dict[str, Any]:
         """The arguments by the forward's own names; what one argument is told twice is joined.
 
-        roles: the role of each argument; heads: how many there are; numbers: see `Handing`.
+        roles: the role of each argument; heads: how many there are.
         """
         mask, bias, padding = a.mask, a.bias, a.padding
         of = {name: self.takes.get(role) for name, role in roles.items()}
@@ -191,8 +190,10 @@ class ModuleManner:
         if bias is not None:
             found["bias"] = shaped(bias, pairs, heads)
         if padding is not None:
-            told = np.where(padding, 0.0, -np.inf) if numbers else padding
-            found["padding"] = KEYS[self.keys.get(roles["padding"], "B T")](told)
+            found["padding"] = KEYS[self.keys.get(roles["padding"], "B T")](padding)
+        if a.padding_numbers is not None:
+            shape = KEYS[self.keys.get(roles["padding"], "B T")]
+            found["padding_numbers"] = shape(a.padding_numbers)
         if a.padding_of_x is not None:
             found["padding_of_x"] = a.padding_of_x
         named: dict[str, Any] = {

@@ -6,17 +6,18 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.cases.case import Case
-from properties.cases.question import question
+from properties.cases.question import padding_as_numbers, question
 from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.mask import SEVERAL, several_keys
-from properties.subjects.call import Handing
 
 REAL = "mask/padding-shows-what-is-real"
+AS_NUMBERS = "mask/padding-as-numbers"
 PADDING = {"takes padding"}
 PADDED = Condition(
     "an item with padding",
     lambda case: case.call is not None and bool((case.call.arrays["padding"] == 0).any()),
 )
+FURTHER = Condition("at least two keys", lambda case: case.call is not None and case.call.keys > 1)
 
 
 @clause(
@@ -34,7 +35,7 @@ def shows_what_is_real(case: Case) -> float:
 
 
 @clause(
-    "mask/padding-as-numbers",
+    AS_NUMBERS,
     Level.MUST,
     "A mask of keys that is handed over as zeros and minus infinities hides what the boolean one hides.",
     needs=PADDING | {"takes padding_numbers"},
@@ -42,16 +43,31 @@ def shows_what_is_real(case: Case) -> float:
     after=(REAL,),
     examples=6,
 )
-def padding_as_numbers(case: Case) -> float:
+def zeros_and_minus_infinities(case: Case) -> float:
     """It is added to the scores. A mask that is looked at only where it is boolean hides nothing then."""
     asked = question(case, "padding")
     return near(
         "with padding as zeros and minus infinities an output of",
-        asked.answer(handing=Handing(numbers=True)).output,
+        padding_as_numbers(asked).answer().output,
         asked.truth.output,
         asked.truth.allowed,
         "batch query column",
     )
+
+
+@clause(
+    "mask/padding-numbers-are-added",
+    Level.MUST,
+    "Numbers in a mask of keys are added to the scores of the keys, small ones too.",
+    needs={"takes padding_numbers"},
+    counts=FURTHER,
+    after=(AS_NUMBERS,),
+)
+def padding_numbers_are_added(case: Case) -> float:
+    """z_ij + b_j, as PyTorch documents for its key_padding_mask. One that is made into booleans hides
+    every key whose number is not zero, or none whose number is above minus infinity.
+    """
+    return question(case, "padding_numbers").agrees()
 
 
 @clause(

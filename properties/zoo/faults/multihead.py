@@ -14,6 +14,8 @@ from properties.zoo.wide.multihead import PlainMultihead
 BREAKS = {
     "multihead-padding-acts-on-queries": ("mask/padding-shows-what-is-real",),
     "multihead-float-padding-ignored": ("mask/padding-as-numbers",),
+    "multihead-any-padding-number-hides": ("mask/padding-numbers-are-added",),
+    "multihead-small-padding-numbers-ignored": ("mask/padding-numbers-are-added",),
     "multihead-bias-read-as-boolean-in-eval": (
         "paths/modes-of-a-module",
         "mask/bias-is-added-to-the-scores",

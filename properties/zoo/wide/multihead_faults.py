@@ -67,6 +67,31 @@ class FloatPaddingIgnored(PlainMultihead):
 
 
 @wrong(
+    "multihead-any-padding-number-hides",
+    area="mask",
+    named="numbers in the padding mask read as booleans",
+    how="float padding",
+    symptom="a number that lessens a key's weight a little hides the key",
+)
+class AnyPaddingNumberHides(PlainMultihead):
+    def pad(self, scores: Tensor, padding: Tensor) -> Tensor:
+        return super().pad(scores, padding.bool())
+
+
+@wrong(
+    "multihead-small-padding-numbers-ignored",
+    area="mask",
+    named="only minus infinity in the padding mask acts",
+    how="float padding",
+    symptom="a number that lessens a key's weight a little does nothing",
+)
+class SmallPaddingNumbersIgnored(PlainMultihead):
+    def pad(self, scores: Tensor, padding: Tensor) -> Tensor:
+        hidden = padding if padding.dtype == torch.bool else padding.isneginf()
+        return super().pad(scores, hidden)
+
+
+@wrong(
     "multihead-bias-read-as-boolean-in-eval",
     area="paths",
     named="bias read as boolean in eval",

@@ -14,7 +14,7 @@ import numpy as np
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.call_gradients import of_rows_that_see
 from properties.cases.case import Case
-from properties.cases.question import Question, crossed, question, taken
+from properties.cases.question import Question, crossed, padding_as_numbers, question, taken
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.call_tape import Asked
 from properties.findings.names.calls.backward import Backward
@@ -50,6 +50,16 @@ def answered(asked: Question, handing: Handing | None = None) -> Answer | None:
         return asked.answer(handing=handing)
     except (SubjectError, OutsideError):
         return None
+
+
+@lru_cache(maxsize=2)
+def with_small_numbers(subject: Subject) -> tuple[Item, ...]:
+    """The battery and padding of small numbers, which may be read wrong where all else is right."""
+    if "padding_numbers" not in subject.takes:
+        return ()
+    asked = [question(sized(subject, *size), "padding_numbers") for size in SIZES]
+    items = (Item(one, answer) for one in asked if (answer := answered(one)) is not None)
+    return (*battery(subject), *items)
 
 
 @lru_cache(maxsize=2)
@@ -139,7 +149,7 @@ def in_other_ways(subject: Subject) -> Iterator[tuple[Question, Handing]]:
     asked = [question(case), *(question(case, role) for role in taken(case, *HIDING))]
     yield from product(asked, ways)
     if "padding_numbers" in subject.takes:
-        yield question(case, "padding"), Handing(numbers=True)
+        yield padding_as_numbers(question(case, "padding")), Handing()
 
 
 def beside(told: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class Form:
 
     def truth(self, asked: Question) -> Truth:
         """What is returned for a question; RefusedError where the form raises."""
-        asked = told_once(asked)
+        asked = as_booleans(told_once(asked))
         return self.gives(asked, self.asks(asked).truth)
 
     def touched(self, asked: Question) -> tuple[str, ...]:
@@ -70,8 +70,6 @@ class Form:
     def concerns(self, asked: Question, handing: Handing = PLAINLY) -> bool:
         """Whether an argument that the form is about is given."""
         given = set(told_once(asked).arguments.given())
-        if handing.numbers:
-            given = {"padding_numbers" if role == "padding" else role for role in given}
         return not self.roles or any(role in given for role in self.roles)
 
 
@@ -83,6 +81,14 @@ def told_once(asked: Question) -> Question:
     if asked.function or mask is None or padding is None or not one:
         return asked
     return asked.changed(mask=mask & padding[:, None, None, :], padding=None)
+
+
+def as_booleans(asked: Question) -> Question:
+    """Padding as zeros and minus infinities, as the booleans that hide the same."""
+    numbers = asked.arguments.padding_numbers
+    if numbers is None or not np.isin(numbers, (0.0, -np.inf)).all():
+        return asked
+    return asked.changed(padding=numbers == 0.0, padding_numbers=None)
 
 
 RIGHT = Form("attention as specified", "", of_empty=True)

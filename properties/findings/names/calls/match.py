@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from properties.cases.case import Case
-from properties.findings.names.calls.battery import battery, slopes_alone
+from properties.findings.names.calls.battery import battery, slopes_alone, with_small_numbers
 from properties.findings.names.calls.catalogue import catalogue
 from properties.findings.names.calls.earlier import KEPT, of_an_earlier_call
 from properties.findings.names.calls.form import Condition, Form, Supposed
@@ -104,16 +104,19 @@ def of_all(supposed: Supposed, items: Iterable[Item]) -> bool:
 @lru_cache(maxsize=2)
 def fitting(subject: Subject) -> tuple[Supposed, ...]:
     """The forms, and when they hold, that agree with the whole battery; one answer of it is wrong. Where
-    none is, one of the gradients.
+    none is, one to small numbers of padding, or else one of the gradients.
     """
-    items = battery(subject)
-    forms = [form for form in catalogue() if form.slopes is None]
-    if all(item.right for item in items):
-        items = slopes_alone(subject)
-        forms = [form for form in catalogue() if form.slopes is not None]
-    if all(item.right for item in items):
-        return ()
-    return tuple(s for form in forms for s in held(form, items))
+    of_answers = [form for form in catalogue() if form.slopes is None]
+    of_gradients = [form for form in catalogue() if form.slopes is not None]
+    for ask, forms in (
+        (battery, of_answers),
+        (with_small_numbers, of_answers),
+        (slopes_alone, of_gradients),
+    ):
+        items = ask(subject)
+        if not all(item.right for item in items):
+            return tuple(s for form in forms for s in held(form, items))
+    return ()
 
 
 def held(form: Form, items: tuple[Item, ...]) -> Iterator[Supposed]:

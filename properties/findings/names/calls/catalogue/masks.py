@@ -51,6 +51,13 @@ def hiding(asked: Question, role: str, hides: bool) -> Question:
     return asked
 
 
+def real_keys(asked: Question) -> Seen:
+    """Which keys are no padding; RefusedError where numbers are given that hide none."""
+    if asked.arguments.padding is None:
+        raise RefusedError("padding of numbers")
+    return asked.arguments.padding
+
+
 @asks("mask added as a number", MEANING, "mask")
 def added_as_a_number(asked: Question) -> Question:
     """True is one, False is zero; which of them shows, the caller decides."""
@@ -76,12 +83,30 @@ def padding_ignored(called: str, *roles: str) -> None:
 
     @asks(called, "where the padding mask is used", *roles)
     def takes_part(asked: Question) -> Question:
-        return asked.changed(padding=None)
+        return asked.changed(padding=None, padding_numbers=None)
 
 
 padding_ignored("padding ignored", "padding", "padding_numbers")
 padding_ignored("padding given as numbers ignored", "padding_numbers")
 padding_ignored("padding given as booleans ignored", "padding")
+
+
+@asks("numbers in the padding mask read as booleans", USE, "padding_numbers")
+def any_number_hides(asked: Question) -> Question:
+    """Every key hides whose number is not zero."""
+    numbers = asked.arguments.padding_numbers
+    if numbers is None:
+        return asked
+    return asked.changed(padding=numbers == 0.0, padding_numbers=None)
+
+
+@asks("only minus infinity in the padding mask acts", USE, "padding_numbers")
+def small_numbers_do_nothing(asked: Question) -> Question:
+    """What is above minus infinity is taken for zero."""
+    numbers = asked.arguments.padding_numbers
+    if numbers is None:
+        return asked
+    return asked.changed(padding=numbers != -np.inf, padding_numbers=None)
 
 
 @asks("True is padding", "what True in the padding mask means", "padding")

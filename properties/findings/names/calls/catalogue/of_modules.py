@@ -13,7 +13,14 @@ import numpy as np
 from properties.basics.dtypes import FORMATS
 from properties.cases.question import Question, Truth
 from properties.findings.names.calls.catalogue import asks, form
-from properties.findings.names.calls.catalogue.masks import FILL, MEANING, SHAPE, USE, added
+from properties.findings.names.calls.catalogue.masks import (
+    FILL,
+    MEANING,
+    SHAPE,
+    USE,
+    added,
+    real_keys,
+)
 from properties.findings.names.calls.form import RefusedError, by
 from properties.subjects.call import Seen
 from properties.truth import oracle
@@ -157,7 +164,7 @@ def transposed(asked: Question) -> Question:
 @asks("padding acts on queries", SHAPE, "padding", "padding_numbers")
 def on_queries(asked: Question) -> Question:
     """A token that is padding sees nothing, and is seen."""
-    padding = np.asarray(as_many(asked).arguments.padding)
+    padding = real_keys(as_many(asked))
     rows = np.broadcast_to(padding[:, None, :, None], asked.shape)
     mask = rows if asked.arguments.mask is None else rows & asked.arguments.mask
     return asked.changed(padding=None, mask=mask)

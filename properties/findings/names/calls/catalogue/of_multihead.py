@@ -13,7 +13,7 @@ from properties.cases.call_gradients import Slopes
 from properties.cases.question import Question
 from properties.findings.names.calls.catalogue import asks, form
 from properties.findings.names.calls.catalogue.contexts import SOURCE, of_contexts
-from properties.findings.names.calls.catalogue.masks import SHAPE, numbers
+from properties.findings.names.calls.catalogue.masks import SHAPE, numbers, real_keys
 from properties.findings.names.calls.catalogue.of_modules import of_tokens
 from properties.findings.names.calls.catalogue.windows import seeing
 from properties.findings.names.calls.form import RefusedError
@@ -50,7 +50,7 @@ def tiled_padding(asked: Question) -> Question:
     """(B, S) is tiled over the heads, which lie side by side in each item."""
     batch, heads = of_tokens(asked).shape[:2]
     items = np.arange(batch * heads).reshape(batch, heads) % batch
-    padding = np.asarray(asked.arguments.padding)[items][:, :, None, :]
+    padding = real_keys(asked)[items][:, :, None, :]
     return seeing(asked.changed(padding=None), padding)
 
 
