@@ -264,7 +264,7 @@ class Question:
         nothing, which are a convention; returns the share of the budget used.
         """
         parts = self.compared(self.answer(), self.truth)
-        return max(near(f"{self.words} to give {p.what}", *p.grids, p.axes) for p in parts)
+        return max(near(f"{self.words} to give {p.what}".rstrip(), *p.grids, p.axes) for p in parts)
 
     def compared(self, answer: Answer, truth: Truth) -> Iterator[Compared]:
         """Each part of an answer beside what it should be; what was asked for has to be there."""
