@@ -243,7 +243,7 @@ def decisions(report: Report | None) -> tuple[dict[str, int], set[str]]:
 
 def causes(report: Report, fault: Fault) -> tuple[str, ...]:
     """What a report tells of a fault: the findings of the kind among which is a clause that it breaks;
-    where there is none, what decides against the subject, or else the advice.
+    where there is none, what decides against the subject.
 
     Of bad inputs that are not refused, edges and advice only what it breaks is its own: each of them is a
     finding by itself, and what the fault is made from may have others.
@@ -255,7 +255,7 @@ def causes(report: Report, fault: Fault) -> tuple[str, ...]:
     decisive = [f for f in report.findings if f.kind in ("fault", "domain")]
     lesser = [f for f in report.findings if f not in decisive]
     shown = decisive if any(map(own, decisive)) else [f for f in lesser if own(f)]
-    return tuple(f.name or f.clauses[0] for f in shown or decisive or lesser)
+    return tuple(f.name or f.clauses[0] for f in shown or decisive)
 
 
 def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First | None:
@@ -273,13 +273,8 @@ def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First 
 class Hunt(Run):
     """A run that notes how long each clause took to fail, before its failure is made small."""
 
-    began: float = 0.0
+    began: float = field(default_factory=time.process_time)
     took: dict[str, float] = field(default_factory=dict)
-
-    def go(self, tallies: dict[str, Tally]) -> None:
-        """See `Run`."""
-        self.began = time.process_time()
-        super().go(tallies)
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """See `Run`."""

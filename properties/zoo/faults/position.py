@@ -34,12 +34,14 @@ fault(
     "rotary-angles-by-head",
     KNOWN,
     symptom="angles are laid along the heads, which cancels out: order is lost",
+    apart="as many angles as heads are read: where the context is shorter, the call raises",
 )(wide.RotaryByHead)
 fault(
     "rotary-of-queries-counts-from-one",
     KNOWN,
     OWN,
     symptom="every distance is one too far",
+    apart="an angle past the last one is read: a context of one token gives no rows",
 )(wide.QueriesFromOne)
 fault(
     "rotary-of-queries-alone",
