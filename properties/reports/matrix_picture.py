@@ -13,8 +13,10 @@ from properties.zoo.matrix import Matrix, Row
 WIDTH = 900
 LEFT = 268  # room for the ids
 RIGHT = 40  # room for the end of the last file's name
-TOP = 112  # room for title, legend and the names of files
+TOP = 152  # room for title, legend and the names of files
 ROW = 9.5
+APART = 11  # what two names need beside each other
+LEAD = 14  # room for the line from a name to its file
 MARGIN = 12
 
 STYLE = """
@@ -30,7 +32,7 @@ text { font: 8px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-se
 .faint { fill: var(--faint) }
 .paper { fill: var(--paper) } .band { fill: var(--band) }
 .kill { fill: var(--kill) } .alone { fill: var(--alone) } .bad { fill: var(--bad) }
-.line { stroke: var(--line); stroke-width: 0.6 }
+.line { stroke: var(--line); stroke-width: 0.6 } .lead { fill: none }
 .over { fill: transparent } .over:hover { fill: var(--faint); fill-opacity: 0.25 }
 """
 
@@ -124,13 +126,16 @@ class Picture:
 
     def files(self) -> Iterator[str]:
         """A line between the files of faults, and the name of each above it."""
-        x = float(LEFT)
+        x, named = float(LEFT), 0.0
         for area, members in groupby(self.rows, lambda row: row.area):
             width = self.step * len(list(members))
+            middle = x + width / 2
+            named = max(middle, named + APART)  # narrow files have their names side by side
             yield f'<path class="line" d="M{x:.1f} {TOP - 4}V{self.bottom:g}"/>'
+            yield f'<path class="line lead" d="M{middle:.1f} {TOP - 4}L{named:.1f} {TOP - LEAD}"/>'
             yield (
                 f'<text class="file" text-anchor="start" '
-                f'transform="translate({x + width / 2 + 2:.1f} {TOP - 5}) rotate(-52)">'
+                f'transform="translate({named + 2:.1f} {TOP - LEAD - 1}) rotate(-52)">'
                 f"{escape(area)}</text>"
             )
             x += width

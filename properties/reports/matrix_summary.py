@@ -13,7 +13,7 @@ from properties.zoo.matrix import Matrix
 WIDTH = 830
 LEFT = 92  # room for the names of areas
 RIGHT = 36  # room for the end of the last file's name
-TOP = 128  # room for title, legend and the names of files
+TOP = 146  # room for title, legend and the names of files
 ROW = 22
 LARGER = ".cell, .name { font-size: 11.5px } .light { fill: var(--paper) }"
 WORDS = "how many faults of a kind (column) the laws of an area (row) see; darker: a larger share"

@@ -67,7 +67,7 @@ class First:
 class Row:
     """What became of one fault.
 
-    area: the file that holds it; names: the clauses that it is said to break; first: None if it
+    area: the file that holds it, in words; names: the clauses that it is said to break; first: None if it
     survived the run; alone: the clauses that fail asked by themselves, with the examples each took;
     findings: what a report tells of it, each by its name or its first clause, () where not asked.
     """
@@ -223,7 +223,7 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
         alone |= asked_alone(subject, waiting, replace(whole, drawn=whole.drawn // SHARE), seed)
     return Row(
         fault=fault.name,
-        area=fault.module.__module__.rpartition(".")[2],
+        area=kind(fault),
         family=fault.family,
         symptom=fault.symptom,
         source=fault.source,
@@ -232,6 +232,12 @@ def row(name: str, *, profile: str, seed: int, full: bool) -> Row:
         alone={id: alone[id] for id in sorted(alone, key=area_rank)},
         findings=causes(report, fault) if report else (),
     )
+
+
+def kind(fault: Fault) -> str:
+    """The file that holds a fault, in words."""
+    file = fault.module.__module__.rpartition(".")[2]
+    return file.removesuffix("_faults").replace("_", " ")
 
 
 def decisions(report: Report | None) -> tuple[dict[str, int], set[str]]:
