@@ -27,7 +27,7 @@ from properties.runs.journal import Journal, Line, Piece
 from properties.runs.result import Finding, Report, Status
 from properties.runs.runner import Run, run
 from properties.runs.tally import Tally
-from properties.spec.clause import Clause, Level, area_rank, clauses
+from properties.spec.clause import Clause, Half, Level, area_rank, clauses
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects.subject import Subject
 from properties.zoo.faults import Fault, faults
@@ -51,7 +51,8 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class First:
-    """The first counterexample: its clause, examples and seconds up to it, its size made small.
+    """The first counterexample: its clause, examples up to it, seconds until it was made small, its size
+    then.
 
     The seconds are the processor's: how busy a machine is tells nothing about a fault.
     """
@@ -265,11 +266,14 @@ def causes(report: Report, fault: Fault) -> tuple[str, ...]:
 
 
 def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First | None:
-    """The first counterexample of a run over every clause; a clause named by the fault stops it."""
+    """The first counterexample of a run over every clause on valid input, and those that the fault names,
+    any of which stops it: bad input may be let through by what the fault is made from.
+    """
     asked = [
         replace(clause, level=Level.MUST) if clause.id in fault.breaks else clause
         for clause in binding().values()
-        if clause.asked_at(profile.name) or clause.id in fault.breaks
+        if clause.id in fault.breaks
+        or (clause.half is Half.RIGHT and clause.asked_at(profile.name))
     ]
     hunt = Hunt(subject, asked, profile, seed, fail_fast=True, strict=True)
     return hunt.first(hunt.report())
@@ -277,15 +281,15 @@ def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First 
 
 @dataclass
 class Hunt(Run):
-    """A run that notes how long each clause took to fail, before its failure is made small."""
+    """A run that notes when each failure had been made small."""
 
     began: float = field(default_factory=time.process_time)
     took: dict[str, float] = field(default_factory=dict)
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
         """See `Run`."""
-        self.took[tally.clause.id] = time.process_time() - self.began
         super().reduce(tally, case, tallies)
+        self.took[tally.clause.id] = time.process_time() - self.began
 
     def explain(self, tallies: Mapping[str, Tally]) -> None:
         """Neither name nor picture: a row has no place for them."""
