@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from properties.tests.mutation import judges
+
 CHECKOUT = Path(__file__).parents[2]
 LISTED = tomllib.loads(
     (CHECKOUT / "properties/tests/mutation/equivalent.toml").read_text(encoding="utf-8")
@@ -33,3 +35,8 @@ def test_a_listed_mutant_changes_code_that_is_there_and_has_a_reason(entry: dict
     assert " ".join(entry["before"].split()) in functions(entry["module"])[entry["function"]]
     assert entry["before"] != entry["after"]
     assert entry["reason"].endswith(".")
+
+
+def test_what_judges_a_mutated_clause_finds_all_that_it_asks() -> None:
+    """A clause that stands is judged by its faults, its budgets and right modules, and stays green."""
+    assert judges.judged({"weights/rows-sum-to-one"}) is None

@@ -140,15 +140,13 @@ def unused_budget(ids: set[str]) -> str | None:
 def passing_fault(ids: set[str]) -> str | None:
     """The first fault that no longer breaks each of the clauses that it is registered with."""
     from properties.recognition.targets import find
-    from properties.tests.test_clauses import fails
+    from properties.tests.test_clauses import failing
     from properties.zoo.faults import faults
 
     for fault in faults().values():
-        named = [id for id in fault.breaks if id in ids]
-        subject = find(fault.module, fault.family)[0] if named else None
-        for id in named:
-            if not fails(subject, id):
-                return f"{id} passes {fault.name}"
+        named = ids.intersection(fault.breaks)
+        if named and (passed := named - failing(find(fault.module, fault.family)[0], *named)):
+            return f"{min(passed)} passes {fault.name}"
     return None
 
 
