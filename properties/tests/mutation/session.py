@@ -32,7 +32,8 @@ from properties.tests.mutation.judges import Judge
 from properties.tests.mutation.operators import Provider
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-COPIED = ("attention", "properties", "conftest.py", "pyproject.toml", "SPEC.md")
+MUTATED = ("attention", "properties")
+COPIED = (*MUTATED, "conftest.py", "pyproject.toml", "SPEC.md")
 
 cosmic_ray.plugins.OPERATOR_PROVIDERS["law"] = Provider()
 
@@ -164,6 +165,8 @@ def in_child(judge: Judge, module: str, line: int, wire: Connection) -> None:
     sys.dont_write_bytecode = True
     sys.path.insert(0, copy)
     os.environ |= {"PYTHONPATH": copy, "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in [name for name in sys.modules if name.partition(".")[0] in MUTATED]:
+        del sys.modules[name]  # this file's own package, which is to be that of the copy
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -176,7 +179,7 @@ def in_child(judge: Judge, module: str, line: int, wire: Connection) -> None:
     else:
         strangers = [
             name
-            for name in ("attention", "properties")
+            for name in MUTATED
             if name in sys.modules and not str(sys.modules[name].__file__).startswith(copy)
         ]
         if strangers:
