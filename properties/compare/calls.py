@@ -15,13 +15,13 @@ from properties.cases.question import Question, crossed, question, taken
 from properties.compare.outcome import Agreement, Change
 from properties.compare.results import Pair, agree, attempt
 from properties.recognition.asking.finding import ASKED
-from properties.subjects.call import ROLES
+from properties.subjects.call import PLACED, ROLES
 from properties.subjects.card import conventions_of
 
 TOLD = (*ASKED, "start")
 OF_CONTEXTS = ("mask", "bias", "padding")
 BY_THE_OUTPUT = frozenset({"rotary"})  # told where outputs differ, as why
-PLACED = {"align": ("causal", "window", "slopes"), "window": ("window",), "sides": ("window",)}
+HANGS_ON = {"align": PLACED, "window": ("window",), "sides": ("window",)}
 """By the convention, the roles whose effect depends on it; others are told as each side wants."""
 
 
@@ -118,5 +118,5 @@ def placed_otherwise(pair: Pair) -> set[str]:
     """The roles that have another effect by the new side's conventions: that is told by itself."""
     old, new = (conventions_of(side) for side in pair.sides)
     none = {"answer": ""}
-    other = [n for n in PLACED if old.get(n, none)["answer"] != new.get(n, none)["answer"]]
-    return {role for name in other for role in PLACED[name]}
+    other = [n for n in HANGS_ON if old.get(n, none)["answer"] != new.get(n, none)["answer"]]
+    return {role for name in other for role in HANGS_ON[name]}

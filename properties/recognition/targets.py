@@ -47,7 +47,7 @@ from properties.recognition.files import (
 from properties.recognition.process import subject as programs
 from properties.recognition.process.function import Process
 from properties.subjects import choosing, declaring
-from properties.subjects.call import CONCERNS
+from properties.subjects.call import lacking
 from properties.subjects.source import source_of
 from properties.subjects.subject import CAPABILITIES, FAMILIES, Subject
 
@@ -140,11 +140,11 @@ def held_to(subject: Subject, declared: Mapping[str, str]) -> Subject:
     """The subject by the conventions that are declared; those that mean nothing of it are told."""
     if not declared:
         return subject
-    idle = [n for n in declared if not set(CONCERNS[n]) <= subject.takes.keys()]
+    idle = {n: roles for n in declared if (roles := lacking(n, subject.takes))}
     held = subject.held_to({n: a for n, a in declared.items() if n not in idle})
     held.options = (*subject.options, *declaring.options(declared))
-    for name in idle:
-        absent = next(role for role in CONCERNS[name] if role not in subject.takes)
+    for name, roles in idle.items():
+        absent = " or ".join(roles)
         note = f"the declared convention {name} means nothing of it: no call can be told {absent}"
         held.notes = (*held.notes, note)
     return held

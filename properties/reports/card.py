@@ -34,9 +34,9 @@ WORDS = {
         "": "padding mask of the context: True is neither a real token nor padding",
     },
     "align": {
-        "top left": "causal where T is not S: top left",
-        "bottom right": "causal where T is not S: bottom right",
-        "": "causal where T is not S: neither top left nor bottom right",
+        "top left": "diagonal where T is not S: top left",
+        "bottom right": "diagonal where T is not S: bottom right",
+        "": "diagonal where T is not S: neither top left nor bottom right",
     },
     "window": {
         "others": "a window of W: W others besides oneself",
@@ -79,7 +79,7 @@ BRIEF = {
         "attend": "True is a real token of the context",
         "hide": "True is padding of the context",
     },
-    "align": {"top left": "causal top left", "bottom right": "causal bottom right"},
+    "align": {"top left": "diagonal top left", "bottom right": "diagonal bottom right"},
     "window": {"others": "a window counts others", "counting oneself": "a window counts oneself"},
     "empty": {
         "zeros": "an empty row gives zeros",

@@ -9,7 +9,7 @@ E the width of a value, W = H * E.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -93,11 +93,11 @@ class Conventions:
     """Which of the known answers to a question of taste a subject gives; "" where it was not found.
 
     mask, padding: what True means, "attend" or "hide", and context_mask, context_padding: in the masks
-    of a context; align: where the diagonal lies if T is not S,
-    "top left" or "bottom right"; window: "others" besides the query's own key, or "counting oneself";
-    sides: whether a window has "one" width, of the past, or "two"; empty: what a row that sees nothing
-    gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged"; lse: "natural" or "base 2",
-    and lse_axes: "B H T" or "B T H".
+    of a context; align: where the diagonal lies if T is not S, of the causal flag, of a window and of
+    slopes, "top left" or "bottom right"; window: "others" besides the query's own key, or "counting
+    oneself"; sides: whether a window has "one" width, of the past, or "two"; empty: what a row that sees
+    nothing gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged"; lse: "natural" or "base
+    2", and lse_axes: "B H T" or "B T H".
     """
 
     mask: str = ""
@@ -128,20 +128,30 @@ ANSWERS = {
 }
 """The known answers to each convention. What fits none of them is an error."""
 
-CONCERNS = {
-    "mask": ("mask",),
-    "padding": ("padding",),
-    "context_mask": ("context_mask",),
-    "context_padding": ("context_padding",),
-    "align": ("causal", "lengths"),
-    "window": ("window",),
-    "sides": ("window",),
-    "empty": ("mask",),
-    "weights": ("weights",),
-    "lse": ("lse",),
-    "lse_axes": ("lse",),
+PLACED = ("causal", "window", "slopes")
+"""The roles whose effect depends on where the diagonal lies, if T is not S."""
+
+CONCERNS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mask": (("mask",),),
+    "padding": (("padding",),),
+    "context_mask": (("context_mask",),),
+    "context_padding": (("context_padding",),),
+    "align": (PLACED, ("lengths",)),
+    "window": (("window",),),
+    "sides": (("window",),),
+    "empty": (("mask",),),
+    "weights": (("weights",),),
+    "lse": (("lse",),),
+    "lse_axes": (("lse",),),
 }
-"""The roles without which a convention means nothing."""
+"""The roles without which a convention means nothing: one of each group."""
+
+
+def lacking(convention: str, takes: Collection[str]) -> tuple[str, ...]:
+    """The roles of which a subject takes none, so that the convention means nothing of it; () for none."""
+    groups = CONCERNS[convention]
+    return next((roles for roles in groups if not set(roles) & set(takes)), ())
+
 
 ORIGINS = ("trial", "signature of", "docstring", "declared")
 """How an answer may be known: found by trial, promised by arguments named as somebody's are (who

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from properties.subjects.call import CONCERNS
+from properties.subjects.call import CONCERNS, lacking
 from properties.subjects.subject import FAMILIES, Subject
 
 
@@ -75,9 +75,9 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
     and keys rotary.
     """
     found = {}
-    for name, roles in CONCERNS.items():
+    for name in CONCERNS:
         answer = getattr(subject.conventions, name)
-        if answer or set(roles) <= set(subject.takes):
+        if answer or not lacking(name, subject.takes):
             found[name] = {"answer": answer, "found": subject.origins.get(name, "")}
     if subject.positions is not None:
         found["rotary"] = {"answer": subject.positions.words, "found": "trial"}

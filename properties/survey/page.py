@@ -20,7 +20,7 @@ ATLAS: Mapping[str, Callable[[Row], str]] = {
     "boolean mask": lambda row: brief(row, "mask"),
     "padding": lambda row: brief(row, "padding"),
     "a row that sees nothing": lambda row: row.conventions.get("empty", ""),
-    "causal where T is not S": lambda row: row.conventions.get("align", ""),
+    "diagonal where T is not S": lambda row: row.conventions.get("align", ""),
     "a window of W": lambda row: row.conventions.get("window", ""),
     "returned weights": lambda row: row.conventions.get("weights", ""),
     "log-sum-exp": lambda row: lse(row),

@@ -23,6 +23,7 @@ from properties.spec.clause import clauses
 from properties.spec.profiles import profile_named
 from properties.subjects.subject import Subject
 from properties.zoo.faults import faults
+from properties.zoo.rights import rights
 from properties.zoo.wide import held_ones, sound_ones
 
 FEW = replace(profile_named("quick"), drawn=6)  # `benchmarks/false_alarms.py` draws more
@@ -65,6 +66,14 @@ def test_each_wrong_function_breaks_a_law_about_calls(name: str) -> None:
 def test_what_fits_a_known_convention_is_no_error_but_is_told(name: str) -> None:
     """Only a declaration makes it wrong; the card says which convention was found."""
     assert failing(subject(WRONG[name])) == set()
+
+
+@pytest.mark.parametrize("name", [n for n in rights() if n.endswith(("top-left", "bottom-right"))])
+def test_where_the_diagonal_lies_is_found_by_a_window_or_by_slopes_alone(name: str) -> None:
+    """Where no flag hides the future."""
+    found = subject(rights()[name].target).conventions.align
+    assert name.endswith(found.replace(" ", "-"))
+    assert found
 
 
 def test_torch_is_asked_about_all_its_arguments() -> None:

@@ -65,7 +65,7 @@ def test_torchs_attention_in_words() -> None:
     said = lines(find(SDPA)[0])
     for line in (
         "boolean mask: True attends (as torch's scaled_dot_product_attention promises)",
-        "causal where T is not S: top left (found by trial)",
+        "diagonal where T is not S: top left (found by trial)",
         "a row that sees nothing: zeros (found by trial)",
         "layout: (B, H, T, D) (found by trial)",
         "dropout: argument dropout_p",
@@ -176,7 +176,7 @@ def test_every_report_has_the_card_in_two_lines() -> None:
     shown = [line.plain for line in report_lines(report, 80, verbose=False)]
     first = next(n for n, line in enumerate(shown) if "asked by attn_mask" in line)
     assert first < 4
-    assert "True attends, causal top left" in " ".join(map(str.strip, shown[first : first + 2]))
+    assert "True attends, diagonal top left" in " ".join(map(str.strip, shown[first : first + 2]))
     assert shown[first + 2] == ""
 
 
@@ -205,7 +205,7 @@ def test_a_statement_keeps_what_was_declared(
 
 def test_the_page_has_the_card() -> None:
     page = as_html([check(SDPA, profile="quick", only=["shape/output-shape"])])
-    assert "True attends, causal top left" in page
+    assert "True attends, diagonal top left" in page
     assert "boolean mask: True attends (as torch" in page
     assert "<code>attn_mask</code>: which keys a query sees" in page
 
@@ -220,7 +220,8 @@ def test_every_answer_and_every_role_has_its_words() -> None:
     assert words.WORDS.keys() == ANSWERS.keys() == CONCERNS.keys()
     for name, answers in ANSWERS.items():
         assert words.WORDS[name].keys() == {*answers, ""}
-    assert {role for roles in CONCERNS.values() for role in roles} <= ROLES.keys()
+    groups = (roles for concerned in CONCERNS.values() for roles in concerned)
+    assert {role for roles in groups for role in roles} <= ROLES.keys()
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -77,15 +77,19 @@ SELDOM: dict[str, type[nn.Module]] = {"causality/nan-future-stays-out": RowByRow
 """A law that the plain modules need not hold, with a right one that does."""
 
 
+def by_a_unit(y: Tensor) -> Tensor:
+    """Each number off by one unit in the last place or by none, in every call by others."""
+    index = (torch.arange(y.numel()) + next(CALLS)) % len(STEPS)
+    steps = STEPS[index].to(y.dtype).reshape(y.shape)
+    return y * (1.0 + torch.finfo(y.dtype).eps * steps)
+
+
 def jittery(right: type[nn.Module]) -> type[nn.Module]:
-    """The module, each number of its output off by one unit in the last place or by none."""
+    """The module, its output off by a unit or by none."""
 
     class Jittery(right):  # type: ignore[misc, valid-type]
         def forward(self, x: Tensor) -> Tensor:
-            y = super().forward(x)
-            index = (torch.arange(y.numel()) + next(CALLS)) % len(STEPS)
-            steps = STEPS[index].to(y.dtype).reshape(y.shape)
-            return y * (1.0 + torch.finfo(y.dtype).eps * steps)
+            return by_a_unit(super().forward(x))
 
     return Jittery
 

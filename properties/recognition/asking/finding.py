@@ -17,7 +17,15 @@ from properties.recognition.asking import probing
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.roles import roles
 from properties.recognition.foreign.bridge import Bridge
-from properties.subjects.call import CONCERNS, Answer, Arguments, Conventions, Handing, Inputs
+from properties.subjects.call import (
+    PLACED,
+    Answer,
+    Arguments,
+    Conventions,
+    Handing,
+    Inputs,
+    lacking,
+)
 
 
 class Signature(NamedTuple):
@@ -281,7 +289,7 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
     probes: dict[str, Callable[[], str]] = {
         "mask": lambda: probing.polarity(ask, "mask"),
         "padding": lambda: probing.polarity(ask, "padding"),
-        "align": lambda: probing.alignment(ask),
+        "align": lambda: probing.alignment(ask, next(r for r in PLACED if r in found.takes)),
         "window": lambda: probing.counting(ask, "causal" in found.takes),
         "weights": lambda: probing.returned_weights(ask),
         "lse": lambda: probing.logarithm(ask),
@@ -290,7 +298,7 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
     told = {
         name: given.get(name) or probe()
         for name, probe in probes.items()
-        if CONCERNS[name][-1] in found.takes
+        if not lacking(name, found.takes)
     }
     if "window" in found.takes:
         told["sides"] = "two" if found.pair else "one"

@@ -84,12 +84,35 @@ def adds(ask: Ask) -> bool:
     return answer is not None and bool(np.allclose(answer.output, 1.75, atol=1e-3))
 
 
-def alignment(ask: Ask) -> str:
-    """Where the causal diagonal lies for two queries and four keys; "" if neither."""
-    rows = seen(asked(ask, level(2, 4), Arguments(causal=True)), 4)
+LAST_BY_THE_FLAG = (({0, 1, 2}, {0, 1, 2, 3}),)
+LAST_IN_A_WINDOW = (({0, 1, 2}, {1, 2, 3}), ({1, 2}, {2, 3}))
+"""What the last two of four queries see of four keys; a window of 2 may count oneself."""
+
+
+def alignment(ask: Ask, role: str) -> str:
+    """Where the diagonal lies for two queries and four keys, by the causal flag, a window or slopes; "" if
+    at neither end.
+    """
+    if role == "slopes":
+        return alignment_of_slopes(ask)
+    told = Arguments(causal=True) if role == "causal" else Arguments(window=(2, 0))
+    rows = seen(asked(ask, level(2, 4), told), 4)
     if rows == [frozenset({0}), frozenset({0, 1})]:
         return "top left"
-    return "bottom right" if rows == [frozenset({0, 1, 2}), frozenset({0, 1, 2, 3})] else ""
+    last = LAST_BY_THE_FLAG if role == "causal" else LAST_IN_A_WINDOW
+    return "bottom right" if rows in [[*map(frozenset, keys)] for keys in last] else ""
+
+
+def alignment_of_slopes(ask: Ask) -> str:
+    """The same of one query and two keys, where each step away halves a weight."""
+    answer = asked(ask, level(1, 2), Arguments(slopes=np.log([2.0])))
+    if answer is None:
+        return ""
+    number, known = (
+        float(answer.output[0, 0, 0]),
+        {"top left": 4.0 / 3.0, "bottom right": 5.0 / 3.0},
+    )
+    return next((name for name, right in known.items() if abs(number - right) < 1e-3), "")
 
 
 def counting(ask: Ask, causal: bool) -> str:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from itertools import chain
 
 SLOW = "gradients_agree_with_finite or export or gpt2 or compile"
 TESTS_OF_ATTENTION = [f"properties/tests/test_attention_{part}.py" for part in ("errors", "tables")]
@@ -127,13 +128,13 @@ def judged(ids: set[str]) -> str | None:
 
 def unused_budget(ids: set[str]) -> str | None:
     """The first of the clauses that sees next to nothing of its budget used, where some is."""
+    from properties.tests import test_margins_of_calls as of_calls
     from properties.tests.test_margins import VISIBLE, comparing, used
 
-    for id, family in comparing():
-        if id in ids:
-            result = used(id, family)
-            if result.status != "pass" or not VISIBLE < (result.margin or 0.0) <= 1.0:
-                return f"{id}: {result.status}, {result.margin} of the budget used"
+    results = (used(id, family) for id, family in comparing() if id in ids)
+    for result in chain(results, map(of_calls.used, ids.intersection(of_calls.comparing()))):
+        if result.status != "pass" or not VISIBLE < (result.margin or 0.0) <= 1.0:
+            return f"{result.clause}: {result.status}, {result.margin} of the budget used"
     return None
 
 

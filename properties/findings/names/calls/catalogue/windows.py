@@ -10,14 +10,13 @@ from properties.cases.question import Question
 from properties.findings.names.calls.catalogue import asks
 from properties.findings.names.calls.catalogue.masks import shown
 from properties.findings.names.calls.form import by
-from properties.subjects.call import Seen
+from properties.subjects.call import PLACED, Seen
 from properties.truth import visibility
 from properties.truth.visibility import Align
 
 CORNER = "where the causal diagonal lies for T != S"
 WIDTH = "the comparison of a distance with the width of the window"
 SIDES = "which side of the window is which"
-PLACED = ("causal", "window", "slopes")
 Pair = tuple[int, int]
 
 

@@ -1,0 +1,75 @@
+"""Functions of which a window or slopes alone show where the diagonal lies: no flag hides the future.
+
+Legend: B batch, T queries, S keys, H heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from properties.zoo.rights import right
+
+
+def ahead(query: Tensor, key: Tensor, last_meet: bool) -> Tensor:
+    """(T, S), how far each key is ahead of each query: the last ones stand together, or the first."""
+    queries, keys = query.shape[-2], key.shape[-2]
+    apart = torch.arange(keys) - torch.arange(queries)[:, None]
+    return apart - (keys - queries) if last_meet else apart
+
+
+@right("window-from-the-bottom-right", "self")
+def window_from_the_bottom_right(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+) -> Tensor:
+    """A window of others on either side, besides a mask that is true where a key is seen."""
+    apart, (left, right_) = ahead(query, key, last_meet=True), window_size
+    seen = ((apart >= -left) | (left < 0)) & ((apart <= right_) | (right_ < 0))
+    seen = seen if attn_mask is None else seen & attn_mask
+    return scaled_dot_product_attention(query, key, value, seen)
+
+
+@right(
+    "window-that-counts-oneself-from-the-top-left",
+    "self",
+    unmet=("error/window-below-minus-one",),
+)
+def window_from_the_top_left(
+    query: Tensor, key: Tensor, value: Tensor, window: int | None = None
+) -> Tensor:
+    """So many keys of the past, oneself among them."""
+    apart = ahead(query, key, last_meet=False)
+    seen = torch.ones_like(apart, dtype=torch.bool)
+    seen = seen if window is None else (apart <= 0) & (apart > -window)
+    return scaled_dot_product_attention(query, key, value, seen)
+
+
+@right("slopes-from-the-bottom-right", "self")
+def slopes_from_the_bottom_right(
+    query: Tensor, key: Tensor, value: Tensor, alibi_slopes: Tensor | None = None
+) -> Tensor:
+    """(H,), taken from the scores for each step that a key is away."""
+    return sloping(query, key, value, alibi_slopes, ahead(query, key, last_meet=True))
+
+
+@right("slopes-from-the-top-left", "self")
+def slopes_from_the_top_left(
+    query: Tensor, key: Tensor, value: Tensor, alibi_slopes: Tensor | None = None
+) -> Tensor:
+    """The same, where the first query stands with the first key."""
+    return sloping(query, key, value, alibi_slopes, ahead(query, key, last_meet=False))
+
+
+def sloping(
+    query: Tensor, key: Tensor, value: Tensor, slopes: Tensor | None, apart: Tensor
+) -> Tensor:
+    """Attention with slopes, or without."""
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    if slopes is not None:
+        scores = scores - slopes.to(scores)[:, None, None] * apart.abs()
+    return scores.softmax(dim=-1) @ value
