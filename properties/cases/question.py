@@ -230,7 +230,9 @@ class Question:
         if self.hides_the_future:
             seen = seen & visibility.causal(tokens, keys, self.align)
         if self.arguments.window is not None:
-            seen = seen & visibility.window(tokens, keys, *self.arguments.window, self.align)
+            left, right = self.arguments.window
+            right = left if self.case.subject.conventions.sides == "both" else right
+            seen = seen & visibility.window(tokens, keys, left, right, self.align)
         return seen[None]
 
     def of_each(self, of_one: Callable[[int, int], Array | Seen], elsewhere: float) -> Any:

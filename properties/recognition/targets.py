@@ -140,7 +140,7 @@ def held_to(subject: Subject, declared: Mapping[str, str]) -> Subject:
     """The subject by the conventions that are declared; those that mean nothing of it are told."""
     if not declared:
         return subject
-    idle = {n: roles for n in declared if (roles := lacking(n, subject.takes))}
+    idle = {n: roles for n in declared if (roles := idle_for(subject, n))}
     held = subject.held_to({n: a for n, a in declared.items() if n not in idle})
     held.options = (*subject.options, *declaring.options(declared))
     for name, roles in idle.items():
@@ -148,6 +148,12 @@ def held_to(subject: Subject, declared: Mapping[str, str]) -> Subject:
         note = f"the declared convention {name} means nothing of it: no call can be told {absent}"
         held.notes = (*held.notes, note)
     return held
+
+
+def idle_for(subject: Subject, convention: str) -> tuple[str, ...]:
+    """The roles that a convention would need to mean something; () where it does."""
+    answer = getattr(subject.conventions, convention)
+    return () if answer else lacking(convention, subject.takes)
 
 
 def require_place(given: Given, subjects: Sequence[Subject]) -> None:

@@ -45,6 +45,7 @@ WORDS = {
     },
     "sides": {
         "one": "sides of a window: one, the past",
+        "both": "sides of a window: one width for both, before and after",
         "two": "sides of a window: two, before and after",
         "": "sides of a window: not known",
     },

@@ -95,9 +95,9 @@ class Conventions:
     mask, padding: what True means, "attend" or "hide", and context_mask, context_padding: in the masks
     of a context; align: where the diagonal lies if T is not S, of the causal flag, of a window and of
     slopes, "top left" or "bottom right"; window: "others" besides the query's own key, or "counting
-    oneself"; sides: whether a window has "one" width, of the past, or "two"; empty: what a row that sees
-    nothing gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged"; lse: "natural" or "base
-    2", and lse_axes: "B H T" or "B T H".
+    oneself"; sides: whether a window has "one" width, of the past, one for "both" sides, or "two"; empty:
+    what a row that sees nothing gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged";
+    lse: "natural" or "base 2", and lse_axes: "B H T" or "B T H".
     """
 
     mask: str = ""
@@ -120,7 +120,7 @@ ANSWERS = {
     "context_padding": ("attend", "hide"),
     "align": ("top left", "bottom right"),
     "window": ("others", "counting oneself"),
-    "sides": ("one", "two"),
+    "sides": ("one", "both", "two"),
     "empty": ("zeros", "nan", "uniform"),
     "weights": ("per head", "averaged"),
     "lse": ("natural", "base 2"),

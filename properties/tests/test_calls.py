@@ -69,8 +69,8 @@ def test_what_fits_a_known_convention_is_no_error_but_is_told(name: str) -> None
 
 
 @pytest.mark.parametrize("name", [n for n in rights() if n.endswith(("top-left", "bottom-right"))])
-def test_where_the_diagonal_lies_is_found_by_a_window_or_by_slopes_alone(name: str) -> None:
-    """Where no flag hides the future."""
+def test_where_the_diagonal_lies_is_found_without_a_causal_flag(name: str) -> None:
+    """By a window, by slopes, or by what is always hidden."""
     found = subject(rights()[name].target).conventions.align
     assert name.endswith(found.replace(" ", "-"))
     assert found

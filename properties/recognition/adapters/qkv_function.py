@@ -190,6 +190,8 @@ class FunctionSubject(Subject):
             self.hold(self.manner)
             if finding.drops(self.manner):
                 self.capabilities = self.capabilities | {"dropout of calls"}
+            if self.manner.hides:
+                self.capabilities = self.capabilities | {"always causal"}
             if finding.takes_slopes_of_items(self.manner):
                 self.capabilities = self.capabilities | {"slopes of items"}
             asked = set(self.takes.values())

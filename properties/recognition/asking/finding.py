@@ -106,7 +106,8 @@ def manner(
     told = {n: a for n, a in found.takes.items() if n in ASKED} | {
         name: takes.get(name, "") for name in taken
     }
-    return settled(replace(found, takes=told), names)
+    hides = "causal" not in told and bool(probing.alignment(ask, ""))
+    return settled(replace(found, takes=told, hides=hides), names)
 
 
 def with_both_by_one_flag(found: Manner, names: Collection[str]) -> Manner:
@@ -289,7 +290,7 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
     probes: dict[str, Callable[[], str]] = {
         "mask": lambda: probing.polarity(ask, "mask"),
         "padding": lambda: probing.polarity(ask, "padding"),
-        "align": lambda: probing.alignment(ask, next(r for r in PLACED if r in found.takes)),
+        "align": lambda: probing.alignment(ask, next((r for r in PLACED if r in found.takes), "")),
         "window": lambda: probing.counting(ask, "causal" in found.takes),
         "weights": lambda: probing.returned_weights(ask),
         "lse": lambda: probing.logarithm(ask),
@@ -298,10 +299,11 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
     told = {
         name: given.get(name) or probe()
         for name, probe in probes.items()
-        if not lacking(name, found.takes)
+        if not lacking(name, found.takes) or (name == "align" and found.hides)
     }
     if "window" in found.takes:
-        told["sides"] = "two" if found.pair else "one"
+        one = "one" if "causal" in found.takes else probing.sides(ask)
+        told["sides"] = given.get("sides") or ("two" if found.pair else one)
     held = replace(found, conventions=Conventions(**told))
     if "mask" in found.takes:
         told["empty"] = given.get("empty") or probing.empty_row(asking(held))

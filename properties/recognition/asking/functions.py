@@ -29,7 +29,8 @@ class Manner:
     """How a function is called. takes: its argument for each role, "" where none is needed; layout: the
     order of the axes of its tensors; pair: whether a window is given as (left, right); counted: whether a
     side without a limit has to be a large number, not -1; apart: whether a call with a mask and the
-    causal flag is refused, so that the mask hides the future, too; origins: how each convention is known.
+    causal flag is refused, so that the mask hides the future, too; hides: whether it hides the future
+    without being told so; origins: how each convention is known.
     """
 
     call: Callable[..., Any]
@@ -40,6 +41,7 @@ class Manner:
     dropout: str = ""
     counted: bool = False
     apart: bool = False
+    hides: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def ask(

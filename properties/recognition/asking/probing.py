@@ -84,23 +84,26 @@ def adds(ask: Ask) -> bool:
     return answer is not None and bool(np.allclose(answer.output, 1.75, atol=1e-3))
 
 
-LAST_BY_THE_FLAG = (({0, 1, 2}, {0, 1, 2, 3}),)
-LAST_IN_A_WINDOW = (({0, 1, 2}, {1, 2, 3}), ({1, 2}, {2, 3}))
-"""What the last two of four queries see of four keys; a window of 2 may count oneself."""
+BY_CAUSALITY = {"top left": ("0|01",), "bottom right": ("012|0123",)}
+IN_A_WINDOW = {
+    "top left": ("0|01", "012|0123", "01|012"),
+    "bottom right": ("012|123", "12|23", "0123|123", "123|23"),
+}
+"""Which of four keys each of two queries may see, by where the diagonal lies; a window of 2 is of others or
+counts oneself, of the past or on both sides."""
 
 
 def alignment(ask: Ask, role: str) -> str:
-    """Where the diagonal lies for two queries and four keys, by the causal flag, a window or slopes; "" if
-    at neither end.
+    """Where the diagonal lies for two queries and four keys, by the causal flag, a window or slopes, or by
+    itself ("" for the role); "" if at neither end.
     """
     if role == "slopes":
         return alignment_of_slopes(ask)
-    told = Arguments(causal=True) if role == "causal" else Arguments(window=(2, 0))
-    rows = seen(asked(ask, level(2, 4), told), 4)
-    if rows == [frozenset({0}), frozenset({0, 1})]:
-        return "top left"
-    last = LAST_BY_THE_FLAG if role == "causal" else LAST_IN_A_WINDOW
-    return "bottom right" if rows in [[*map(frozenset, keys)] for keys in last] else ""
+    told = {"causal": Arguments(causal=True), "window": Arguments(window=(2, 0))}
+    rows = seen(asked(ask, level(2, 4), told.get(role, Arguments())), 4)
+    found = "|".join("".join(map(str, sorted(row or ()))) for row in rows)
+    known = IN_A_WINDOW if role == "window" else BY_CAUSALITY
+    return next((corner for corner, shown in known.items() if found in shown), "")
 
 
 def alignment_of_slopes(ask: Ask) -> str:
@@ -121,6 +124,12 @@ def counting(ask: Ask, causal: bool) -> str:
     if len(rows) == 5 and rows[4] == frozenset({2, 3, 4}):
         return "others"
     return "counting oneself" if len(rows) == 5 and rows[4] == frozenset({3, 4}) else ""
+
+
+def sides(ask: Ask) -> str:
+    """Whether a window of one width shows what comes after the query, too."""
+    rows = seen(asked(ask, level(5, 5), Arguments(window=(2, 0))), 5)
+    return "both" if len(rows) == 5 and max(rows[2] or {0}) > 2 else "one"
 
 
 def empty_row(ask: Ask) -> str:

@@ -38,13 +38,13 @@ def as_many_keys(case: Case) -> float:
     Level.MUST,
     "A query is answered as if it were asked alone.",
     needs=LENGTHS,
-    unless={"placed to the end"},
+    unless={"placed to the end", "always causal"},
     counts=Condition("at least two queries", lambda case: case.sizes.tokens > 1),
     after=(OTHER,),
 )
 def each_query_alone(case: Case) -> float:
     """The first query by itself: the same row. Nothing is hidden, so its place does not matter, unless
-    positions count from the last one.
+    positions count from the last one, or a function always hides the future.
     """
     together = crossed(case)
     alone = first_query(together)
@@ -62,14 +62,16 @@ def each_query_alone(case: Case) -> float:
     Level.MUST,
     "Keys may come in any order, each with its value.",
     needs=LENGTHS,
-    unless={"placed"},
+    unless={"placed", "always causal"},
     counts=Condition(
         "at least two keys", lambda case: case.call is not None and case.call.others > 1
     ),
     after=(OTHER,),
 )
 def order_of_keys(case: Case) -> float:
-    """Nothing hidden, the keys turned round: the same sum in another order, unless positions turn them."""
+    """Nothing hidden, the keys turned round: the same sum in another order, unless positions turn them, or
+    a function always hides the future.
+    """
     asked = crossed(case)
     other = asked.mapped(np.flip)
     return near(

@@ -1,4 +1,5 @@
-"""Functions of which a window or slopes alone show where the diagonal lies: no flag hides the future.
+"""Functions without a causal flag, some of which always hide the future: where the diagonal lies is shown
+by a window, by slopes, or by what is hidden.
 
 Legend: B batch, T queries, S keys, H heads, D head_dim.
 """
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from properties.zoo.rights import right
+from properties.zoo.rights.common import require
 
 
 def ahead(query: Tensor, key: Tensor, last_meet: bool) -> Tensor:
@@ -47,6 +49,44 @@ def window_from_the_top_left(
     seen = torch.ones_like(apart, dtype=torch.bool)
     seen = seen if window is None else (apart <= 0) & (apart > -window)
     return scaled_dot_product_attention(query, key, value, seen)
+
+
+@right(
+    "window-of-one-width-on-both-sides-from-the-bottom-right",
+    "self",
+    unmet=("error/window-below-minus-one",),
+)
+def window_on_both_sides(
+    query: Tensor, key: Tensor, value: Tensor, window: int | None = None
+) -> Tensor:
+    """So many others before the query's own key, and as many after it."""
+    apart = ahead(query, key, last_meet=True)
+    seen = torch.ones_like(apart, dtype=torch.bool)
+    seen = seen if window is None else apart.abs() <= window
+    return scaled_dot_product_attention(query, key, value, seen)
+
+
+@right("always-causal-from-the-bottom-right", unmet=("error/window-below-minus-one",))
+def always_causal_from_the_bottom_right(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout_p: float = 0.0,
+    window: int | None = None,
+) -> Tensor:
+    """Keys of the past, or of a window of it that counts oneself."""
+    apart = ahead(query, key, last_meet=True)
+    seen = apart <= 0 if window is None else (apart <= 0) & (apart > -window)
+    return scaled_dot_product_attention(query, key, value, seen, dropout_p)
+
+
+@right("always-causal-from-the-top-left")
+def always_causal_from_the_top_left(
+    query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0
+) -> Tensor:
+    """By torch's kernel, which reads past the last value where there are fewer than keys."""
+    require(key.shape[-2] == value.shape[-2], f"{key.shape[-2]} keys, {value.shape[-2]} values")
+    return scaled_dot_product_attention(query, key, value, dropout_p=dropout_p, is_causal=True)
 
 
 @right("slopes-from-the-bottom-right", "self")
