@@ -152,21 +152,28 @@ def passing_fault(ids: set[str]) -> str | None:
 
 
 def accused(ids: set[str]) -> str | None:
-    """The first of the clauses that does not hold, or is vacuous, on a right module."""
+    """The first of the clauses that does not hold, or is vacuous, on a right module or function."""
     from properties.recognition.targets import find
     from properties.runs.runner import Run
     from properties.spec.clause import clauses as known
     from properties.spec.profiles import PROFILES
     from properties.tests.test_clauses import RIGHT
+    from properties.tests.test_margins_of_calls import TARGETS
     from properties.zoo.rights import rights
 
     chosen = [clause for id, clause in known().items() if id in ids and clause.level != "MAY"]
     unreduced = replace(PROFILES["quick"], reduction=0)
     square = rights()["built-by-a-factory-from-a-config"].target  # d_in is d_out
-    for family, module in {**RIGHT, "": square}.items():
-        for result in Run(find(module, family or None)[0], chosen, unreduced, 0).report().results:
+    held = [clause for clause in chosen if clause.half == "right" and clause.level == "MUST"]
+    asked = [(module, chosen, family) for family, module in RIGHT.items()]
+    asked += [(square, chosen, "")]
+    asked += [
+        (target, held, family or "") for target, family in TARGETS
+    ]  # which let bad input through
+    for target, laws, family in asked:
+        for result in Run(find(target, family or None)[0], laws, unreduced, 0).report().results:
             if result.status not in ("pass", "unsupported"):
-                return f"{result.clause} is {result.status} on a right {family or 'square'} module"
+                return f"{result.clause} is {result.status} on {target}, which is right"
     return None
 
 
