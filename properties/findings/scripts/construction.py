@@ -31,8 +31,6 @@ from properties.recognition.adapters.residual import (
     exchanged,
     without_residual,
 )
-from properties.recognition.asking import packed
-from properties.recognition.asking.merged import Merged
 from properties.recognition.asking.on_itself import OnItself, leading
 from properties.recognition.process.function import Process
 from properties.subjects.subject import CAUSAL_FAMILIES, JOINED_FAMILIES, Config, Subject
@@ -84,8 +82,7 @@ def program_of(subject: Subject) -> Process | None:
     if isinstance(subject, ModuleSubject):
         found = getattr(subject.blueprint.target, "process", None)
     elif isinstance(subject, qkv_function.FunctionSubject):
-        call = subject.function.call
-        found = call.function if isinstance(call, packed.Packed | Merged) else call
+        *_, found = qkv_function.ways(subject.function.call)
     return found if isinstance(found, Process) else None
 
 
@@ -202,22 +199,28 @@ def packing(subject: Subject) -> list[str]:
 
 def around(subject: Subject) -> list[str]:
     """The same without what it imports."""
-    kind = packed.Packed if of_documents(subject) else Merged if merges(subject) else None
-    return [] if kind is None else ["", "", inspect.getsource(kind).rstrip()]
+    lines: list[str] = []
+    for one in standing_around(subject):
+        lines += ["", "", inspect.getsource(type(one)).rstrip()]
+    return lines
 
 
-def merges(subject: Subject) -> str:
-    """The layout of a function whose output has its heads merged; "" for any other subject."""
-    function = subject.function if isinstance(subject, qkv_function.FunctionSubject) else None
-    return function.layout if function and isinstance(function.call, Merged) else ""
+def standing_around(subject: Subject) -> list[Any]:
+    """What a function is called through, from outside; nothing for any other subject."""
+    if not isinstance(subject, qkv_function.FunctionSubject):
+        return []
+    return list(qkv_function.ways(subject.function.call))[:-1]
 
 
 def called(subject: Subject) -> str:
     """What is called for a function of queries, keys and values."""
-    if layout := merges(subject):
-        return f"Merged({ALIAS}, {layout!r})"
-    names = of_documents(subject)
-    return f"Packed({ALIAS}, {tuple(names)!r})" if names else ALIAS
+    text = ALIAS
+    for one in reversed(standing_around(subject)):
+        _, *names = inspect.signature(type(one)).parameters  # kept under these names
+        kept = [getattr(one, name) for name in names]
+        told = [repr(tuple(part) if isinstance(part, tuple) else part) for part in kept]
+        text = f"{type(one).__name__}({', '.join([text, *told])})"
+    return text
 
 
 def own_context() -> list[str]:

@@ -6,7 +6,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,9 @@ from properties.recognition.adapters import (
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
+from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
+from properties.recognition.asking.widened import Widened, widened
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.instance import seed_generators
@@ -39,6 +41,7 @@ from properties.subjects.subject import (
 )
 from properties.truth.parameters import Sizes, Weights
 
+AROUND = (packed.Packed, Merged, Widened, InATuple)
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 OURS = "the projections, the split, the merge and the output projection around it are this suite's"
 
@@ -272,6 +275,8 @@ def told(function: Function) -> list[str]:
         found.append(
             f"query, key and value are handed over as ({', '.join(function.layout.split())})"
         )
+    if wide := next((way for way in ways(function.call) if isinstance(way, Widened)), None):
+        found.append(f"{wide.name} is {wide.wide} wherever no window is asked about")
     if isinstance(function.call, Merged):
         found.append("heads are merged in what it returns, (B, T, H * D); they are split again")
     if function.dropped_by:
@@ -279,6 +284,14 @@ def told(function: Function) -> list[str]:
     if function.part is not None:
         found.append(f"of the tuple returned, part {function.part} is judged: the context")
     return found
+
+
+def ways(call: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """What stands around a function, from outside, and the function."""
+    while isinstance(call, AROUND):
+        yield call
+        call = call.function
+    yield call
 
 
 def axes(layout: str) -> str:
@@ -390,6 +403,8 @@ def attempted(way: Function) -> Attempt:
     shell = shell_of(way, "multihead", config).eval()
     query, key, value = parts = [random_heads(seed) for seed in range(3)]
     trial = trials.call(shell.attend, *parts)
+    if trial.named:
+        return attempted(replace(way, call=InATuple(way.call)))
     if trial.output is None:
         count = 0 if way.part is not None else len(trial.returned)
         parted = [attempted(replace(way, part=number)) for number in range(count)]
@@ -469,5 +484,6 @@ def understand(target: Callable[..., Any], name: str) -> Function:
         )
     unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told)) | left
     others = tuple(a for a in rest if a not in (dropout, *told[1:], *left))
+    target = target if isinstance(target, Bridge) else widened(target)
     way = packed.Packed(target, documents) if documents else target
     return Function(way, name, causal, dropout, arguments=others, unasked=unasked)

@@ -39,11 +39,14 @@ SIZES_OF_INPUT = (1.0, 0.1, 0.01)
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """The output of one call, or in `failure` why there is none; returned: what came in its place."""
+    """The output of one call, or in `failure` why there is none; returned: what came in its place; named:
+    whether that is the values of a mapping or the fields of an object.
+    """
 
     output: Tensor | None = None
     failure: str = ""
     returned: tuple[Any, ...] = ()
+    named: bool = False
 
     @property
     def tensor(self) -> Tensor | None:
@@ -91,7 +94,8 @@ def call(function: Callable[..., Any], *inputs: Tensor, gradients: bool = False)
     if isinstance(output, Tensor) and output.ndim > 0:
         return Trial(output)
     returned = tuple(part for part in results.parts(output) if part is not output)
-    return Trial(failure=f"returned {kind(output)}{NO_TENSOR}", returned=returned)
+    named = bool(returned) and not isinstance(output, tuple | list)
+    return Trial(failure=f"returned {kind(output)}{NO_TENSOR}", returned=returned, named=named)
 
 
 @contextmanager

@@ -53,6 +53,7 @@ SIGNATURES = {
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
+OF_BOOLEANS = re.compile(r"bool", re.IGNORECASE)
 # A TypeError that says so is of wrong operands, as in "'<' not supported between instances of".
 UNSUPPORTED = re.compile(
     r"^(?!TypeError).*(not?\W+(\w+\W+){0,2}(supported|implemented)|only supported|NotImpl)",
@@ -83,16 +84,15 @@ def manner(
     """
     takes = roles(names)
     mask_alone = "mask" in takes and "bias" not in takes
-    bias_alone = "bias" in takes and "mask" not in takes
     if mask_alone:
         takes["bias"] = takes["mask"]
-    if bias_alone:
+    elif "mask" not in takes and "bias" in takes:
         takes["mask"] = takes["bias"]
     found = with_both_by_one_flag(Manner(function, takes, layout, dropout=dropout), names)
     takes = dict(found.takes)
     if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
         found = found.without("bias")
-    if bias_alone and not probing.polarity(asking(found), "mask"):  # True is a number to it
+    if of_numbers(found, names):
         found = found.without("mask")
     found = with_what_is_supported(with_window(with_kinds_of_mask(found)))
     found = with_flag_apart(with_what_comes(found))
@@ -108,6 +108,22 @@ def manner(
     }
     hides = "causal" not in told and bool(probing.alignment(ask, ""))
     return settled(replace(found, takes=told, hides=hides), names)
+
+
+def of_numbers(found: Manner, names: Collection[str]) -> bool:
+    """Whether one argument is for both kinds of masks, nobody says that it takes booleans, and True is a
+    number to it.
+    """
+    takes = found.takes
+    if "bias" not in takes or takes.get("mask") != takes["bias"]:
+        return False
+    promised = declared(names)[0] or OF_BOOLEANS.search(said(found))
+    return not promised and not probing.polarity(asking(found), "mask")
+
+
+def said(found: Manner) -> str:
+    """The docstring of the function."""
+    return found.call.__doc__ or ""
 
 
 def with_both_by_one_flag(found: Manner, names: Collection[str]) -> Manner:
@@ -128,7 +144,7 @@ def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | Non
         found = replace(found, pair=told["sides"] == "two")
     whose, by_name = declared(names)
     given = {n: (a, f"signature of {whose}") for n, a in answered(by_name).items()}
-    if "mask" in found.takes and HIDES.search(found.call.__doc__ or ""):
+    if "mask" in found.takes and HIDES.search(said(found)):
         given["mask"] = ("hide", "docstring")
     given |= {n: (a, "declared") for n, a in told.items()}
     plain = replace(found, conventions=Conventions(), origins={})
@@ -302,8 +318,7 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
         if not lacking(name, found.takes) or (name == "align" and found.hides)
     }
     if "window" in found.takes:
-        one = "one" if "causal" in found.takes else probing.sides(ask)
-        told["sides"] = given.get("sides") or ("two" if found.pair else one)
+        told["sides"] = given.get("sides") or ("two" if found.pair else probing.sides(ask))
     held = replace(found, conventions=Conventions(**told))
     if "mask" in found.takes:
         told["empty"] = given.get("empty") or probing.empty_row(asking(held))

@@ -113,3 +113,19 @@ def sloping(
     if slopes is not None:
         scores = scores - slopes.to(scores)[:, None, None] * apart.abs()
     return scores.softmax(dim=-1) @ value
+
+
+@right("window-of-128-by-default", unmet=("error/window-below-minus-one",))
+def window_with_a_default(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    window_size: int = 128,
+    causal: bool = False,
+    dropout_p: float = 0.0,
+) -> Tensor:
+    """So many others on both sides, of the past alone with the flag."""
+    apart = ahead(query, key, last_meet=True)
+    seen = apart.abs() <= window_size
+    seen = seen & (apart <= 0) if causal else seen
+    return scaled_dot_product_attention(query, key, value, seen, dropout_p)
