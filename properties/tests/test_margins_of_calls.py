@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -49,6 +49,8 @@ TARGETS: tuple[tuple[Callable[..., Any], str | None], ...] = (
 )
 """Right functions and modules, and the families that they are asked as."""
 
+UNMET = {"shape/half-precision-runs", "state/survives-deferred-construction"}
+"""What each of them should do, and some do not."""
 REFUSED = {"error/mask-of-another-size", "error/padding-of-another-size"}
 """Laws that compare nothing where the subject refuses, as these do."""
 EXACT = {"score/norms-leave-values-alone"}
@@ -82,12 +84,14 @@ def subject(number: int) -> Subject:
     return find(jittery(target), family)[0]
 
 
-def asked_of(clause: Clause) -> Subject:
-    """The first of the targets that a law concerns."""
-    return next(s for s in map(subject, range(len(TARGETS))) if clause.concerns(s))
+def asked_of(clause: Clause) -> list[int]:
+    """The first function among the targets that a law concerns, and the first module."""
+    concerned = [n for n in range(len(TARGETS)) if clause.concerns(subject(n))]
+    found = {subject(number).bare: number for number in reversed(concerned)}
+    return list(found.values())
 
 
-def comparing() -> list[str]:
+def laws() -> list[str]:
     """Each clause that compares within a tolerance, and that no plain module is asked."""
     others = {id for id, _ in comparing_modules()} | REFUSED_BY_MODULES | COMPILED
     others |= NO_TOLERANCE | TAILS | REFUSED | EXACT | ADDED | EMPTY
@@ -97,16 +101,17 @@ def comparing() -> list[str]:
     return [id for id, kind in returned.items() if id not in others and kind.startswith("float")]
 
 
-def used(id: str) -> Result:
-    """What one clause says of a right subject with jitter."""
-    clause = clauses()[id]
-    (result,) = Run(asked_of(clause), [clause], FEW, 0).report().results
-    return result
+def used(id: str) -> Iterator[Result]:
+    """What one clause says of right subjects with jitter."""
+    for number in asked_of(clauses()[id]):
+        yield from Run(subject(number), [clauses()[id]], FEW, 0).report().results
 
 
-@pytest.mark.parametrize("id", comparing())
+@pytest.mark.parametrize("id", laws())
 def test_what_is_right_uses_a_visible_share_of_each_budget(id: str) -> None:
     """More than a thousandth of it, and no more than all."""
-    result = used(id)
-    assert result.status == "pass", result.message
-    assert VISIBLE < result.margin <= 1.0
+    results = list(used(id))
+    assert results
+    for result in results:
+        assert result.status == "pass", result.message
+        assert VISIBLE < result.margin <= 1.0

@@ -132,7 +132,8 @@ def unused_budget(ids: set[str]) -> str | None:
     from properties.tests.test_margins import VISIBLE, comparing, used
 
     results = (used(id, family) for id, family in comparing() if id in ids)
-    for result in chain(results, map(of_calls.used, ids.intersection(of_calls.comparing()))):
+    told = (result for id in ids.intersection(of_calls.laws()) for result in of_calls.used(id))
+    for result in chain(results, told):
         if result.status != "pass" or not VISIBLE < (result.margin or 0.0) <= 1.0:
             return f"{result.clause}: {result.status}, {result.margin} of the budget used"
     return None
@@ -158,13 +159,13 @@ def accused(ids: set[str]) -> str | None:
     from properties.spec.clause import clauses as known
     from properties.spec.profiles import PROFILES
     from properties.tests.test_clauses import RIGHT
-    from properties.tests.test_margins_of_calls import TARGETS
+    from properties.tests.test_margins_of_calls import TARGETS, UNMET
     from properties.zoo.rights import rights
 
     chosen = [clause for id, clause in known().items() if id in ids and clause.level != "MAY"]
     unreduced = replace(PROFILES["quick"], reduction=0)
     square = rights()["built-by-a-factory-from-a-config"].target  # d_in is d_out
-    held = [clause for clause in chosen if clause.half == "right" and clause.level == "MUST"]
+    held = [clause for clause in chosen if clause.half == "right" and clause.id not in UNMET]
     asked = [(module, chosen, family) for family, module in RIGHT.items()]
     asked += [(square, chosen, "")]
     asked += [

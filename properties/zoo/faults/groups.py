@@ -62,6 +62,41 @@ class OneGroupScaledByAllHeads(PlainGrouped):
         return float((self.head_dim * heads) ** -0.5)
 
 
+class OtherKeysForTheLast(PlainGrouped):
+    """The last head of each group scores other keys than those of its group."""
+
+    def other(self, keys: Tensor) -> Tensor:
+        """(B, G, T, D) -> (B, 1, T, D) or alike."""
+        raise NotImplementedError
+
+    def keys(self, keys: Tensor) -> Tensor:
+        last = torch.arange(self.n_heads) % self.times == self.times - 1
+        repeated = super().keys(keys)
+        if self.times == 1:
+            return repeated
+        return torch.where(last[:, None, None], self.other(keys), repeated)
+
+
+@fault(
+    "last-head-of-a-group-reads-the-mean-of-all-groups",
+    READS,
+    symptom="one head of each group scores keys that are mixed from all groups",
+)
+class LastHeadReadsTheMean(OtherKeysForTheLast):
+    def other(self, keys: Tensor) -> Tensor:
+        return keys.mean(dim=1, keepdim=True)
+
+
+@fault(
+    "last-head-of-a-group-reads-no-keys",
+    READS,
+    symptom="the buffer that keys are repeated into is filled up to the last head of each group",
+)
+class LastHeadReadsNoKeys(OtherKeysForTheLast):
+    def other(self, keys: Tensor) -> Tensor:
+        return torch.zeros_like(keys[:, :1])
+
+
 @fault(
     "shared-heads-see-the-future",
     HIDE,
