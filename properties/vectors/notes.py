@@ -63,7 +63,10 @@ KNOWN_AS = {
 
 SEVERAL_CALLS = "shows in a second call alone"
 OF_MODULES = "is about what a module makes queries, keys and values of"
+OF_PADDING = "is about numbers in a mask of keys, which the vectors hand over as booleans"
 NOT_SHOWN = {
+    "numbers in the padding mask read as booleans": OF_PADDING,
+    "only minus infinity in the padding mask acts": OF_PADDING,
     "cache keeps the first chunk alone": SEVERAL_CALLS,
     "cache used unasked": SEVERAL_CALLS,
     "context of an earlier call": SEVERAL_CALLS,

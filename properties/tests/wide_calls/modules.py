@@ -163,6 +163,7 @@ for how, arguments in {
     "cross": {"cross": True, "keys": 7},
     "padding": {"padding": PADDED},
     "float padding": {"padding": INFINITE},
+    "small numbers of padding": {"padding": drawn(3, 5, seed=6)},
     "mask": {"mask": drawn_mask(5, 5)},
     "float mask, train": {"mask": FLOAT, "train": True},
     "float mask, eval": {"mask": FLOAT},

@@ -70,7 +70,7 @@ class FloatPaddingIgnored(PlainMultihead):
     "multihead-any-padding-number-hides",
     area="mask",
     named="numbers in the padding mask read as booleans",
-    how="float padding",
+    how="small numbers of padding",
     symptom="a number that lessens a key's weight a little hides the key",
 )
 class AnyPaddingNumberHides(PlainMultihead):
@@ -82,7 +82,7 @@ class AnyPaddingNumberHides(PlainMultihead):
     "multihead-small-padding-numbers-ignored",
     area="mask",
     named="only minus infinity in the padding mask acts",
-    how="float padding",
+    how="small numbers of padding",
     symptom="a number that lessens a key's weight a little does nothing",
 )
 class SmallPaddingNumbersIgnored(PlainMultihead):
