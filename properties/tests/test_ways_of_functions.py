@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
+from properties.recognition.asking.widened import widened
 from properties.recognition.targets import find_one
 from properties.tests.test_call_scripts import raised
 from properties.tests.test_further_scripts import found
@@ -41,6 +43,10 @@ def test_a_window_that_is_limited_by_default_is_handed_over_wide_and_told() -> N
     subject = find_one(window_with_a_default)
     assert "window_size is 16384 wherever no window is asked about" in subject.notes
     assert (subject.takes["window"], subject.conventions.sides) == ("window_size", "both")
+
+
+def test_a_builtin_that_does_not_say_its_arguments_stays_as_it_is() -> None:
+    assert widened(scaled_dot_product_attention) is scaled_dot_product_attention
 
 
 def test_scripts_call_such_functions_in_the_same_way() -> None:

@@ -26,8 +26,14 @@ class Widened:
 
 
 def widened(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, so called if its argument for a window has a number as default."""
-    for name, parameter in inspect.signature(function).parameters.items():
+    """The function, so called if its argument for a window has a number as default; one that does not say
+    what its arguments are, as a builtin, stays as it is.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return function
+    for name, parameter in parameters.items():
         default = parameter.default
         sides = default if isinstance(default, tuple) else (default,)
         limited = [side for side in sides if type(side) is int and side > 0]
