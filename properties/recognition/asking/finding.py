@@ -121,6 +121,11 @@ def of_numbers(found: Manner, names: Collection[str]) -> bool:
     return not promised and not probing.polarity(asking(found), "mask")
 
 
+def placed(found: Manner) -> str:
+    """The first role by which it can be told where the diagonal lies; "" for none."""
+    return next((role for role in PLACED if role in found.takes), "")
+
+
 def said(found: Manner) -> str:
     """The docstring of the function."""
     return found.call.__doc__ or ""
@@ -306,7 +311,7 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
     probes: dict[str, Callable[[], str]] = {
         "mask": lambda: probing.polarity(ask, "mask"),
         "padding": lambda: probing.polarity(ask, "padding"),
-        "align": lambda: probing.alignment(ask, next((r for r in PLACED if r in found.takes), "")),
+        "align": lambda: probing.alignment(ask, "" if found.hides else placed(found)),
         "window": lambda: probing.counting(ask, "causal" in found.takes),
         "weights": lambda: probing.returned_weights(ask),
         "lse": lambda: probing.logarithm(ask),
