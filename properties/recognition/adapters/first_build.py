@@ -27,7 +27,6 @@ from properties.recognition.adapters.given_masks import GivenMasks
 from properties.recognition.adapters.image import mixes, with_image
 from properties.recognition.adapters.spellings import WINDOW
 from properties.recognition.adapters.unbounded import (
-    WIDE,
     WORDS,
     gives,
     required_windows,
@@ -35,6 +34,7 @@ from properties.recognition.adapters.unbounded import (
 from properties.recognition.asking import cache_finding
 from properties.recognition.asking.on_itself import OnItself, axes_of
 from properties.recognition.asking.roles import packed_role, role
+from properties.recognition.asking.widened import WIDE
 from properties.recognition.turning.finding import with_angles
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes

@@ -57,7 +57,9 @@ class ModuleSubject(Subject):
         module = self.blueprint.construct(config, self.family)
         module = in_format(module, getattr(torch, config.dtype))  # weights are rounded once
         for path in self.residual:
-            module.get_submodule(path).p = 0.0  # type: ignore[assignment]
+            layer = module.get_submodule(path)
+            assert isinstance(layer, nn.Dropout)  # as `output_dropout` has found it
+            layer.p = 0.0
         self.fill(module, config, weights)
         return module
 

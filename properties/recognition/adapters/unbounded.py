@@ -20,11 +20,11 @@ from properties.recognition.adapters import trials
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.spellings import CAP, NARROW, WINDOW, meaning
+from properties.recognition.asking.widened import WIDE
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
 
 HIGH = 2.0**80  # scores over it are exact, their tanh is themselves, and float16 has neither
-WIDE = 2**14  # more than the tokens of any example
 SHORT = (32, 64, 128)  # windows by which it is seen what a wide one would hold
 LARGEST = 2**22  # numbers in one module
 WORDS: Mapping[object, str] = {

@@ -41,7 +41,6 @@ OF_CONTEXT = {
     "mask": "context_mask",
     "bias": "context_bias",
     "padding": "context_padding",
-    "padding_numbers": "context_padding_numbers",
     "padding_of_x": "padding",
     "causal": "causal",
 }

@@ -111,10 +111,8 @@ def alignment_of_slopes(ask: Ask) -> str:
     answer = asked(ask, level(1, 2), Arguments(slopes=np.log([2.0])))
     if answer is None:
         return ""
-    number, known = (
-        float(answer.output[0, 0, 0]),
-        {"top left": 4.0 / 3.0, "bottom right": 5.0 / 3.0},
-    )
+    number = float(answer.output[0, 0, 0])
+    known = {"top left": 4.0 / 3.0, "bottom right": 5.0 / 3.0}
     return next((name for name, right in known.items() if abs(number - right) < 1e-3), "")
 
 

@@ -17,7 +17,6 @@ PADDED = Condition(
     "an item with padding",
     lambda case: case.call is not None and bool((case.call.arrays["padding"] == 0).any()),
 )
-FURTHER = Condition("at least two keys", lambda case: case.call is not None and case.call.keys > 1)
 
 
 @clause(
@@ -60,7 +59,7 @@ def zeros_and_minus_infinities(case: Case) -> float:
     Level.MUST,
     "Numbers in a mask of keys are added to the scores of the keys, small ones too.",
     needs={"takes padding_numbers"},
-    counts=FURTHER,
+    counts=SEVERAL,
     after=(AS_NUMBERS,),
 )
 def padding_numbers_are_added(case: Case) -> float:

@@ -168,9 +168,8 @@ def accused(ids: set[str]) -> str | None:
     held = [clause for clause in chosen if clause.half == "right" and clause.id not in UNMET]
     asked = [(module, chosen, family) for family, module in RIGHT.items()]
     asked += [(square, chosen, "")]
-    asked += [
-        (target, held, family or "") for target, family in TARGETS
-    ]  # which let bad input through
+    # What lets bad input through is asked on valid input alone.
+    asked += [(target, held, family or "") for target, family in TARGETS]
     for target, laws, family in asked:
         for result in Run(find(target, family or None)[0], laws, unreduced, 0).report().results:
             if result.status not in ("pass", "unsupported"):
