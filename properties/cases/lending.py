@@ -65,6 +65,11 @@ class Lender:
 _lender: Lender | None = None
 
 
+def lends() -> bool:
+    """Whether runs may get a module that was used before."""
+    return _lender is not None
+
+
 def lent(
     subject: Subject, config: Config, weights: Weights | None, build: Callable[[], Instance]
 ) -> Instance:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from properties.basics.dtypes import FORMATS, Array
@@ -159,3 +160,19 @@ def test_a_mask_that_ends_too_soon_is_told_by_name_where_positions_are_turned() 
     (subject,) = find(fault.module, fault.family)
     (found,) = run(subject, profile="quick", only=["rows"]).findings
     assert found.name == "mask ends at 100 keys"
+
+
+def test_making_a_case_smaller_asks_no_long_row_again() -> None:
+    """One in each format, of a module that is lent and of a new one; the case that was drawn shrinks."""
+    long: list[torch.Size] = []
+
+    class Counting(faults()["mask-ends-at-40-keys"].module):  # type: ignore[misc]
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[-2] > 40:
+                long.append(x.shape)
+            return super().forward(x)
+
+    law = replace(clauses()["rows/up-to-130-keys"], after=())
+    (result,) = Run(find(Counting, "multihead")[0], [law], PROFILES["quick"], 0).report().results
+    assert result.status == "fail"
+    assert len(long) <= 2 * len(FORMATS)

@@ -10,31 +10,45 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from properties.basics.assertions import near
+from properties.basics.assertions import Violation, near
 from properties.basics.errors import OutsideError, SubjectError
+from properties.cases import lending, probing
 from properties.cases.case import Case
 from properties.cases.long_rows import LENGTHS, long_rows, turned_rows
 from properties.spec.clause import Level, clause
 from properties.subjects.subject import Subject
+from properties.truth.parameters import Sizes
 
 FORMATS = 4  # examples: the first pinned ones have one format each
 
 
-@lru_cache(maxsize=64)
 def share(subject: Subject, tokens: int, items: int, dtype: str) -> float:
     """The share of the budget that long rows use."""
-    if subject.positions is not None:
-        return turned_share(subject, tokens, dtype)
-    case, truth = long_rows(subject, tokens, items, dtype)
-    what = f"among {tokens} keys in {dtype} a context of"
-    return near(what, case.output, truth.rows.output, truth.allowed(dtype), "batch token column")
+    found, sizes = asked_once(subject, tokens, items, dtype, lending.lends())
+    probing.note(sizes, dtype)
+    if isinstance(found, Violation):
+        raise found.with_traceback(None)
+    return found
 
 
-def turned_share(subject: Subject, tokens: int, dtype: str) -> float:
-    """The share of the budget that rows of queries and keys use that positions turn."""
-    case = turned_rows(subject, tokens, dtype)
-    what = f"among {tokens} keys in {dtype} an output of"
-    return near(what, case.output, case.trace.output, case.budget.output, "batch token column")
+@lru_cache(maxsize=64)
+def asked_once(
+    subject: Subject, tokens: int, items: int, dtype: str, lent: bool
+) -> tuple[float | Violation, Sizes]:
+    """The share, or what does not hold, and the sizes asked: a drawn case has no part in them, so that
+    making it smaller asks nothing again. A module that is `lent` tells nothing of a new one.
+    """
+    if subject.positions is None:
+        case, truth = long_rows(subject, tokens, items, dtype)
+        name, right, allowed = "a context", truth.rows.output, truth.allowed(dtype)
+    else:
+        case = turned_rows(subject, tokens, dtype)
+        name, right, allowed = "an output", case.trace.output, case.budget.output
+    what = f"among {tokens} keys in {dtype} {name} of"
+    try:
+        return near(what, case.output, right, allowed, "batch token column"), case.sizes
+    except Violation as violation:
+        return violation, case.sizes
 
 
 def largest_share(case: Case, profile: str) -> float:
