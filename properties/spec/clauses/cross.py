@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from properties.basics.assertions import near
+from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.question import Question, crossed
 from properties.spec.clause import Condition, Level, clause
@@ -48,13 +48,7 @@ def each_query_alone(case: Case) -> float:
     """
     together = crossed(case)
     alone = first_query(together)
-    return near(
-        "a query asked alone to give an output of",
-        alone.answer().output,
-        together.answer().output[:, :1],
-        alone.truth.allowed + together.truth.allowed[:, :1],
-        "batch query column",
-    )
+    return same_output("a query asked alone to give", alone, together, here=np.s_[:, :1])
 
 
 @clause(
@@ -74,13 +68,7 @@ def order_of_keys(case: Case) -> float:
     """
     asked = crossed(case)
     other = asked.mapped(np.flip)
-    return near(
-        "with the keys in another order an output of",
-        other.answer().output,
-        asked.answer().output,
-        asked.truth.allowed + other.truth.allowed,
-        "batch query column",
-    )
+    return same_output("with the keys in another order", other, asked)
 
 
 @clause(

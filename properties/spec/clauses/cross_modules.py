@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from properties.basics.assertions import near
+from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.context_gradients import agree
 from properties.cases.question import crossed, question
@@ -54,13 +55,7 @@ def values_come_from_the_context(case: Case) -> float:
     tokens = asked.shape[3]
     same = asked.mapped(lambda array, axis: np.repeat(np.take(array, [0], axis), tokens, axis))
     other = same.with_inputs({**same.inputs, "x": case.other})
-    return near(
-        "with another x an output of",
-        other.answer().output,
-        same.answer().output,
-        same.truth.allowed + other.truth.allowed,
-        "batch query column",
-    )
+    return same_output("with another x", other, same)
 
 
 @clause(
@@ -95,13 +90,7 @@ def without_a_context(case: Case) -> float:
     """
     alone = question(case)
     itself = alone.with_inputs({**alone.inputs, "context": case.x})
-    return near(
-        "with itself for a context an output of",
-        itself.answer().output,
-        alone.answer().output,
-        itself.truth.allowed + alone.truth.allowed,
-        "batch query column",
-    )
+    return same_output("with itself for a context", itself, alone)
 
 
 @clause(
@@ -178,13 +167,7 @@ def padded_equals_shorter(case: Case) -> float | None:
     real = np.broadcast_to(np.arange(tokens) < tokens - 1, (batch, tokens)).copy()
     padded = asked.exchanged(place).changed(padding=real)
     fewer = asked.without(place)
-    return near(
-        "with padding behind the context an output of",
-        padded.answer().output,
-        fewer.answer().output,
-        padded.truth.allowed + fewer.truth.allowed,
-        "batch query column",
-    )
+    return same_output("with padding behind the context", padded, fewer)
 
 
 @clause(

@@ -13,6 +13,7 @@ import numpy as np
 from properties.basics.assertions import near, require
 from properties.basics.dtypes import Array
 from properties.cases import groups
+from properties.cases.agreement import same_output
 from properties.cases.budgets import difference
 from properties.cases.case import Case, parameters
 from properties.cases.question import question, taken
@@ -121,13 +122,7 @@ def equal_repeated_heads(case: Case) -> float:
         for k, a in shared_heads.inputs.items()
     }
     written_out = shared_heads.with_inputs(parts)
-    return near(
-        "shared heads to be as repeated ones, an output of",
-        shared_heads.answer().output,
-        written_out.answer().output,
-        shared_heads.truth.allowed + written_out.truth.allowed,
-        "batch query column",
-    )
+    return same_output("shared heads to be as repeated ones,", shared_heads, written_out)
 
 
 @clause(
@@ -156,13 +151,7 @@ def of_calls(case: Case) -> float:
     first = {name: asked.inputs[name][:, :1] for name in ("keys", "values")}
     copies = {name: np.repeat(array, times, axis=1) for name, array in first.items()}
     one, equal = (asked.with_inputs({**asked.inputs, **parts}) for parts in (first, copies))
-    return near(
-        "of one group an output of",
-        one.answer().output,
-        equal.answer().output,
-        one.truth.allowed + equal.truth.allowed,
-        "batch query column",
-    )
+    return same_output("of one group", one, equal)
 
 
 @clause(

@@ -13,6 +13,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.basics.dtypes import FORMATS, Array
+from properties.cases.agreement import same_output
 from properties.cases.budgets import difference
 from properties.cases.case import Case
 from properties.cases.devices import wide_enough, with_queries_keys_values
@@ -105,12 +106,8 @@ def unchanged(case: Case, told: Callable[[Question], Question]) -> float | None:
         asked = [told(question(with_queries_keys_values(case, *parts))) for parts in pairs]
     before, after = asked
     rows = before.rows_without([last(case)])
-    return near(
-        "with another value where it is hidden an output of",
-        after.answer().output[:, rows],
-        before.answer().output[:, rows],
-        (before.truth.allowed + after.truth.allowed)[:, rows],
-        "batch query column",
+    return same_output(
+        "with another value where it is hidden", after, before, np.s_[:, rows], np.s_[:, rows]
     )
 
 

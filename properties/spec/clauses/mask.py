@@ -13,6 +13,7 @@ import numpy as np
 from properties.basics.assertions import near, require
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
+from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.question import Question, flags, question
 from properties.spec.clause import Condition, Level, clause
@@ -66,14 +67,8 @@ def hidden_key_does_not_matter(case: Case) -> float:
     place = [last(case)]
     asked = with_hidden(question(case), place)
     other = asked.exchanged(place)
-    rows = asked.rows_without(place)
-    return near(
-        "with another key where it is hidden an output of",
-        other.answer().output[:, rows],
-        asked.answer().output[:, rows],
-        (asked.truth.allowed + other.truth.allowed)[:, rows],
-        "batch query column",
-    )
+    rows = np.s_[:, asked.rows_without(place)]
+    return same_output("with another key where it is hidden", other, asked, rows, rows)
 
 
 @clause(
@@ -91,14 +86,8 @@ def hidden_equals_removed(case: Case) -> float | None:
     place = [last(case)]
     asked = with_hidden(question(case), place)
     fewer = asked.without(place).changed(mask=None)
-    rows = asked.rows_without(place)
-    return near(
-        "a hidden key to be as none, an output of",
-        asked.answer().output[:, rows],
-        fewer.answer().output,
-        asked.truth.allowed[:, rows] + fewer.truth.allowed,
-        "batch query column",
-    )
+    rows = np.s_[:, asked.rows_without(place)]
+    return same_output("a hidden key to be as none,", asked, fewer, there=rows)
 
 
 @clause(
@@ -116,15 +105,7 @@ def all_shown_is_no_mask(case: Case) -> float:
         without = question(case).changed(causal=flag)
         shown = without.changed(mask=np.ones(without.shape, dtype=np.bool_))
         what = "a mask that shows everything" + (" beside the causal flag" if flag else "")
-        shares.append(
-            near(
-                f"with {what} an output of",
-                shown.answer().output,
-                without.answer().output,
-                shown.truth.allowed + without.truth.allowed,
-                "batch query column",
-            )
-        )
+        shares.append(same_output(f"with {what}", shown, without))
     return max(shares)
 
 
@@ -214,13 +195,7 @@ def boolean_equals_bias(case: Case) -> float:
     asked = question(case, "mask")
     hidden = ~np.asarray(asked.arguments.mask)
     added = asked.changed(mask=None, bias=np.where(hidden, -np.inf, 0.0))
-    return near(
-        "a boolean mask to be as a bias of 0 and minus infinity, an output of",
-        asked.answer().output,
-        added.answer().output,
-        asked.truth.allowed + added.truth.allowed,
-        "batch query column",
-    )
+    return same_output("a boolean mask to be as a bias of 0 and minus infinity,", asked, added)
 
 
 @clause(

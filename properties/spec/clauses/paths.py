@@ -10,6 +10,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.basics.errors import SubjectError
+from properties.cases.agreement import same_output
 from properties.cases.call_dropout import weights_hold
 from properties.cases.case import Case
 from properties.cases.question import Question, question, taken
@@ -73,13 +74,7 @@ def flag_and_mask_agree(case: Case) -> float:
     _, _, queries, keys = flag.shape
     triangle = np.broadcast_to(visibility.causal(queries, keys, flag.align), flag.shape)
     mask = flag.changed(causal=False, mask=np.ascontiguousarray(triangle))
-    return near(
-        "the causal flag to be as a mask of the same triangle, an output of",
-        flag.answer().output,
-        mask.answer().output,
-        flag.truth.allowed + mask.truth.allowed,
-        "batch query column",
-    )
+    return same_output("the causal flag to be as a mask of the same triangle,", flag, mask)
 
 
 @clause(
@@ -123,12 +118,8 @@ def an_item_alone(case: Case) -> float:
         own = {n: a[-1:] for n, a in together.arguments.given().items() if n in ("mask", "bias")}
         alone = together.with_inputs({n: a[-1:] for n, a in together.inputs.items()}).changed(**own)
         shares.append(
-            near(
-                f"{alone.words} and one item alone to give an output of",
-                alone.answer().output,
-                together.answer().output[-1:],
-                alone.truth.allowed + together.truth.allowed[-1:],
-                "batch query column",
+            same_output(
+                f"{alone.words} and one item alone to give", alone, together, here=np.s_[-1:]
             )
         )
     return max(shares)

@@ -12,6 +12,7 @@ import numpy as np
 
 from properties.basics.assertions import near
 from properties.basics.dtypes import FORMATS, Array
+from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.devices import (
     as_projected,
@@ -293,7 +294,4 @@ def start_changes_nothing(case: Case) -> float:
     to the queries alone is wrong from the first call after a prompt on.
     """
     later, still = from_start(case, started_at(case)), from_start(case, 0)
-    found, expected = (asked.answer().output for asked in (later, still))
-    allowed = later.truth.allowed + still.truth.allowed
-    what = f"from position {started_at(case)} on as from 0 an output of"
-    return near(what, found, expected, allowed, AXES)
+    return same_output(f"from position {started_at(case)} on as from 0", later, still)

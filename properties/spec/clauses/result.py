@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from properties.basics.assertions import near
+from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.question import question, taken
 from properties.spec.clause import Level, clause
@@ -50,15 +50,7 @@ def asking_changes_nothing(case: Case) -> float:
     for roles in ((), *((role,) for role in taken(case, "causal", "mask"))):
         plain = question(case, *roles)
         asked = plain.changed(**dict.fromkeys(more, True))
-        shares.append(
-            near(
-                f"asked for {' and '.join(more)} as well an output of",
-                asked.answer().output,
-                plain.answer().output,
-                asked.truth.allowed + plain.truth.allowed,
-                "batch query column",
-            )
-        )
+        shares.append(same_output(f"asked for {' and '.join(more)} as well", asked, plain))
     return max(shares)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from properties.basics.assertions import near
+from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.question import Question, flags, question, taken
 from properties.spec.clause import Condition, Level, clause
@@ -53,13 +53,7 @@ def default_scale(case: Case) -> float:
     """The same output as with the scale 1 / sqrt(D) handed in."""
     without = question(case)
     handed = without.changed(scale=float(case.sizes.head_dim**-0.5))
-    return near(
-        "without a scale to be as with 1 / sqrt(head_dim), an output of",
-        without.answer().output,
-        handed.answer().output,
-        without.truth.allowed + handed.truth.allowed,
-        "batch query column",
-    )
+    return same_output("without a scale to be as with 1 / sqrt(head_dim),", without, handed)
 
 
 @clause(
