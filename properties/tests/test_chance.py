@@ -18,7 +18,7 @@ from properties.basics.assertions import Violation
 from properties.cases.strategies import PROBABILITIES, pinned_cases
 from properties.recognition.targets import find
 from properties.runs.runner import run
-from properties.spec.clauses import dropout
+from properties.spec.clauses import dropout_draws
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import Subject
 from properties.truth import chance
@@ -150,9 +150,9 @@ class DroppingSelf(PlainSelf):
 def test_samples_hold_as_many_draws_as_are_counted(module: type[nn.Module], family: str) -> None:
     """What is hidden is no draw: enough are left for the power, and no more than are needed."""
     case = pinned_cases(find(module, family)[0])[0]
-    seen = dropout.crowd(case, 0.5).seen
+    seen = dropout_draws.crowd(case, 0.5).seen
     assert chance.DRAWS <= seen.sum() < 1.1 * chance.DRAWS
-    assert dropout.draws(case).seen[0].sum() == dropout.draws_in_a_call(case)
+    assert dropout_draws.draws(case).seen[0].sum() == dropout_draws.draws_in_a_call(case)
 
 
 def test_a_law_must_break_twice() -> None:

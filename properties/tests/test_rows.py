@@ -21,7 +21,7 @@ from properties.cases.strategies import pinned_cases
 from properties.recognition.targets import find
 from properties.runs.runner import Run, run
 from properties.spec.clause import clauses
-from properties.spec.clauses.dropout import ask
+from properties.spec.clauses.dropout_draws import ask
 from properties.spec.clauses.rows import up_to_130_keys
 from properties.spec.profiles import PROFILES
 from properties.subjects.subject import Subject

@@ -1,6 +1,6 @@
 """What goes wrong in training: which weights were dropped, and what became of the others.
 
-One-hot values show every weight twice (`clauses/dropout.py`), so what is drawn can be read: a weight
+One-hot values show every weight twice (`clauses/dropout_draws.py`), so what is drawn can be read: a weight
 is zero, or a known multiple of itself, or shares out what others lost. Everything is compared with the
 subject's own weights in eval mode, within the budget of two right runs. Draws are many enough that no
 pattern repeats by chance: a name rests on a hundred equal draws at least, of which two agree with a
@@ -35,7 +35,7 @@ from properties.findings.names.examples import (
 from properties.findings.names.explanation import Explanation
 from properties.findings.names.formula import Formula
 from properties.findings.names.habits import HABITS, SPARED
-from properties.spec.clauses.dropout import calls, read, shown_twice
+from properties.spec.clauses.dropout_draws import calls, read, shown_twice
 from properties.subjects.instance import seed_generators
 from properties.subjects.subject import Subject
 from properties.truth.bounds import Near, gamma

@@ -22,8 +22,9 @@ from properties.findings.scripts import text
 from properties.findings.scripts.asking import given, one_item
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import HELPERS, Script, construct
-from properties.spec.clauses import dropout as clauses
-from properties.spec.clauses.dropout import AXES, RARE, SEEDED, SEEDS, Training
+from properties.spec.clauses import dropout_draws as samples
+from properties.spec.clauses.dropout_chance import RARE, SEEDED
+from properties.spec.clauses.dropout_draws import AXES, SEEDS, Training
 from properties.truth import chance
 
 HELPERS["weights"] = '''
@@ -116,8 +117,8 @@ def known(script: Script, run: Training) -> None:
 @recipe("dropout/survivors-are-exactly-scaled")
 def survivors(case: Case, tape: Tape) -> Iterator[Script]:
     """A weight is zero or w / (1 - p)."""
-    run = clauses.training(case)
-    script = drawn(run, case.seed, clauses.OWN_CALLS)
+    run = samples.training(case)
+    script = drawn(run, case.seed, samples.OWN_CALLS)
     known(script, run)
     script.add(
         f"allowed = {text.slack(first_item(run, run.scaled[1]))}",
@@ -129,8 +130,8 @@ def survivors(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("dropout/dropped-are-exactly-zero")
 def zeros(case: Case, tape: Tape) -> Iterator[Script]:
     """What is dropped is exactly zero."""
-    run = clauses.training(case)
-    script = drawn(run, case.seed, clauses.OWN_CALLS)
+    run = samples.training(case)
+    script = drawn(run, case.seed, samples.OWN_CALLS)
     known(script, run)
     script.add("near(drawn, torch.where(dropped, 0.0, drawn), 0.0)")
     yield script
@@ -139,8 +140,8 @@ def zeros(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("dropout/acts-on-weights-only")
 def weights_only(case: Case, tape: Tape) -> Iterator[Script]:
     """All columns of a weight are dropped or none, and a weight is the same in every call."""
-    run = clauses.training(case)
-    script = drawn(run, case.seed, clauses.OWN_CALLS)
+    run = samples.training(case)
+    script = drawn(run, case.seed, samples.OWN_CALLS)
     known(script, run)
     script.add(
         "apart = (dropped[..., 0, :] != dropped[..., 1, :]).nonzero().tolist()",
@@ -153,7 +154,7 @@ def weights_only(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("dropout/not-renormalised")
 def not_renormalised(case: Case, tape: Tape) -> Iterator[Script]:
     """With equal scores a surviving weight is one number."""
-    run = clauses.draws(case)
+    run = samples.draws(case)
     script = drawn(run, case.seed, len(run.outputs))
     known(script, run)
     steady(script, run)
@@ -174,7 +175,7 @@ def steady(script: Script, run: Training) -> None:
 def no_weight_is_exempt(case: Case, tape: Tape) -> Iterator[Script]:
     """Of some group of weights too many or too few were dropped."""
     for sample in range(2):
-        d = clauses.draws(case, sample)
+        d = samples.draws(case, sample)
         bits = d.bits & d.seen
         groups = ((), *((axis,) for axis in AXES), ("query", "key"))
         for group in groups:
@@ -235,7 +236,7 @@ def survival_rate(case: Case, tape: Tape) -> Iterator[Script]:
     """Of many weights too many or too few were dropped."""
     for p in (case.dropout, RARE * case.dropout):
         for sample in range(2):
-            d = clauses.crowd(case, p, sample)
+            d = samples.crowd(case, p, sample)
             hits, trials = (int((b & d.seen).sum()) for b in (d.bits, d.seen))
             low, high = interval(trials, p, 2)
             if not low <= hits <= high:
@@ -249,7 +250,7 @@ def survival_rate(case: Case, tape: Tape) -> Iterator[Script]:
 def unbiased(case: Case, tape: Tape) -> Iterator[Script]:
     """The mean of drawn / undropped weights is not one."""
     for sample in range(2):
-        d = clauses.crowd(case, case.dropout, sample)
+        d = samples.crowd(case, case.dropout, sample)
         kept, trials = 1.0 - d.dropout, int(d.seen.sum())
         low, high = interval(trials, kept, 1)
         whole = np.where(d.undropped > 0, d.undropped, 1.0)
@@ -271,7 +272,7 @@ def unbiased(case: Case, tape: Tape) -> Iterator[Script]:
 def independent(case: Case, tape: Tape) -> Iterator[Script]:
     """The patterns along an axis come together."""
     for sample in range(2):
-        d = clauses.draws(case, sample)
+        d = samples.draws(case, sample)
         for number, axis in enumerate(AXES[1:], start=1):
             bits, seen = (np.moveaxis(part, number, 0) for part in (d.bits, d.seen))
             try:
@@ -304,7 +305,7 @@ def most_matches(comparisons: int) -> int:
 def over_calls(case: Case, tape: Tape) -> Iterator[Script]:
     """Patterns come again."""
     for sample in range(2):
-        d = clauses.draws(case, sample)
+        d = samples.draws(case, sample)
         different = len({(b & s).tobytes() for b, s in zip(d.bits, d.seen, strict=True)})
         if different == len(d.outputs):
             continue
@@ -324,7 +325,7 @@ def over_calls(case: Case, tape: Tape) -> Iterator[Script]:
 def reproducible(case: Case, tape: Tape) -> Iterator[Script]:
     """One seed drops the same weights, another one others."""
     for sample in range(2):
-        d, seed = clauses.draws(case, sample), case.seed + sample * SEEDS
+        d, seed = samples.draws(case, sample), case.seed + sample * SEEDS
         script = Script(case.subject)
         build = built(d.probe, d.dropout)
         first, second = script.build(build), "module_2"
@@ -377,7 +378,7 @@ def no_reseeding(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("dropout/gradient-follows-the-draw")
 def gradient_follows(case: Case, tape: Tape) -> Iterator[Script]:
     """The gradient of a value is the weight that was drawn for it."""
-    d = clauses.draws(case)
+    d = samples.draws(case)
     s, head = d.probe.sizes, case.seed % d.undropped.shape[1]
     start = head * s.head_dim
     batched = d.probe.subject.has("batched")

@@ -12,7 +12,8 @@ import numpy as np
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.case import Case
 from properties.spec.clause import Level, clause
-from properties.spec.clauses.dropout import SHARING, Draws, ask
+from properties.spec.clauses.dropout_chance import SHARING
+from properties.spec.clauses.dropout_draws import Draws, ask
 from properties.truth import chance
 
 TOKENS = 160  # so that enough pairs are 128 apart

@@ -24,7 +24,8 @@ ROWS = "properties/tests/test_rows.py"
 ANOTHER_WAY = f"{MARGINS}what_is_computed_another_way_may_be_off_by_rounding_and_not_by_more"
 TESTS_OF_AREA = {
     "oracle": ("properties/tests/test_oracle.py",),
-    "dropout": ("properties/tests/test_chance.py",),
+    "dropout_chance": ("properties/tests/test_chance.py",),
+    "dropout_draws": ("properties/tests/test_chance.py",),
     "dropout_lanes": (ROWS,),
     "rows": (ROWS,),
     "symmetry": (PROBES,),
