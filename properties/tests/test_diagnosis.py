@@ -34,7 +34,7 @@ from properties.findings.names.formula import Formula
 from properties.findings.names.habits import HABITS
 from properties.findings.names.match import explanations
 from properties.findings.names.pairs import composable
-from properties.findings.names.probes import PROBES, probed
+from properties.findings.names.probes import probed, probes
 from properties.findings.names.standin import explains
 from properties.recognition.targets import find
 from properties.runs.drawing import draw
@@ -388,7 +388,7 @@ def test_a_right_module_answers_no_probe(family: str) -> None:
     """What has nothing to do with a formula is not said of it either."""
     case = pinned_cases(find(RIGHT[family], family)[0])[1]
     with quiet_and_repeatable():
-        assert [probe.called for probe in PROBES if probe.holds(case)] == []
+        assert [probe.called for probe in probes() if probe.holds(case)] == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -561,7 +561,7 @@ def test_a_case_of_zeros_gets_no_name_that_ordinary_numbers_do_not_bear_out() ->
 def test_of_a_law_that_a_probe_does_not_list_it_says_nothing() -> None:
     """Nobody has computed what else the subject breaks for that reason."""
     case = pinned_cases(find(PlainMultiHead, "multihead")[0])[0]
-    for probe in PROBES:
+    for probe in probes():
         unlisted = next(id for id in clauses() if id not in probe.clauses)
         assert explains(str(probe), unlisted, case) is None
 

@@ -27,7 +27,7 @@ from properties.findings.names.dropout import habits
 from properties.findings.names.examples import Example
 from properties.findings.names.explanation import RIGHT, Explanation
 from properties.findings.names.match import explanations
-from properties.findings.names.probes import PROBES, probed
+from properties.findings.names.probes import probed, probes
 from properties.spec.clause import clauses
 
 NOT_A_FORMULA = frozenset({"error", "state", "transform"})
@@ -71,7 +71,7 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
         return name in padding.named(case)
     if clause.partition("/")[0] == caches.AREA:
         return caches.explains(name, clause, case)
-    if name in map(str, PROBES):
+    if name in map(str, probes()):
         return True if name in probed(clause, case) else None
     found = (*explanations(clause, case), *habits(case))
     answers = [breaks(e, clause, case) for e in found if str(e) == name]

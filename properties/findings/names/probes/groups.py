@@ -12,6 +12,8 @@ import numpy as np
 from properties.basics.dtypes import Array
 from properties.cases import groups
 from properties.cases.case import Case, parameters
+from properties.findings.names.probes import probe
+from properties.findings.names.probes.backward import GRADIENTS
 
 LAW = "groups/weights-get-the-gradients-of-all-their-heads"
 Kept = Callable[[Array], Array]
@@ -76,3 +78,5 @@ LEARNING = {
     "gradient of a group averaged": averaged,
 }
 """The question that tells each name."""
+for called, asks in LEARNING.items():
+    probe(called, "the backward pass of the heads of a group", GRADIENTS | {LAW})(asks)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from properties.cases.case import Case
+from properties.findings.names.probes import probe
 from properties.spec.clauses.position_probes import from_start, started_at
 from properties.truth import bounds, oracle
 
@@ -43,3 +44,5 @@ def of_one(queries: bool) -> Callable[[Case], bool]:
 
 
 STARTS = {"start of queries alone": of_one(True), "start of keys alone": of_one(False)}
+for called, asks in STARTS.items():
+    probe(called, LOOK, frozenset({LAW}))(asks)
