@@ -60,6 +60,11 @@ def nearly(expected: float, allowed: float) -> str:
     return f"exactly {expected:.9g}"
 
 
+def first_of(numbers: Array) -> str:
+    """The first of some numbers, for a message; nothing where there are none."""
+    return "".join(f"{number:.9g}" for number in numbers.flat[:1])
+
+
 def require(holds: bool, expected: str, actual: str, **where: int) -> None:
     """A law that needs no tolerance."""
     if not holds:

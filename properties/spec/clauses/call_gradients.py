@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from properties.basics.assertions import require
+from properties.basics.assertions import first_of, require
 from properties.cases.call_gradients import BY_DEFAULT, agree, upstream
 from properties.cases.case import Case
 from properties.cases.question import Question, flags, question
@@ -68,7 +68,7 @@ def hidden_key_has_no_gradient(case: Case) -> None:
         require(
             not wrong.size,
             f"a gradient of the {name} of exactly 0 where no query sees",
-            "" if not wrong.size else f"{wrong[0]:.6g}",
+            first_of(wrong),
             key=place,
         )
 

@@ -15,6 +15,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
 from properties.cases.devices import pad, with_queries_keys_values, with_visible_weights
 from properties.spec.clause import Condition
+from properties.truth.parameters import Weights
 
 ALIVE = 16  # cases whose derived probes are kept: one is enough for a run, a few for a reduction
 
@@ -102,8 +103,13 @@ def with_identity_out(case: Case) -> Case:
     w = case.weights
     if w is None or w.out is None:
         return case
-    bias = None if w.out_bias is None else np.zeros_like(w.out_bias)
-    return replace(case, weights=replace(w, out=np.eye(case.sizes.width), out_bias=bias))
+    still = without_out_bias(w)
+    return replace(case, weights=replace(still, out=np.eye(case.sizes.width)))
+
+
+def without_out_bias(w: Weights) -> Weights:
+    """The weights with zero for the bias of the output, where there is one: none is left to the adapter."""
+    return w if w.out_bias is None else replace(w, out_bias=np.zeros_like(w.out_bias))
 
 
 @lru_cache(maxsize=ALIVE)

@@ -148,9 +148,8 @@ def of_calls(case: Case) -> float:
     """Equal keys and values in all heads, and in a single one."""
     asked = question(case)
     times = asked.inputs["keys"].shape[1]
-    first = {name: asked.inputs[name][:, :1] for name in ("keys", "values")}
-    copies = {name: np.repeat(array, times, axis=1) for name, array in first.items()}
-    one, equal = (asked.with_inputs({**asked.inputs, **parts}) for parts in (first, copies))
+    one = asked.mapped(lambda part, _: part[:, :1])
+    equal = one.mapped(lambda part, _: np.repeat(part, times, axis=1))
     return same_output("of one group", one, equal)
 
 

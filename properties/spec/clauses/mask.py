@@ -104,8 +104,8 @@ def all_shown_is_no_mask(case: Case) -> float:
     for flag in flags(case):
         without = question(case).changed(causal=flag)
         shown = without.changed(mask=np.ones(without.shape, dtype=np.bool_))
-        what = "a mask that shows everything" + (" beside the causal flag" if flag else "")
-        shares.append(same_output(f"with {what}", shown, without))
+        what = f"{shown.words}, the mask showing everything, to give"
+        shares.append(same_output(what, shown, without))
     return max(shares)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from properties.basics.assertions import near, require
 from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
-from properties.cases.devices import pad, read_weights, with_queries_keys_values
+from properties.cases.devices import pad, read_weights, wide_enough, with_queries_keys_values
 from properties.spec.clause import ENOUGH, Condition, Half, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
 from properties.subjects.subject import PROJECTED_FAMILIES
@@ -40,8 +40,7 @@ def with_scores(case: Case, scores: Array) -> Case:
     The plain family takes its scores from the input: its keys cannot be chosen apart.
     """
     fmt, values = FORMATS[case.dtype], case.trace.values
-    room = 0 if case.subject.has("rectangular") else case.sizes.batch * case.sizes.tokens
-    padded = pad(fmt.round(values), room)
+    padded = pad(fmt.round(values), wide_enough(case, values.shape))
     queries, keys = (
         np.zeros((len(padded), case.sizes.heads, *padded.shape[2:])),
         np.zeros_like(padded),

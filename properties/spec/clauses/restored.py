@@ -15,7 +15,7 @@ from properties.cases.case import Case
 from properties.cases.steps import Steps, in_words, splits
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.spec.clause import Condition, Level, clause
-from properties.spec.clauses.conditions import SEVERAL_TOKENS
+from properties.spec.clauses.conditions import SEVERAL_TOKENS, without_out_bias
 from properties.subjects.restored import Restored
 from properties.subjects.subject import CAUSAL_FAMILIES
 from properties.truth import bounds, oracle, visibility
@@ -208,9 +208,8 @@ def values_alone(case: Case) -> float:
 
 def values_twice(once: Case) -> tuple[Case, Case]:
     """Without a bias of the output, and with values twice as large."""
-    w = once.weights
-    assert w is not None  # the clause needs projections
-    none = None if w.out_bias is None else np.zeros_like(w.out_bias)
+    assert once.weights is not None  # the clause needs projections
+    w = without_out_bias(once.weights)
     bias = None if w.value_bias is None else 2.0 * w.value_bias
-    larger = replace(w, value=2.0 * w.value, value_bias=bias, out_bias=none)
-    return replace(once, weights=replace(w, out_bias=none)), replace(once, weights=larger)
+    larger = replace(w, value=2.0 * w.value, value_bias=bias)
+    return replace(once, weights=w), replace(once, weights=larger)

@@ -27,6 +27,7 @@ from properties.subjects.instance import Instance, describe
 from properties.subjects.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
 
 AXES = "batch token column"
+MODES = {"eval": False, "training": True}
 
 
 @clause(
@@ -37,11 +38,10 @@ AXES = "batch token column"
 def input_untouched(case: Case) -> None:
     """The same tensor goes on into the residual path; written to in place, it is another there."""
     instance = case.build(dropout=probability(case))
-    for training in (False, True):
+    for mode, training in MODES.items():
         x = instance.tensor(case.x)
         instance.call(x, training=training)
         changed = int((x != instance.tensor(case.x)).sum())
-        mode = "training" if training else "eval"
         require(not changed, f"an untouched input in {mode}", f"{changed} changed numbers")
 
 
@@ -62,8 +62,7 @@ def queries_keys_and_values_untouched(case: Case) -> None:
     instance = case.build(dropout=probability(case))
     module: Any = instance.module  # which a function's has more of than others
     given = module.handed_over(instance.tensor(case.x))
-    for training in (False, True):
-        mode = "training" if training else "eval"
+    for mode, training in MODES.items():
         module.train(training)
         for lay in (Tensor.detach, Tensor.contiguous):
             handed = [lay(part.detach().clone()) for part in given]

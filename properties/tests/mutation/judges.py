@@ -21,6 +21,7 @@ CALLS = [f"properties/tests/test_{part}_bounds.py" for part in ("call", "positio
 MARGINS = "properties/tests/test_margins.py::test_"
 PROBES = "properties/tests/test_probes.py"
 ROWS = "properties/tests/test_rows.py"
+EACH = "properties/tests/test_each_check.py::test_"
 ANOTHER_WAY = f"{MARGINS}what_is_computed_another_way_may_be_off_by_rounding_and_not_by_more"
 TESTS_OF_AREA = {
     "oracle": ("properties/tests/test_oracle.py",),
@@ -28,8 +29,23 @@ TESTS_OF_AREA = {
     "dropout_draws": ("properties/tests/test_chance.py",),
     "dropout_lanes": (ROWS,),
     "rows": (ROWS,),
-    "symmetry": (PROBES,),
-    "conditions": (PROBES,),
+    "symmetry": (
+        PROBES,
+        f"{EACH}what_is_exact_is_asked_exactly",
+        f"{EACH}where_turned_parts_lose_digits_these_are_allowed_and_no_more",
+    ),
+    "call_errors": (
+        "properties/tests/test_guarded_calls.py::test_right_attention_refuses_or_reads_in_one_way",
+    ),
+    "mask": (f"{EACH}a_mean_in_a_row_that_sees_nothing_is_asked_to_rounding",),
+    "module_paths": (
+        "properties/tests/test_multihead_calls.py::"
+        "test_torchs_three_answers_to_one_question_are_told",
+    ),
+    "score": (
+        "properties/tests/test_calls.py::"
+        "test_slopes_of_each_item_are_asked_about_where_they_are_taken",
+    ),
     "gradient": (
         f"{PROBES}::test_a_gradient_that_leaves_the_range_by_its_own_size_accuses_nobody",
         "properties/tests/test_gradients.py",
@@ -40,15 +56,21 @@ TESTS_OF_AREA = {
     "error": (
         "properties/tests/test_clauses.py::test_a_context_length_of_one_is_left_to_its_own_clause",
         ANOTHER_WAY,
+        f"{EACH}a_number_where_none_is_right_is_told",
         PROBES,
     ),
     "shape": (ANOTHER_WAY,),
-    "state": (PROBES,),
+    "state": (
+        PROBES,
+        f"{EACH}memory_that_was_just_taken_is_zero_before_a_module_starts_anew",
+    ),
     "transform": (
         ANOTHER_WAY,
         "properties/tests/test_rights.py::test_right_attention_is_not_accused[trainable-matrices]",
     ),
 }
+SHARED = {"conditions": "properties/tests/test_conditions.py"}
+"""Files that next to all clauses use: asked of all of them, a mutant would take minutes."""
 NARROW = "units or slightly_off or shorter_format or residue"  # what a bound that is too wide lets through
 
 
@@ -63,6 +85,8 @@ def attention(module: str, line: int) -> str | None:
 
 def clauses(module: str, line: int) -> str | None:
     """The clause at that line, or all that its file serves: on right modules and on its faults."""
+    if stem(module) in SHARED:
+        return tests(SHARED[stem(module)])
     own = TESTS_OF_AREA.get(stem(module), ())
     specified = "properties/tests/test_clauses.py", "-k", "spec_md"
     return judged(clauses_at(module, line)) or tests(*specified) or (tests(*own) if own else None)
@@ -124,7 +148,17 @@ def judged(ids: set[str]) -> str | None:
     """A fault that one of the clauses no longer fails, which is seen soonest; a budget that is next
     to unused; or a right module that it no longer passes.
     """
-    return passing_fault(ids) or unused_budget(ids) or accused(ids)
+    return passing_fault(ids) or unseen(ids) or unused_budget(ids) or accused(ids)
+
+
+def unseen(ids: set[str]) -> str | None:
+    """The first of what one check alone sees that no longer is told, or of what is right by it."""
+    from properties.tests.test_each_check import RIGHT, SEEN, as_it_should_be
+
+    for one in (*SEEN, *RIGHT):
+        if one.clause in ids and not as_it_should_be(one):
+            return f"{one.clause} says something else of {one.target.__name__}"
+    return None
 
 
 def unused_budget(ids: set[str]) -> str | None:

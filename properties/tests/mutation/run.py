@@ -60,8 +60,9 @@ def main() -> int:
         file = copy.parent.with_name(f"{name}.sqlite")
         paths = [path.relative_to(CHECKOUT) for path in modules]
         with session(file, paths, OPERATORS[options.part]) as db:
-            limit = baseline(judge, paths[:1] if options.part == "attention" else paths)
             work = pending(db, options.sample)
+            mutated = [path for path in paths if path in {i.mutations[0].module_path for i in work}]
+            limit = baseline(judge, mutated[:1] if options.part == "attention" else mutated)
             print(f"{len(work)} mutants without a result in {file}", flush=True)
             for number, item in enumerate(work, start=1):
                 result, seconds = timed(partial(tried, item, judge, limit))

@@ -179,7 +179,7 @@ class values_filled_up(DotProduct):
 )
 @dot_product.as_function
 class groups_rounded_up(DotProduct):
-    """Repeated once more than fits, and cut."""
+    """Repeated once more than fits, and cut; more groups than heads are refused."""
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *others: Any, **named: Any
@@ -188,6 +188,8 @@ class groups_rounded_up(DotProduct):
         return super().attend(query, key, value, *others, **named)
 
     def fitting(self, part: Tensor, heads: int) -> Tensor:
+        if part.shape[-3] > heads:
+            raise ValueError(f"{part.shape[-3]} groups for {heads} heads")
         times = -(-heads // part.shape[-3])
         return part.repeat_interleave(times, dim=-3)[:, :heads]
 

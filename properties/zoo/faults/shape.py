@@ -20,6 +20,7 @@ REGISTERED = "shape/every-parameter-is-registered"
 @fault(
     "squeeze-of-the-output",
     AXES,
+    LENGTH,
     symptom="a batch of one, or a single token while generating, loses an axis",
     apart="a batch of one cannot be asked at all, a single token loses another axis",
 )
