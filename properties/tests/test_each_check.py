@@ -24,15 +24,16 @@ from properties.cases.strategies import make_case
 from properties.recognition.targets import find
 from properties.runs.result import Result
 from properties.spec.clause import clauses
+from properties.spec.clauses import dropout_chance, dropout_draws
 from properties.spec.clauses.error import right as at_least_right
 from properties.spec.clauses.state import reset
 from properties.spec.clauses.symmetry import reciprocal_scaling_of_queries_and_keys
 from properties.spec.profiles import PROFILES
 from properties.tests.data import put_back
-from properties.tests.test_images import AttentionOfPixels
 from properties.tests.test_margins import UNITS, VISIBLE
 from properties.tests.test_margins_of_calls import jittery
 from properties.tests.test_rights import Untold
+from properties.truth import chance
 from properties.truth.parameters import Sizes
 from properties.zoo.faults import faults
 from properties.zoo.faults.call_gradients import instead
@@ -192,14 +193,12 @@ class MaskIsLostWithEvenHeads(PlainMultihead):
 # ---------------------------------------------------------------------- positions, norms, windows
 
 
-@seen("position/the-rest-is-left")
-class RestTurnedSlowly(RotaryOfAPart):
-    """By a hundredth of what the other columns are turned by."""
+@seen("position/own-key-as-if-nothing-were-turned")
+class KeysOfTheFirstHead(PlainRotary):
+    """Taken for those of all heads."""
 
-    def rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
-        part, rest = heads.chunk(2, dim=-1)
-        turn = PlainRotary.rotate
-        return torch.cat([turn(self, part, angles), turn(self, rest, angles / 100.0)], dim=-1)
+    def keys(self, keys: Tensor, angles: Tensor) -> Tensor:
+        return super().keys(keys[:, :1], angles).expand_as(keys)
 
 
 @seen("position/far-positions")
@@ -306,23 +305,11 @@ class NoBiasOfKeys(PlainEncoder):
         self.k_proj = nn.Linear(d_model, d_model, bias=False)
 
 
-class RotaryInOneGroup(PlainRotary):
-    """One head of keys and values for all."""
+class QueriesOfAPartTurnedBack(RotaryOfAPart):
+    """Wrong, and not in the part that is left."""
 
-    def __init__(
-        self, d_model: int, n_heads: int, context_length: int, base: float = 10000.0
-    ) -> None:
-        super().__init__(d_model, n_heads, context_length, base)
-        self.k_proj = nn.Linear(d_model, self.head_dim, bias=False)
-        self.v_proj = nn.Linear(d_model, self.head_dim, bias=False)
-
-    def attend(self, x: Tensor, angles: Tensor) -> Tensor:
-        queries = self.q_proj(x).unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
-        keys, values = self.k_proj(x)[:, None], self.v_proj(x)[:, None]
-        scores = self.queries(queries, angles) @ self.keys(keys, angles).mT * self.head_dim**-0.5
-        context = self.hide(scores).softmax(dim=-1) @ values
-        output: Tensor = self.o_proj(context.transpose(1, 2).flatten(2))
-        return output
+    def queries(self, queries: Tensor, angles: Tensor) -> Tensor:
+        return self.rotate(queries, -angles)
 
 
 def right(clause: str, target: Target, family: str | None = None) -> Seen:
@@ -332,15 +319,14 @@ def right(clause: str, target: Target, family: str | None = None) -> Seen:
 
 RIGHT = [
     right("gradient/every-parameter-receives-gradient", WithoutTheBiasOfKeys, "multihead"),
-    right("position/heads-are-turned-alike", RotaryInOneGroup),
+    right("position/the-rest-is-left", QueriesOfAPartTurnedBack),
     right("shape/parameter-shapes-and-count", NoBiasOfKeys),
-    right("transform/export-equals-eager", AttentionOfPixels),
     *(
         right(id, rights()[name].target)
         for id, name in (
             ("argument/qkv-bias-has-effect", "dropout-shared-by-declaration"),
             ("dropout/independent-over-rows", "dropout-shared-by-declaration"),
-            ("dropout/survival-rate", "dropout-shared-by-declaration"),
+            ("transform/export-equals-eager", "cross-in-one-matrix-for-keys-and-values"),
             ("window/wide-is-none", "window-that-counts-oneself-from-the-top-left"),
             ("state/survives-deferred-construction", "mask-made-again-by-reset-parameters"),
             ("error/indivisible-heads-lose-nothing", "matrices-that-nobody-recognises"),
@@ -415,3 +401,30 @@ def test_a_number_where_none_is_right_is_told() -> None:
     assert at_least_right("more tokens", expected, expected, expected) == 0.0
     with pytest.raises(Violation, match=r"more tokens right; got 3 at batch 0, token 0, column 1"):
         at_least_right("more tokens", np.array([[[np.nan, 3.0]]]), expected, expected)
+
+
+@pytest.mark.parametrize(
+    "target", [PlainMultiHead, rights()["dropout-shared-by-declaration"].target]
+)
+def test_what_shares_its_draws_counts_once_and_a_crowd_has_enough_of_its_own(
+    target: Target,
+) -> None:
+    """Items and heads by declaration; else each of them."""
+    subject = find(target)[0]
+    case = make_case(subject, Sizes(2, 4, 3, 2, 2, 4), "float64", "ordinary", True, 0.5, 1, seed=0)
+    apart = (1, 1) if subject.dropout_shared else (2, 2)
+    assert dropout_draws.draws(case).bits.shape[1:3] == apart
+    assert np.count_nonzero(dropout_draws.crowd(case, 0.5).seen) >= chance.DRAWS
+
+
+@pytest.mark.parametrize(
+    ("axis", "items", "tokens", "shows"),
+    [("batch", 8, 1, False), ("batch", 2, 8, True), ("query", 1, 8, True), ("key", 1, 8, True)],
+)
+def test_sharing_shows_where_each_has_draws_enough(
+    axis: str, items: int, tokens: int, shows: bool
+) -> None:
+    """One weight of many items is too few; what two of eight tokens have together is enough."""
+    subject, sizes = find(PlainMultiHead)[0], Sizes(items, tokens, 3, 1, 2, tokens)
+    case = make_case(subject, sizes, "float64", "ordinary", True, 0.5, 0, seed=0)
+    assert dropout_chance.sharing_shows(axis).holds(case) == shows

@@ -20,7 +20,7 @@ from properties.cases.case import Case
 from properties.cases.devices import with_queries_keys_values
 from properties.cases.groups import written_out
 from properties.spec.clause import Condition, Level, clause
-from properties.spec.clauses.conditions import ALIVE, equal_scores
+from properties.spec.clauses.conditions import ALIVE, equal_scores, without_out_bias
 from properties.spec.clauses.projection import projections
 from properties.subjects.instance import Instance
 from properties.subjects.subject import HEADED_FAMILIES, PROJECTED_FAMILIES
@@ -136,7 +136,7 @@ def qkv_bias_has_effect(case: Case) -> None:
 
 def only_a_bias(case: Case) -> Case:
     """The case with value bias 1, all other parameters zero but the identity at the end."""
-    w, width = projections(case), case.sizes.width
+    w, width = without_out_bias(projections(case)), case.sizes.width
     vector, narrow = np.zeros(width), np.zeros(case.sizes.key_width)
     weights = replace(
         w,
@@ -147,6 +147,5 @@ def only_a_bias(case: Case) -> Case:
         key_bias=narrow,
         value_bias=np.ones_like(narrow),
         out=None if w.out is None else np.eye(width),
-        out_bias=None if w.out_bias is None else vector,
     )
     return replace(case, bias=True, weights=weights)

@@ -19,14 +19,18 @@ Judge = Callable[[str, int], str | None]  # (mutated file, line) -> what turned 
 PYTEST = ["-p", "no:cacheprovider", "-W", "ignore:Module already imported"]  # as `preload` does
 CALLS = [f"properties/tests/test_{part}_bounds.py" for part in ("call", "position")]
 MARGINS = "properties/tests/test_margins.py::test_"
+CHANCE = "properties/tests/test_chance.py"
 PROBES = "properties/tests/test_probes.py"
 ROWS = "properties/tests/test_rows.py"
 EACH = "properties/tests/test_each_check.py::test_"
 ANOTHER_WAY = f"{MARGINS}what_is_computed_another_way_may_be_off_by_rounding_and_not_by_more"
 TESTS_OF_AREA = {
     "oracle": ("properties/tests/test_oracle.py",),
-    "dropout_chance": ("properties/tests/test_chance.py",),
-    "dropout_draws": ("properties/tests/test_chance.py",),
+    "dropout_chance": (CHANCE, f"{EACH}sharing_shows_where_each_has_draws_enough"),
+    "dropout_draws": (
+        CHANCE,
+        f"{EACH}what_shares_its_draws_counts_once_and_a_crowd_has_enough_of_its_own",
+    ),
     "dropout_lanes": (ROWS,),
     "rows": (ROWS,),
     "symmetry": (
