@@ -13,11 +13,8 @@ import parso
 from cosmic_ray.operators.operator import Example, Operator
 from parso.tree import NodeOrLeaf
 
-ASSERTIONS = {
-    "near": "0.0",
-    "same_output": "0.0",
-    "require": "None",
-}  # a call, and what it gives where all is well
+ASSERTIONS = {"near": "0.0", "same_output": "0.0", "require": "None"}
+"""A call, and what it gives where all is well."""
 ALLOWED = {"near": (3,), "Near": (1,), "Budget": (0,), "GradientBudget": (0,)}
 """Calls, and which of their arguments are allowed errors."""
 ERRORS = {
