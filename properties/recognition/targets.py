@@ -31,6 +31,7 @@ from properties.recognition.adapters import (
     differentiability,
     families,
     messages,
+    qkv_function,
     recognise,
     subject_for,
     trials,
@@ -362,8 +363,12 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
 
 
 def is_instance(target: Any) -> bool:
-    """Whether it is an object that happens to be callable, such as a module already built."""
-    return not (inspect.isclass(target) or inspect.isroutine(target) or hasattr(target, "func"))
+    """Whether it is an object that happens to be callable, such as a module already built, and takes no
+    queries, keys and values, as a compiled function does.
+    """
+    if inspect.isclass(target) or inspect.isroutine(target) or hasattr(target, "func"):
+        return False
+    return not (callable(target) and qkv_function.serves(target))
 
 
 def described(target: Any) -> str:

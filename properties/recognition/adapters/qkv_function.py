@@ -6,7 +6,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from properties.recognition.adapters import (
     messages,
     trials,
 )
+from properties.recognition.adapters.required import Required, completed
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
@@ -41,14 +42,15 @@ from properties.subjects.subject import (
 )
 from properties.truth.parameters import Sizes, Weights
 
-AROUND = (packed.Packed, Merged, Widened, InATuple)
+AROUND = (packed.Packed, Merged, Widened, InATuple, Required)
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 OURS = "the projections, the split, the merge and the output projection around it are this suite's"
 
 
+FURTHER = {"further results": "what the function returns beside its output"}
 DRAWN = re.compile(r"drop|determin|rng", re.IGNORECASE)
 DRAWS = "dropout by another library's generator: it keeps its default"
-LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T D")
+LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T H D", "T D")
 TELLING = (*LAYOUTS[:2], packed.LAYOUT)
 """Those in which a call can be told more than its queries, keys and values."""
 
@@ -60,7 +62,8 @@ class Function:
     layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
     probability; part: where the context stands in the tuple that it returns, None if it is all;
     arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
-    defaults; undropped: what it says where it takes no dropout.
+    defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors in
+    that tuple.
     """
 
     call: Callable[..., Any]
@@ -73,6 +76,7 @@ class Function:
     arguments: tuple[str, ...] = ()
     unasked: Mapping[str, str] = field(default_factory=dict)
     undropped: str = "no argument is called dropout_p / dropout or the like"
+    further: bool = False
 
     @property
     def packed(self) -> tuple[str, ...]:
@@ -131,9 +135,13 @@ class Shell(nn.Module):
         if function.layout == "B H T D":
             return self.context(*parts, **options)
         heads = [part.flatten(0, 1) for part in parts]
+        if function.layout == "T H D":
+            turned = [part.transpose(1, 2) for part in parts]  # (B, T, H, D)
+            context = together(self.context(*item, **options) for item in zip(*turned, strict=True))
+            return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
         if function.layout == "T D":
-            items = [self.context(*item, **options) for item in zip(*heads, strict=True)]
-            return torch.stack(items).unflatten(0, shape)
+            context = together(self.context(*item, **options) for item in zip(*heads, strict=True))
+            return context.unflatten(0, shape) if isinstance(context, Tensor) else context
         context = self.context(*heads, **options)
         return context.unflatten(0, shape) if isinstance(context, Tensor) else context
 
@@ -199,6 +207,8 @@ class FunctionSubject(Subject):
                 self.capabilities = self.capabilities | {"slopes of items"}
             asked = set(self.takes.values())
             self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
+        if function.further and not {"weights", "lse"} & self.takes.keys():
+            self.unasked = {**self.unasked, **FURTHER}
         shell = shell_of(function, family).eval()
         crossing.cross(self, function.call, shell.attend, list(map(random_heads, range(3))))
         if not self.differentiable:
@@ -260,6 +270,12 @@ class FunctionSubject(Subject):
         )
 
 
+def together(contexts: Iterable[Any]) -> Any:
+    """One tensor of those of all items; the first where that is none."""
+    items = list(contexts)
+    return torch.stack(items) if all(isinstance(one, Tensor) for one in items) else items[0]
+
+
 def shell_of(function: Function, family: str, config: Config | None = None) -> Shell:
     """A new shell, for a trial if nothing else is asked for; torch's random state is left alone."""
     config = config or trial_config(family)
@@ -277,6 +293,8 @@ def told(function: Function) -> list[str]:
         )
     if wide := next((way for way in ways(function.call) if isinstance(way, Widened)), None):
         found.append(f"{wide.name} is {wide.wide} wherever no window is asked about")
+    for way in ways(function.call):
+        found += way.notes if isinstance(way, Required) else []
     if isinstance(function.call, Merged):
         found.append("heads are merged in what it returns, (B, T, H * D); they are split again")
     if function.dropped_by:
@@ -356,11 +374,12 @@ def convention(function: Function) -> Function:
     so that it is seen. Raises QuestionError where every way raises or gives no tensor.
     """
     tried: list[Attempt] = []
-    usual = (LAYOUTS[:2], LAYOUTS[2:3], LAYOUTS[3:])
+    usual = (LAYOUTS[:2], LAYOUTS[2:4], LAYOUTS[4:])
     for layouts in ((packed.LAYOUT,),) if function.packed else usual:
         for layout in layouts:
             for dropped_by in (False, True) if function.dropout else (False,):
-                tried.append(attempted(replace(function, layout=layout, dropped_by=dropped_by)))
+                way = replace(function, layout=layout, dropped_by=dropped_by)
+                tried += [attempted(replace(way, call=call)) for call in forms(way)]
         best = max(tried, key=lambda attempt: attempt.score)
         if best.score[0]:
             return best.supported()
@@ -375,6 +394,11 @@ def convention(function: Function) -> Function:
         "name a function that turns the tensors into what it takes and its result into a tensor:",
         messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
     )
+
+
+def forms(way: Function) -> Iterator[Callable[..., Any]]:
+    """The function with each form of the masks that it requires, itself where it requires none."""
+    yield from way.call.forms(way.layout) if isinstance(way.call, Required) else [way.call]
 
 
 @dataclass(frozen=True)
@@ -407,7 +431,8 @@ def attempted(way: Function) -> Attempt:
         return attempted(replace(way, call=InATuple(way.call)))
     if trial.output is None:
         count = 0 if way.part is not None else len(trial.returned)
-        parted = [attempted(replace(way, part=number)) for number in range(count)]
+        several = sum(isinstance(part, Tensor) for part in trial.returned) > 1
+        parted = [attempted(replace(way, part=part, further=several)) for part in range(count)]
         return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
     output = trial.output
     if output.shape == query.transpose(1, 2).flatten(2).shape and way.layout in LAYOUTS[:2]:
@@ -424,8 +449,20 @@ def attempted(way: Function) -> Attempt:
         for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
     )
     apart = sum(heads) <= 1 and any(tokens[1:])  # one head moves one, wherever it comes
+    if isinstance(way.call, Required) and way.call.shape:
+        apart = apart and hides_nothing(shell, parts, output)
     dropped = training.output is not None and training.output.shape == query.shape
     return Attempt(way, (True, dropped, apart), undropped=training.failure)
+
+
+def hides_nothing(shell: Shell, parts: list[Tensor], output: Tensor) -> bool:
+    """Whether queries matter to an output, and no large number was added to every score: that rounds."""
+    query, key, value = parts
+    other = trials.call(shell.attend, query.flip(-1), key, value).output
+    exact = trials.call(shell.attend, *(part.double() for part in parts)).output
+    if other is None or exact is None or not bool(output.isfinite().all()):
+        return False
+    return trials.same(output, exact.to(output.dtype)) and not trials.same(output, other)
 
 
 def moved(output: Tensor, changed: Tensor | None, axis: int) -> list[bool]:
@@ -474,7 +511,9 @@ def understand(target: Callable[..., Any], name: str) -> Function:
     if isinstance(target, Bridge) and not target.arrays.draws:
         left = {a: DRAWS for a in rest if DRAWN.search(a)}
         dropout = ""
-    unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told)]
+    target = target if isinstance(target, Bridge) else completed(target, call.required[3:], dropout)
+    made = (target.scale, target.seed, *target.masks) if isinstance(target, Required) else ()
+    unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told, *made)]
     if unknown:
         raise messages.refusal(
             f"{name} requires {messages.listed(unknown)} besides query, key and value.",

@@ -15,6 +15,7 @@ import numpy as np
 
 from properties.recognition.asking import probing
 from properties.recognition.asking.functions import Manner
+from properties.recognition.asking.packed import starts_are_shared
 from properties.recognition.asking.roles import roles
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import (
@@ -103,6 +104,8 @@ def manner(
         ask, probing.level(3, 4), Arguments(causal=True)
     ):
         taken.discard("lengths")  # a mask of T x T would be asked about what it cannot hide
+    if starts_are_shared(function):
+        taken.discard("lengths")
     told = {n: a for n, a in found.takes.items() if n in ASKED} | {
         name: takes.get(name, "") for name in taken
     }

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.roles import packed_role
 
 LAYOUT = "N H D"
@@ -79,3 +80,9 @@ def names_of(arguments: Iterable[str]) -> Names | None:
         if (role := packed_role(name)) is not None:
             found.setdefault(role, name)
     return Names(**found) if "starts" in found else None
+
+
+def starts_are_shared(function: Callable[..., Any]) -> bool:
+    """Whether the starts of queries are those of keys as well: documents have as many of both, then."""
+    inner = function.function if isinstance(function, InATuple) else function
+    return isinstance(inner, Packed) and not Names(*inner.names).starts_of_keys

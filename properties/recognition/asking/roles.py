@@ -75,3 +75,8 @@ def packed_role(name: str) -> str | None:
     """A key of `PACKED_SPELLINGS`, or None."""
     plain = name.lower()
     return next((r for r, known in PACKED_SPELLINGS.items() if re.fullmatch(known, plain)), None)
+
+
+def seed_of(name: str) -> bool:
+    """Whether an argument says by which random numbers weights are dropped."""
+    return bool(re.fullmatch(r"((dropout|rng|random|philox)_?)?seed", name.lower()))
