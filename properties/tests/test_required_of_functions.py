@@ -136,20 +136,46 @@ def of_one_head_with_weights(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, T
     return weights @ v, weights
 
 
-def with_the_logarithm(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """To the base of two, which nobody asks about."""
+def with_weights_and_logarithm(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both come always."""
     scores = q @ k.mT / math.sqrt(q.shape[-1])
-    return scores.softmax(-1) @ v, scores.logsumexp(-1) / math.log(2)
+    if is_causal:
+        scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
+    weights = scores.softmax(-1)
+    return weights @ v, weights, scores.logsumexp(-1)
+
+
+def with_those_before_the_mask(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output is right."""
+    return with_weights_and_logarithm(q, k, v, is_causal)[0], *with_weights_and_logarithm(q, k, v)[
+        1:
+    ]
+
+
+def with_scores(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """What comes second is no weight."""
+    return with_weights_and_logarithm(q, k, v)[0], q @ k.mT
 
 
 def alone_in_a_tuple(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, None]:
     """Nothing is beside the output."""
-    return with_the_logarithm(q, k, v)[0], None
+    return with_weights_and_logarithm(q, k, v)[0], None
 
 
-def test_what_comes_beside_the_output_is_told_as_not_asked() -> None:
-    """Where there is anything, and no argument asks for it."""
-    assert "further results" in find_one(with_the_logarithm).unasked
+def test_weights_and_logarithms_that_always_come_are_asked_about() -> None:
+    asked = ["result"]
+    subject = find_one(with_weights_and_logarithm)
+    assert {"weights": "", "lse": ""}.items() <= subject.takes.items()
+    assert run(subject, profile="quick", only=asked).failed == []
+    assert len(run(find_one(with_those_before_the_mask), profile="quick", only=asked).failed) > 1
+
+
+def test_what_else_comes_beside_the_output_is_told_as_not_asked() -> None:
+    assert "further results" in find_one(with_scores).unasked
     assert "further results" not in find_one(alone_in_a_tuple).unasked
 
 

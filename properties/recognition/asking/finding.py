@@ -96,7 +96,7 @@ def manner(
     if of_numbers(found, names):
         found = found.without("mask")
     found = with_what_is_supported(with_window(with_kinds_of_mask(found)))
-    found = with_flag_apart(with_what_comes(found))
+    found = with_flag_apart(with_what_always_comes(with_what_comes(found)))
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)
     taken = {name for name, inputs in sizes.items() if probing.asked(ask, inputs, Arguments())}
@@ -217,6 +217,27 @@ def with_what_comes(found: Manner) -> Manner:
         if name in found.takes and getattr(probing.asked(ask, sizes, asked_for), name, None) is None
     }
     return found.without(*absent)
+
+
+def with_what_always_comes(found: Manner) -> Manner:
+    """With the weights and the log-sum-exp that come without being asked for, where rows of the former sum
+    to one and the latter is one: a second result may be anything else.
+    """
+    named = found.takes.keys()
+    every = replace(found, takes={"weights": "", "lse": "", **found.takes})
+    sizes = probing.level(3, 4, heads=2, groups=2)
+    answer = probing.asked(asking(every), sizes, Arguments(weights=True))
+    takes = dict(found.takes)
+    weights = None if answer is None else answer.weights
+    if (
+        "weights" not in named
+        and weights is not None
+        and np.allclose(weights.sum(-1), 1, atol=1e-5)
+    ):
+        takes["weights"] = ""
+    if "lse" not in named and probing.logarithm(asking(every)):
+        takes["lse"] = ""
+    return replace(found, takes=takes)
 
 
 def usable(found: Manner, dtypes: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
