@@ -108,6 +108,30 @@ def test_what_is_drawn_in_eval_has_its_name_where_no_p_is_told() -> None:
     assert [f.name for f in report.findings if f.kind == "fault"] == ["numbers are drawn in eval"]
 
 
+class MadeWhereItDrops(ResidualDropoutAttention):
+    """The layer is there where its probability is above zero."""
+
+    def __init__(self, d_model: int, n_head: int, dropout: float = 0.0) -> None:
+        super().__init__(d_model, d_model, 64, dropout, n_head)
+        self.resid_dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
+
+
+class OfTheContextAsWell(MadeWhereItDrops):
+    """And what is mixed is dropped too."""
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return self.dropout(super().attend(queries, keys, values))
+
+
+def test_a_dropout_of_the_output_that_is_made_where_it_drops_is_switched_off() -> None:
+    """Where nothing is dropped there is none to be found; another one stays a finding."""
+    only = ["dropout/acts-on-weights-only", "dropout/survivors-are-exactly-scaled"]
+    subject = find_one(MadeWhereItDrops)
+    assert any(note.startswith("switched off: resid_dropout,") for note in subject.notes)
+    assert run(subject, profile="quick", only=only).failed == []
+    assert run(find_one(OfTheContextAsWell), profile="quick", only=only).failed
+
+
 def test_one_dropout_for_weights_and_output_alike_is_no_second_one() -> None:
     """It cannot be switched off, and stays a finding."""
     [subject] = find(faults()["dropout-on-output-as-well"].module)

@@ -37,6 +37,7 @@ FIXED: Mapping[str, object] = {
     "scaled": True,
 }
 SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
+ONE_BIAS = re.compile(r"(q|k|v|query|key|value)_bias", re.IGNORECASE)
 OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias": "qkv-bias"}
 
 
@@ -183,7 +184,7 @@ def read(
     candidates = by_role(roles)
     spare = given_way(candidates, parameters)
     chosen = pinned(candidates, roles, paths, told)
-    beside = settings_beside(candidates, paths)
+    beside = settings_beside(candidates, paths) | biases_beside(candidates)
     if found.unknown:
         raise unknown(owner, target, found, candidates)
     optional = {n for n, p in parameters.items() if p.default is not Parameter.empty}
@@ -336,6 +337,17 @@ def settings_beside(
             found |= {name: role for name in names if name not in own}
             names[:] = own
     return found
+
+
+def biases_beside(candidates: Mapping[str, list[str]]) -> dict[str, str]:
+    """The switches for the bias of one of queries, keys and values beside another one, which are told the
+    same; beside a switch for all three they keep their defaults.
+    """
+    names = candidates.get("qkv_bias", [])
+    single = [name for name in names if ONE_BIAS.fullmatch(name.rpartition(".")[2])]
+    several = [name for name in names if name not in single]
+    names[:] = several or single[:1]
+    return {} if several else dict.fromkeys(single[1:], "qkv_bias")
 
 
 def pinned(

@@ -56,10 +56,10 @@ class ModuleSubject(Subject):
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
         module = self.blueprint.construct(config, self.family)
         module = in_format(module, getattr(torch, config.dtype))  # weights are rounded once
+        layers = dict(module.named_modules())
         for path in self.residual:
-            layer = module.get_submodule(path)
-            assert isinstance(layer, nn.Dropout)  # as `output_dropout` has found it
-            layer.p = 0.0
+            if isinstance(layer := layers.get(path), nn.Dropout):  # none where nothing is dropped
+                layer.p = 0.0
         self.fill(module, config, weights)
         return module
 

@@ -17,9 +17,12 @@ KEPT = 0.296875  # a probability that no other number in a module is
 def switch_off_residual(draft: Draft, blueprint: Blueprint, module: nn.Module) -> None:
     """Find the dropout of the output, which would be taken for one of the weights.
 
-    Those `nn.Dropout` modules that are called after the output projection and never before it. One
-    that drops weights and the output alike is no second one.
+    Those `nn.Dropout` modules that are called after the output projection and never before it, also where
+    there are none as long as nothing is dropped. One that drops weights and the output alike is no second
+    one.
     """
+    if blueprint.arguments.has("dropout"):
+        module = dropping_module(draft, blueprint)
     structure = projections.find(module, blueprint.owner)
     layers = dict(module.named_modules())
     last = None if structure is None or structure.out is None else structure.out.path
@@ -57,9 +60,14 @@ def no_other_dropout(draft: Draft, blueprint: Blueprint) -> bool:
     """
     if "dropout" not in draft.capabilities:
         return False
-    config = replace(trial_config(blueprint, draft.family), dropout=KEPT)
-    module = blueprint.attempt(config, draft.family)
+    module = dropping_module(draft, blueprint)
     dropping = {n for n, layer in module.named_modules() if isinstance(layer, nn.Dropout)}
     kept = (value for part in module.modules() for value in vars(part).values())
     numbers = [value for value in kept if isinstance(value, float) and value == KEPT]
     return dropping == set(draft.residual) and len(numbers) == len(draft.residual)
+
+
+def dropping_module(draft: Draft, blueprint: Blueprint) -> nn.Module:
+    """A module for a trial whose constructor is told a probability above zero."""
+    config = replace(trial_config(blueprint, draft.family), dropout=KEPT)
+    return blueprint.attempt(config, draft.family)

@@ -66,8 +66,9 @@ ARGUMENTS = {
         proj_drop_rate residual_dropout_rate resid_p residual_drop dropout_resid dropout_proj""",
     "qkv_bias": """qkv_bias kqv_bias qvk_bias vkq_bias bias use_bias add_bias has_bias with_bias
         bias_qkv bias_kqv is_bias linear_bias attn_bias attention_bias use_qkv_bias
-        add_qkv_bias enable_bias include_bias kv_bias query_bias bias_flag bias_enabled
-        proj_qkv_bias qkv_has_bias in_bias in_proj_bias projection_bias allow_bias""",
+        add_qkv_bias enable_bias include_bias kv_bias query_bias key_bias value_bias q_bias k_bias v_bias
+        bias_flag bias_enabled proj_qkv_bias qkv_has_bias in_bias in_proj_bias projection_bias
+        allow_bias""",
     "causal": """causal is_causal causal_mask use_causal_mask apply_causal_mask masked is_masked
         autoregressive use_causal apply_mask use_mask unidirectional masking""",
     "divisor": "query_pre_attn_scalar",
