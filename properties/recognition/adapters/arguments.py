@@ -533,10 +533,12 @@ def ambiguous(owner: str, role: str, names: list[str], target: Any = None) -> Qu
 def understand_widths(arguments: Arguments, target: Any) -> Arguments:
     """Say which width is meant by a size that may be d_in, d_out or both.
 
-    embed_dim beside d_in is d_out, beside d_out it is d_in; a d_in alone is the width of both.
+    embed_dim beside d_in is d_out, beside d_out it is d_in; a d_in alone is the width of both. A query_dim
+    beside a width of contexts or of a head is that of tokens.
     """
     has = arguments.has
-    if has("d_context") and has("query_dim") and not has("d_in", "embed"):
+    wide = has("d_context") or (has("head_dim") and not has("value_dim"))
+    if wide and has("query_dim") and not has("d_in", "embed"):
         arguments = arguments.rename("query_dim", "embed")
     has = arguments.has
     if not has("head_dim"):

@@ -27,6 +27,7 @@ from properties.recognition.adapters.required import Required, completed
 from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
+from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
 from properties.recognition.asking.widened import Widened, widened
@@ -42,7 +43,7 @@ from properties.subjects.subject import (
 )
 from properties.truth.parameters import Sizes, Weights
 
-AROUND = (packed.Packed, Merged, Widened, InATuple, Required)
+AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed)
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 OURS = "the projections, the split, the merge and the output projection around it are this suite's"
 
@@ -210,7 +211,8 @@ class FunctionSubject(Subject):
         if function.further and not {"weights", "lse"} & self.takes.keys():
             self.unasked = {**self.unasked, **FURTHER}
         shell = shell_of(function, family).eval()
-        crossing.cross(self, function.call, shell.attend, list(map(random_heads, range(3))))
+        *_, inner = ways(function.call)
+        crossing.cross(self, inner, shell.attend, list(map(random_heads, range(3))))
         if not self.differentiable:
             return
         if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
@@ -295,6 +297,10 @@ def told(function: Function) -> list[str]:
         found.append(f"{wide.name} is {wide.wide} wherever no window is asked about")
     for way in ways(function.call):
         found += way.notes if isinstance(way, Required) else []
+        if isinstance(way, Headed) and way.merges:
+            found.append(
+                f"heads are merged in what it is given, (B, T, H * D), and told by {way.heads}"
+            )
     if isinstance(function.call, Merged):
         found.append("heads are merged in what it returns, (B, T, H * D); they are split again")
     if function.dropped_by:
@@ -397,8 +403,14 @@ def convention(function: Function) -> Function:
 
 
 def forms(way: Function) -> Iterator[Callable[..., Any]]:
-    """The function with each form of the masks that it requires, itself where it requires none."""
-    yield from way.call.forms(way.layout) if isinstance(way.call, Required) else [way.call]
+    """The function in each way to hand over heads and the masks that it requires, itself where it is told
+    neither.
+    """
+    call = way.call
+    for headed in call.forms(way.layout) if isinstance(call, Headed) else [call]:
+        inner = headed.function if isinstance(headed, Headed) else headed
+        for told in inner.forms(way.layout) if isinstance(inner, Required) else [inner]:
+            yield replace(headed, function=told) if isinstance(headed, Headed) else told
 
 
 @dataclass(frozen=True)
@@ -449,7 +461,7 @@ def attempted(way: Function) -> Attempt:
         for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
     )
     apart = sum(heads) <= 1 and any(tokens[1:])  # one head moves one, wherever it comes
-    if isinstance(way.call, Required) and way.call.shape:
+    if any(isinstance(one, Required) and one.masks for one in ways(way.call)):
         apart = apart and hides_nothing(shell, parts, output)
     dropped = training.output is not None and training.output.shape == query.shape
     return Attempt(way, (True, dropped, apart), undropped=training.failure)
@@ -511,9 +523,15 @@ def understand(target: Callable[..., Any], name: str) -> Function:
     if isinstance(target, Bridge) and not target.arrays.draws:
         left = {a: DRAWS for a in rest if DRAWN.search(a)}
         dropout = ""
-    target = target if isinstance(target, Bridge) else completed(target, call.required[3:], dropout)
+    heads, key_heads = (
+        next((argument for argument in rest if roles[argument] == role), "")
+        for role in ("num_heads", "kv_heads")
+    )
+    target = target if isinstance(target, Bridge) else widened(target)
+    target = completed(target, call.required[3:], dropout)
     made = (target.scale, target.seed, *target.masks) if isinstance(target, Required) else ()
-    unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told, *made)]
+    counted = (heads, key_heads) if heads else ()
+    unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told, *made, *counted)]
     if unknown:
         raise messages.refusal(
             f"{name} requires {messages.listed(unknown)} besides query, key and value.",
@@ -521,8 +539,8 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             "name a function that fills it in:",
             messages.function(name, call.required[3:], causal, dropout),
         )
-    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told)) | left
-    others = tuple(a for a in rest if a not in (dropout, *told[1:], *left))
-    target = target if isinstance(target, Bridge) else widened(target)
+    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told, *counted)) | left
+    others = tuple(a for a in rest if a not in (dropout, *told[1:], *left, *counted))
+    target = Headed(target, heads, key_heads) if heads else target
     way = packed.Packed(target, documents) if documents else target
     return Function(way, name, causal, dropout, arguments=others, unasked=unasked)

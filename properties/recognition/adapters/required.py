@@ -62,7 +62,7 @@ class Required:
         if not self.shape:
             return None
         tokens = -3 if self.layout in TOKENS_BEFORE_HEADS else -2
-        batch = len(query) if query.ndim == 4 else 1
+        batch = len(query) if query.ndim > 2 and self.layout != "T H D" else 1
         sizes = {"B": batch, "T": query.shape[tokens], "S": key.shape[tokens], "1": 1}
         return torch.full([sizes[axis] for axis in self.shape.split()], self.fill)
 

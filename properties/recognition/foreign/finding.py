@@ -18,11 +18,24 @@ from typing import Any
 import numpy as np
 
 from properties.basics import interrupts
+from properties.recognition.adapters.spellings import argument_role
+from properties.recognition.asking.roles import role
 from properties.recognition.foreign import keras_arrays
 from properties.recognition.foreign.arrays import Arrays, root
 from properties.recognition.foreign.bridge import Bridge
 
 SHAPES = ((3, 2, 5, 4), (6, 5, 4), (5, 4))
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+FURTHER: dict[str | None, Any] = {
+    "num_heads": 2,
+    "kv_heads": 2,
+    "causal": False,
+    "dropout": 0.0,
+    "scale": 0.5,
+    "mask": np.ones((5, 5), dtype=np.bool_),
+    "bias": np.zeros((5, 5), dtype=np.float32),
+}
+"""What a trial gives for what a function requires besides, by role."""
 
 
 @cache
@@ -100,13 +113,24 @@ def named(roots: Collection[str]) -> Arrays | None:
     return next((kind for kind in kinds() if kind.roots & set(roots)), None)
 
 
+def further(target: Callable[..., Any], inputs: int) -> dict[str, Any]:
+    """Values for a trial of the arguments that a function requires behind its arrays, as far as known."""
+    try:
+        parameters = list(inspect.signature(target).parameters.values())[inputs:]
+    except (TypeError, ValueError):
+        return {}
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind in BY_NAME]
+    roles = {name: role(name) or argument_role(name) for name in needed}
+    return {name: FURTHER[known] for name, known in roles.items() if known in FURTHER}
+
+
 def tried(target: Callable[..., Any], inputs: int) -> Bridge | None:
     """A function that takes NumPy's arrays and gives some library's, as one of tensors; else None."""
     for shape in SHAPES:
         rng = np.random.default_rng(0)
         given = [rng.normal(size=shape).astype(np.float32) for _ in range(inputs)]
         try:
-            returned = target(*given)
+            returned = target(*given, **further(target, inputs))
         except BaseException as error:  # a refusal is an answer, too
             interrupts.subjects_own(error)
             continue
