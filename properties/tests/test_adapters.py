@@ -40,6 +40,7 @@ RETYPINGS = {
     "InnerWidthAttention": "multihead",
     "BackToInputAttention": "multihead",
     "HeadMatricesAttention": "multihead",
+    "HeadTensorsAttention": "multihead",
     "HeadLayersAttention": "multihead",
     "RawBiasAttention": "multihead",
     "OuterAttention": "multihead",
@@ -111,6 +112,10 @@ def require_agreement(subject: Subject) -> None:
         np.testing.assert_allclose(case.run(), case.trace.output, rtol=tolerance, atol=tolerance)
 
 
+def require_disagreement(subject: Subject) -> None:
+    assert max(abs(case.run() - case.trace.output).max() for case in examples(subject)) > 1e-3
+
+
 @pytest.mark.parametrize("name", RETYPINGS)
 def test_a_retyping_with_our_weights_agrees_with_the_oracle(data: str, name: str) -> None:
     """Whatever the names, the order, the orientation: the weights land where they belong."""
@@ -170,7 +175,14 @@ def test_a_wrong_class_is_told_through_a_rare_layout(data: str) -> None:
     """How its matrices lie is found out all the same."""
     subject = only(f"{data}/retypings.py:UnscaledInColumnsAttention")
     assert "head after head in each column" in subject.matched["query"]
-    assert max(abs(case.run() - case.trace.output).max() for case in examples(subject)) > 1e-3
+    require_disagreement(subject)
+
+
+def test_a_wrong_class_is_told_through_matrices_and_biases_of_each_head(data: str) -> None:
+    """None of them is left over."""
+    subject = only(f"{data}/retypings.py:UnscaledHeadTensorsAttention")
+    assert {"out", "query_bias", "out_bias"} <= subject.matched.keys()
+    require_disagreement(subject)
 
 
 def test_everything_matched_is_recorded(data: str) -> None:

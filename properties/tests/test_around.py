@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,32 @@ class TalkingHeads(Heads):
 
 
 class TalkingHeadsUnscaled(Unscaled, TalkingHeads):
+    pass
+
+
+class MixedByALayer(Heads):
+    """As CaiT does, by a layer whose name says nothing."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.proj_l = nn.Linear(num_heads, num_heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda s: self.proj_l(s.movedim(1, -1)).movedim(-1, 1))
+
+
+class MixedByAPixel(MixedByALayer):
+    """The same, by a convolution."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.proj_l = nn.Conv2d(num_heads, num_heads, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend([x, x, x], self.proj_l)
+
+
+class MixedByALayerUnscaled(Unscaled, MixedByALayer):
     pass
 
 
@@ -100,6 +127,18 @@ def test_a_mixing_of_heads_is_the_identity() -> None:
     assert run(found, profile="quick", only=[COUNT, ODDS]).right
     assert "it is the identity" in found.unasked["mix_heads"]
     assert told(TalkingHeadsUnscaled, ODDS)
+
+
+@pytest.mark.parametrize("kind", [MixedByALayer, MixedByAPixel])
+def test_a_layer_from_heads_to_heads_is_the_identity(kind: type[nn.Module]) -> None:
+    found = find_one(kind)
+    assert run(found, profile="quick", only=[COUNT, ODDS]).right
+    assert "it is the identity" in found.unasked["proj_l.weight"]
+    assert "it is zero" in found.unasked["proj_l.bias"]
+
+
+def test_a_wrong_scale_beside_a_layer_of_heads_is_told() -> None:
+    assert told(MixedByALayerUnscaled, ODDS)
 
 
 def test_a_mixing_that_takes_no_part_is_counted() -> None:

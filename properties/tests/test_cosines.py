@@ -27,6 +27,20 @@ class Directions(Heads):
         return cosines * self.logit_scale.clamp(max=4.6).exp()
 
 
+def norm(x: Tensor) -> Tensor:
+    return functional.rms_norm(x, (x.shape[-1],))
+
+
+class NormedInForward(Heads):
+    """A norm of queries and keys that is no layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend([x, x, x], lambda scores: scores)
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return super().scores(norm(query), norm(key))
+
+
 class Lengths(Directions):
     """Speaks of the cosine, and scores as attention does."""
 
@@ -37,9 +51,10 @@ class Lengths(Directions):
         return Heads.scores(self, query, key)  # |q| |k| times their cosine
 
 
-def test_who_scores_by_directions_alone_is_refused_and_told_so() -> None:
+@pytest.mark.parametrize("kind", [Directions, NormedInForward])
+def test_who_scores_by_directions_alone_is_refused_and_told_so(kind: type[nn.Module]) -> None:
     with pytest.raises(QuestionError, match="queries and keys by their directions alone"):
-        find(Directions)
+        find(kind)
 
 
 def test_who_speaks_of_a_cosine_and_reads_lengths_is_asked() -> None:

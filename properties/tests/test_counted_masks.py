@@ -1,4 +1,4 @@
-"""A mask that is taken as ones and zeros alone is asked, as one that is taken as booleans is."""
+"""A mask that is taken as ones and zeros alone is asked, as booleans are; one cut to the tokens, too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from properties.recognition.targets import find_one
 from properties.runs.runner import run
 from properties.tests.test_needed import Heads
 
+ADDED = "mask/bias-is-added-to-the-scores"
 SHOWS = "mask/padding-shows-what-is-real"
 
 
@@ -34,6 +35,32 @@ class OnQueries(OneMinus):
 
     def broadcast(self, keys: Tensor) -> Tensor:
         return keys[:, None, :, None]
+
+
+class CutToTheTokens(Heads):
+    """Whisper's: the mask (T, T) is cut, which would cut the items of one that has any."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.attend([x, x, x], lambda scores: self.added(scores, mask))
+
+    def added(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        tokens = scores.shape[-1]
+        return scores if mask is None else scores + mask[:tokens, :tokens]
+
+
+class OfTheFirstItem(CutToTheTokens):
+    """Takes a mask for each item, and reads that of the first."""
+
+    def added(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        return scores if mask is None else scores + mask[:1]
+
+
+@pytest.mark.parametrize(("kind", "status"), [(CutToTheTokens, "pass"), (OfTheFirstItem, "fail")])
+def test_a_mask_that_is_cut_to_the_tokens_is_one_of_pairs(
+    kind: type[nn.Module], status: str
+) -> None:
+    report = run(find_one(kind), profile="quick", only=[ADDED])
+    assert [r.status for r in report.results if r.clause == ADDED] == [status]
 
 
 @pytest.mark.parametrize(("kind", "status"), [(OneMinus, "pass"), (OnQueries, "fail")])

@@ -66,6 +66,20 @@ class ComputedSlopes(KeptSlopes):
         return alibi_slopes(self.num_heads).to(scores)
 
 
+class AlibiHeads(KeptSlopes):
+    """The same, kept under a name that says nothing: that of the class does."""
+
+    m: Tensor
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.register_buffer("m", self.slopes)
+        del self.slopes
+
+    def taken(self, scores: Tensor) -> Tensor:
+        return self.m.to(scores)
+
+
 class OfT5(Heads):
     """A learned number for each distance and head, and no scale."""
 
@@ -94,11 +108,12 @@ def test_slopes_that_are_kept_are_zero_and_all_else_is_asked() -> None:
     assert told in find_one(KeptSlopes).notes
 
 
-def test_slopes_that_are_computed_are_refused_with_their_numbers() -> None:
+@pytest.mark.parametrize("kind", [ComputedSlopes, AlibiHeads])
+def test_slopes_that_are_not_found_are_refused_with_their_numbers(kind: type[nn.Module]) -> None:
     with pytest.raises(
         QuestionError, match=r"0.0625 in head 0, 0.00390625 in head 1 of 2 \(ALiBi\)"
     ):
-        find(ComputedSlopes)
+        find(kind)
 
 
 def test_a_penalty_that_nobody_speaks_of_is_a_fault() -> None:

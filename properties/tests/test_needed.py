@@ -85,6 +85,35 @@ class MaskTakenFromOne(Heads):
         return self.attend([x, x, x], lambda scores: scores + (1.0 - mask) * -10000.0)
 
 
+class MaskedByLengths(Heads):
+    """What comes after the end of an item is hidden; the future is not, whatever the name says."""
+
+    def forward(self, x: Tensor, valid_lens: Tensor) -> Tensor:
+        hidden = torch.arange(x.shape[1]) >= valid_lens[:, None, None, None]
+        return self.attend([x, x, x], lambda scores: scores.masked_fill(hidden, -torch.inf))
+
+
+class LengthsThatMayBeNone(Heads):
+    """As Dive into Deep Learning has it, with layers that learn their widths from a first call."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.W_query, self.W_key, self.W_value, self.out_proj = (
+            nn.LazyLinear(d_model) for _ in range(4)
+        )
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, values: Tensor, valid_lens: Tensor | None
+    ) -> Tensor:
+        def hide(scores: Tensor) -> Tensor:
+            if valid_lens is None:
+                return scores
+            hidden = torch.arange(keys.shape[1]) >= valid_lens[:, None, None, None]
+            return scores.masked_fill(hidden, -torch.inf)
+
+        return self.attend([queries, keys, values], hide)
+
+
 class ContextByDefaultNone(Heads):
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Any = None) -> Tensor:
         context = encoder_hidden_states.clone()
@@ -152,6 +181,8 @@ RIGHT = [
     PaddingInNumbers,
     MaskAddedAsALargeNumber,
     MaskTakenFromOne,
+    MaskedByLengths,
+    LengthsThatMayBeNone,
     ContextByDefaultNone,
     BlockWithNormLast,
     BlockWithNormFirst,
@@ -173,7 +204,9 @@ def test_a_scale_that_is_lost_is_told_all_the_same(kind: type[Heads]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [MaskThatHides, MaskThatMayBeNone, BlockWithNormLast], ids=lambda kind: kind.__name__
+    "kind",
+    [MaskThatHides, MaskThatMayBeNone, MaskedByLengths, BlockWithNormLast],
+    ids=lambda kind: kind.__name__,
 )
 def test_a_script_makes_what_is_needed_itself(kind: type[Heads]) -> None:
     """The same text fails on the fault and passes on what is right."""

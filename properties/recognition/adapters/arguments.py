@@ -456,7 +456,7 @@ def unknown(
 ) -> QuestionError:
     """The refusal of a constructor that needs what nobody knows."""
     name = found.unknown[0]
-    last = found.paths[name][-1]
+    last = next(part for part in reversed(found.paths[name]) if str(part).isidentifier())
     what = f"requires the argument {name!r}"
     if found.paths[name][1:]:
         what = f"reads {name}"

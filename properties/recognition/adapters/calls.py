@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import Parameter
@@ -22,6 +23,12 @@ from properties.recognition.signatures import parameters_of
 from properties.recognition.turning.handed import handed_to
 
 MASKS = ("mask", "padding")
+LENGTHS = re.compile(r"((valid|seq|sequence|src|input|key|x)_?)?len(gth)?s", re.IGNORECASE)
+
+
+def hides(name: str) -> bool:
+    """Whether an argument tells what is hidden: a mask, or the lengths of the items."""
+    return role(name) in MASKS or bool(LENGTHS.fullmatch(name))
 
 
 @dataclass(frozen=True)
@@ -41,16 +48,16 @@ class Call:
     def tokens(self) -> tuple[str, ...]:
         """The arguments for queries, keys and values, in this order; () where not all three are required.
 
-        What is required beyond them has to be a mask.
+        What is required beyond them has to tell what is hidden.
         """
         named = {parameter_role(name): name for name in self.required[:3]}
-        masks = all(role(name) in MASKS for name in self.required[3:])
+        masks = all(map(hides, self.required[3:]))
         return tuple(named[part] for part in LETTER) if set(named) == set(LETTER) and masks else ()
 
     @property
     def required_masks(self) -> tuple[str, ...]:
-        """The masks among what is required."""
-        return tuple(name for name in self.required[1:] if role(name) in MASKS)
+        """The masks and lengths among what is required."""
+        return tuple(filter(hides, self.required[1:]))
 
     @property
     def further(self) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""Whether a module scores queries and keys by their directions alone, as cosine attention does.
+"""Whether a module scores queries and keys by their directions alone, as cosine attention does, and a norm
+of queries and keys.
 
 The definition has their lengths in it, so that nothing can be asked of the weights. What a norm that is a
 layer does is taken out (see `norms`); what is computed in forward is refused.
@@ -17,7 +18,9 @@ from properties.recognition.adapters.probe import Probe
 from properties.recognition.turning import looks
 from properties.subjects.subject import Config
 
-SPOKEN = re.compile(r"\bnormalize\(|cosine|\.norm\(|vector_norm\(", re.IGNORECASE)
+SPOKEN = re.compile(
+    r"\bnormalize\(|cosine|\bnorm\(|(rms|layer|vector)_?norm\(|rsqrt", re.IGNORECASE
+)
 
 
 def require_none(finished: ModuleSubject, module: nn.Module) -> None:
@@ -37,7 +40,7 @@ def require_none(finished: ModuleSubject, module: nn.Module) -> None:
     name, target = finished.blueprint.owner, finished.blueprint.target
     raise messages.refusal(
         f"{name} scores queries and keys by their directions alone: twice as long, they give the same "
-        "output, and negated, another (cosine attention).",
+        "output, and negated, another (cosine attention, or a norm of queries and keys).",
         "scores that are the products of queries and keys; norms that are layers are taken out here",
         "make the norms layers of their own, such as self.q_norm = nn.RMSNorm(head_dim), or leave them "
         "out for the check, in a factory:",

@@ -36,6 +36,7 @@ WORDS: Mapping[float | str | None, str] = {
 }
 SLOPES = next(iter(re.compile(kind) for kind in KINDS if "alibi" in kind))
 SINKS = next(kind for kind in KINDS if "sinks" in kind)
+LAYERS = (nn.Linear, nn.Conv2d)  # that may mix heads; a bias before a softmax has no effect
 MASKING = 1e4  # what is as large hides a key, and stays
 Fills = Mapping[str, float | str | None]
 
@@ -48,11 +49,18 @@ def fill(module: nn.Module, fills: Fills) -> None:
                 continue
             tensor = tensor_of(module, name)
             if isinstance(number, str):
-                tensor.copy_(torch.eye(*tensor.shape[-2:]).expand(tensor.shape))
+                tensor.copy_(identity(tensor.shape))
             elif kind_of(name) == SINKS:  # anything may be in it, where it is not initialised
                 tensor.fill_(number)
             else:
                 tensor.masked_fill_(tensor.abs() < MASKING, number)
+
+
+def identity(shape: torch.Size) -> Tensor:
+    """The identity of heads by heads, before the window of a convolution or after other axes."""
+    if len(shape) == 4 and shape[-2:] == (1, 1):
+        return torch.eye(*shape[:2])[:, :, None, None]
+    return torch.eye(*shape[-2:]).expand(shape)
 
 
 def tensor_of(module: nn.Module, name: str) -> Tensor:
@@ -74,8 +82,23 @@ def slopes_in(module: nn.Module) -> list[str]:
     return [name for name in found if SLOPES.search(name.rpartition(".")[2].lower())]
 
 
+def mixing(module: nn.Module, heads: int) -> Fills:
+    """What to fill layers with that lead from heads to heads, whatever they are called."""
+    fills: dict[str, float | str | None] = {}
+    for path, part in module.named_modules():
+        weight = getattr(part, "weight", None) if isinstance(part, LAYERS) else None
+        if isinstance(weight, Tensor) and tuple(weight.shape) in (
+            (heads, heads),
+            (heads, heads, 1, 1),
+        ):
+            fills[f"{path}.weight"] = IDENTITY
+            fills[f"{path}.bias"] = 0.0
+    return fills
+
+
 def without_effect(
     names: list[str],
+    mixed: Fills,
     build: Callable[[Fills], nn.Module],
     right: Callable[[nn.Module], bool],
     output: Callable[[nn.Module], Tensor | None],
@@ -83,16 +106,20 @@ def without_effect(
     """What to fill the tensors of these names with; nothing where one of them is of no known kind, or
     takes no part. As they are initialised, where a module is right so.
 
-    build: a module with such parameters; right, output: whether it is, and what it gives.
+    mixed: as `mixing`; build: a module with such parameters; right, output: whether it is, and what it
+    gives.
     """
-    known = {name: kind_of(name) for name in names if kind_of(name)}
+    known = {
+        n: mixed[n] if n in mixed else KINDS[kind_of(n)] for n in names if n in mixed or kind_of(n)
+    }
     if not names or len(known) < len(names):
         return {}
     kept: Fills = dict.fromkeys(names)
-    fills = kept if right(build(kept)) else {n: KINDS[kind] for n, kind in known.items()}
+    fills = kept if right(build(kept)) else known
     if fills != kept and None in fills.values():
         return {}
-    parts = (takes_part(name, lambda: build(fills), output) for name in names)
+    telling = (name for name in names if not name.endswith(".bias") or name not in mixed)
+    parts = (takes_part(name, lambda: build(fills), output) for name in telling)
     return fills if all(parts) else {}
 
 

@@ -1,4 +1,4 @@
-"""Masks that a forward requires, made for the tokens that come so that they hide nothing.
+"""Masks and lengths that a forward requires, made for the tokens that come so that they hide nothing.
 
 Legend: B batch, T queries, S keys.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 SHAPES = ("T S", "B 1 T S", "B 1 1 S", "B T S", "B S")
-"""The axes of a mask as a forward may want it."""
+"""The axes of a mask as a forward may want it; "B": how many keys of each item there are, all."""
 FILLS = (True, 1.0, False, 0.0)
 """What stands in a mask that hides nothing: by polarity, in booleans or numbers."""
 
@@ -24,8 +24,8 @@ class GivenMasks:
     """A hook before forward: the masks of these names, where none is given, hide nothing.
 
     queries, keys: the arguments for the tokens that see and that are seen; where the latter is none, they
-    are the same; shape: one of `SHAPES`, "" for None in place of a mask; fill: one of `FILLS`. Scripts
-    contain it as it is.
+    are the same; shape: one of `SHAPES` or "B", "" for None in place of a mask; fill: one of `FILLS`.
+    Scripts contain it as it is.
     """
 
     names: tuple[str, ...]
@@ -47,7 +47,8 @@ class GivenMasks:
         keys = seen if isinstance(seen, Tensor) and seen.ndim > 1 else x
         sizes = {"B": len(x) if x.ndim > 2 else 1, "T": x.shape[-2], "S": keys.shape[-2], "1": 1}
         axes = [sizes[axis] for axis in self.shape.split()]
-        mask = torch.full(axes, self.fill, device=x.device)
+        fill = keys.shape[-2] if self.shape == "B" else self.fill
+        mask = torch.full(axes, fill, device=x.device)
         return given, named | dict.fromkeys(missing, mask)
 
 
@@ -69,3 +70,4 @@ def forms(masks: GivenMasks) -> Iterator[GivenMasks]:
     for shape in SHAPES:
         for fill in FILLS:
             yield replace(masks, shape=shape, fill=fill)
+    yield replace(masks, shape="B")

@@ -102,10 +102,11 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
     gates = dict.fromkeys(parameters_of(module, finished.blueprint.gates))
     names = [name for name in projections.left_over(module, structure) if name not in gates]
     slopes = extras.slopes_in(module)
-    if not all(map(extras.kind_of, names)):
+    mixed = extras.mixing(module, probe.sizes.heads)
+    if not all(name in mixed or extras.kind_of(name) for name in names):
         names = []
     names += slopes
-    finished.extras = extras.without_effect(names, build, probe.right, probe.output)
+    finished.extras = extras.without_effect(names, mixed, build, probe.right, probe.output)
     text = "a parameter that attention as defined has not"
     told = {
         name: f"{SLOPES if name in slopes else text}: {extras.WORDS[number]}"

@@ -133,7 +133,7 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
     named: dict[str, dict[str, tuple[Cell, ...]]] = {}
     for name, value in members(module):
         for role in roles_of(name):
-            cells = cells_of(value, prefix + name)
+            cells = cells_of(joined(value) if role == "out" else value, prefix + name)
             if isinstance(value, Tensor) and (made := derived(module, name)) is not None:
                 cells = tuple(replace(cell, derived=made) for cell in cells)
             if cells:
@@ -226,6 +226,14 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
     return (Cell(path, value),) if value.ndim == 2 else ()
 
 
+def joined(value: Any) -> Any:
+    """A matrix for each head, (H, D, H * D), as the one that adds up what they give; all else as it is."""
+    if not isinstance(value, Tensor) or value.ndim != 3 or not value.is_contiguous():
+        return value
+    heads, head_dim, width = value.shape
+    return value.detach().flatten(0, 1) if heads * head_dim == width else value
+
+
 def of_one_pixel(layer: nn.Module, weight: Any) -> Any:
     """The matrix (out, in) of a convolution that sees one pixel; any other weight as it is."""
     if not isinstance(layer, nn.modules.conv._ConvNd) or layer.groups > 1 or layer.transposed:
@@ -262,12 +270,14 @@ def with_fused(groups: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...
 def with_biases(
     groups: dict[str, tuple[Cell, ...]], module: nn.Module, prefix: str
 ) -> dict[str, tuple[Cell, ...]]:
-    """The groups with the vectors that are named as biases of raw matrices."""
+    """The groups with the vectors that are named as biases of raw matrices; (H, D) where each head has
+    its own.
+    """
     vectors: dict[str, tuple[str, Tensor]] = {}
     for name, value in members(module):
-        if not isinstance(value, Tensor) or value.ndim != 1:
+        if not isinstance(value, Tensor) or value.ndim not in (1, 2):
             continue
-        order = fused_order(name) if "bias" in name.lower() else ""
+        order = fused_order(name) if "bias" in name.lower() and value.ndim == 1 else ""
         role = bias_role(name) or (f"fused:{order}" if order else None)
         if role:
             vectors[role] = (prefix + name, value)
@@ -283,15 +293,18 @@ def trained(vectors: dict[str, tuple[str, Tensor]]) -> dict[str, tuple[str, Tens
 def attach_bias(
     role: str, cells: tuple[Cell, ...], vectors: dict[str, tuple[str, Tensor]]
 ) -> tuple[Cell, ...]:
-    """The cells of a role, with its bias cut into as many pieces."""
+    """The cells of a role, with its bias cut into as many pieces; it may be (H, D)."""
     order = cells[0].order
     name, vector = vectors.get(f"fused:{order}" if order else role, ("", None))
     alone = vector is None and len(cells) == 1 and role in vectors
     if alone:
         name, vector = vectors[role]
-    if vector is None or cells[0].bias is not None or len(vector) % len(cells):
+    if vector is None or cells[0].bias is not None or vector.numel() % len(cells):
         return cells
-    pieces = (vector,) if len(cells) == 1 else vector.detach().chunk(len(cells))
+    if vector.ndim == 2 and (len(vector) != len(cells) or not vector.is_contiguous()):
+        return cells
+    whole = len(cells) == 1 and vector.ndim == 1
+    pieces = (vector,) if whole else vector.detach().view(len(cells), -1).unbind()
     pairs = zip(cells, pieces, strict=True)
     return tuple(
         replace(cell, bias=piece, bias_path=name, bias_alone=alone and bool(order))

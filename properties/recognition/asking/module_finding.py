@@ -354,10 +354,11 @@ def with_masks_as(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -
 def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
     """The shape in which such a mask is taken, "" if in none.
 
-    With three items first, then with as many as there are heads: one that falls on the heads is
-    taken then, and judged. One of keys with five, so that no item can be taken for a query.
+    With five items first, so that none can be taken for a query: a mask that is cut to the queries is not
+    one for items. One of pairs then with as many as there are heads: one that falls on the heads is taken
+    then, and judged.
     """
-    counts = (3, trial.sizes.heads) if name == "mask" else (KEYS + 1,)
+    counts = (KEYS + 1, trial.sizes.heads) if name == "mask" else (KEYS + 1,)
     for items in counts:
         for shape in trial.shapes if name == "mask" else trial.of_keys:
             of = {trial.roles[name]: shape}

@@ -127,14 +127,14 @@ def own_kinds(module: nn.Module) -> set[type]:
 
 
 def spoken(words: re.Pattern[str], kind: type) -> bool:
-    """Whether the source of a class does, or that of a function of its file which it calls; what decorates
-    it says nothing.
+    """Whether the name of a class does, its source, or that of a function of its file which it calls; what
+    decorates it says nothing.
     """
     _, _, own = source(kind).partition(f"class {kind.__name__}")
     around = vars(sys.modules.get(kind.__module__, object))
     called = (around.get(name) for name in set(CALLED.findall(own)))
     beside = (f for f in called if inspect.isfunction(f) and f.__module__ == kind.__module__)
-    return any(words.search(text) for text in (own, *map(source, beside)))
+    return any(words.search(text) for text in (kind.__name__, own, *map(source, beside)))
 
 
 def source(object: type | Callable[..., Any]) -> str:

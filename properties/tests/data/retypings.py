@@ -349,6 +349,37 @@ class HeadMatricesAttention(nn.Module):
         return together(mix(x @ self.W_query, x @ self.W_key, x @ self.W_value)) @ self.W_O
 
 
+class HeadTensorsAttention(nn.Module):
+    """Each head has its own matrices and biases, that of the output too, as interpretability keeps them."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        d_head = d_model // n_heads
+        self.W_Q, self.W_K, self.W_V = (
+            nn.Parameter(torch.randn(n_heads, d_model, d_head)) for _ in range(3)
+        )
+        self.b_Q, self.b_K, self.b_V = (
+            nn.Parameter(torch.randn(n_heads, d_head)) for _ in range(3)
+        )
+        self.W_O = nn.Parameter(torch.randn(n_heads, d_head, d_model))
+        self.b_O = nn.Parameter(torch.randn(d_model))
+
+    def forward(self, normalized_resid_pre):
+        q, k, v = (
+            torch.einsum("btd,hde->bhte", normalized_resid_pre, weight) + bias[:, None]
+            for weight, bias in ((self.W_Q, self.b_Q), (self.W_K, self.b_K), (self.W_V, self.b_V))
+        )
+        return torch.einsum("bhte,hed->btd", self.mixed(q, k, v), self.W_O) + self.b_O
+
+    def mixed(self, q, k, v):
+        return mix(q, k, v)
+
+
+class UnscaledHeadTensorsAttention(HeadTensorsAttention):
+    def mixed(self, q, k, v):
+        return mix(q * q.shape[-1] ** 0.5, k, v)
+
+
 class HeadLayersAttention(nn.Module):
     """A layer for each head in three lists, a raw output matrix that is applied turned."""
 
