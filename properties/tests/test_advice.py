@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.basics.errors import QuestionError
+from properties.recognition.adapters import messages
 from properties.recognition.files import load_file
 from properties.recognition.targets import find
 from properties.runs.runner import run
@@ -115,6 +116,32 @@ class CausalShown(MaskedUnnamed):
         return mask == 0
 
 
+class Placed(Unnamed):
+    """Wants to be told where its tokens stand, and does not say so."""
+
+    def forward(self, x: Tensor, *positions: Tensor) -> Tensor:
+        (places,) = positions
+        return super().forward(x + 0 * places[:, None])
+
+
+class WithoutArguments(Placed):
+    """And its constructor takes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 8, 2)
+
+
+class TwoWidths(Labelled):
+    """Both widths are None by default, and may not be."""
+
+    def __init__(
+        self, flavour: str, n_heads: int = 1, q_dim: int | None = None, kv_dim: int | None = None
+    ) -> None:
+        assert q_dim is not None
+        assert q_dim == kv_dim
+        super().__init__(q_dim, n_heads, flavour)
+
+
 def arrays(q: Any, k: Any, v: Any) -> Any:
     """Of arrays, and it gives none: lists of numbers, as nobody's library does."""
     if isinstance(q, Tensor):
@@ -173,6 +200,9 @@ def outcome(code: str, target: Callable[..., Any], filled: dict[str, str]) -> Ca
         (Twice, 1, OWN),
         (Unnamed, 0, LAYERS),
         (Crossed, 0, {}),
+        (Placed, 0, {"self.inner(...)": "self.inner(x, torch.arange(x.shape[1]))"}),
+        (TwoWidths, 0, SWEET),
+        (TwoWidths, 1, SWEET | OWN),
         (arrays, 0, {}),
         (array_of_x, 0, {}),
     ],
@@ -186,6 +216,14 @@ def test_advice_runs_and_what_comes_of_it_is_right(
     report = run(subject, profile="quick", only=ASKED)
     assert [(r.clause, r.message) for r in report.results if r.status == "fail"] == []
     assert report.right
+
+
+def test_a_class_that_is_made_without_arguments_is_made_so_in_advice() -> None:
+    """No blank stands for what there is not."""
+    code = textwrap.dedent(messages.shell("WithoutArguments", WithoutArguments, "x"))
+    assert "def __init__(self):" in code
+    assert "WithoutArguments()" in code
+    outcome(code, WithoutArguments, {})()
 
 
 @pytest.mark.parametrize(("target", "meant"), [(CausalMasked, "hidden"), (CausalShown, "shown")])

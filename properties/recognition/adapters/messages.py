@@ -14,7 +14,7 @@ from typing import Any
 
 from properties.basics.cells import located
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters.spellings import argument_role
+from properties.recognition.adapters.spellings import argument_role, is_context_width
 
 OURS = str(Path(__file__).resolve().parents[1])
 
@@ -64,7 +64,7 @@ HOLDER = """{imports}
 import torch
 
 class MyAttention(torch.nn.Module):
-    def __init__(self, {parameters}):{hint}
+    def __init__({own}):{hint}
         super().__init__()
         self.inner = {call}{blank}
 
@@ -216,13 +216,18 @@ def function(name: str, required: Iterable[str], causal: str, dropout: str) -> s
 
 
 def roles(target: Any) -> dict[str, str]:
-    """The roles of the arguments that a class takes, "" for one that it requires and nobody knows."""
+    """The roles of the arguments that a class takes, "" for one that it requires and nobody knows. The
+    width of queries beside that of a context is that of tokens, as both may be.
+    """
     try:
         named = inspect.signature(target).parameters.values() if callable(target) else ()
     except (TypeError, ValueError):
         return {}
     closed = [p for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     found = {p.name: argument_role(p.name) or "" for p in closed}
+    if "query_dim" in found.values() and not {"d_in", "embed"} & set(found.values()):
+        wide = [n for n, role in found.items() if role == "query_dim" or is_context_width(n)]
+        found |= dict.fromkeys(wide, "embed")
     open_ = {"embed"} if {"d_in", "d_out", "embed"} <= set(found.values()) else set()
     told = NAMES.keys() - open_  # beside d_in and d_out, nobody knows what a third width is
     found = {name: role if role in told else "" for name, role in found.items()}
@@ -235,11 +240,22 @@ def handed(target: Any, settings: Settings) -> dict[str, str]:
     taken += [role for name, role in roles(target).items() if role and name not in settings]
     names = dict.fromkeys(NAMES[role][0] for role in taken if role in NAMES)
     known = [name for name in names if name.isidentifier() and name != "True"]
-    everything = ("d_in", "d_out", "context_length", "dropout", "num_heads")
+    told = bool(taken) or takes_nothing(target)
+    everything = ["d_in", "d_out", "context_length", "dropout", "num_heads"]
+    given = known or ([] if told and not taken else everything)
     return {
-        "parameters": ", ".join(known or everything),
-        "hint": "" if taken else "  # leave out what it has no place for",
+        "parameters": ", ".join(given),
+        "own": ", ".join(["self", *given]),
+        "hint": "" if told else "  # leave out what it has no place for",
     }
+
+
+def takes_nothing(target: Any) -> bool:
+    """Whether a class says that it is made without arguments."""
+    try:
+        return callable(target) and not inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def calling(name: str, target: Any, column: int, settings: Settings) -> dict[str, str]:
@@ -247,9 +263,10 @@ def calling(name: str, target: Any, column: int, settings: Settings) -> dict[str
     taken = roles(target)
     given = {n: NAMES[role][column] if role else "..." for n, role in taken.items()}
     given |= {n: setting.texts[column] for n, setting in settings.items()}
-    blank = [n for n, value in given.items() if value == "..."] if given else ["its arguments"]
+    told = bool(given) or takes_nothing(target)
+    blank = [n for n, value in given.items() if value == "..."] if told else ["its arguments"]
     blank += [n for setting in settings.values() for n in setting.blank]
-    inside = ", ".join(f"{n}={value}" for n, value in given.items()) or "..."
+    inside = ", ".join(f"{n}={value}" for n, value in given.items()) if told else "..."
     return {
         "call": f"{name}({inside})",
         "blank": f"  # fill in {listed(blank)}" if blank else "",

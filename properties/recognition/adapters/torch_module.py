@@ -250,9 +250,17 @@ def check_runs(blueprint: Blueprint, draft: Draft, module: nn.Module, structure:
         raise messages.refusal(
             f"{blueprint.owner} gives no output for {tried}: forward {failures[0]}.",
             "a tensor for an input (B, T, d_in) or (T, d_in)",
-            "run it where what it needs is there" if elsewhere else "name a module or an adapter:",
-            "" if elsewhere else blueprint.way_out(),
+            "run it where what it needs is there"
+            if elsewhere
+            else "name a module that hands forward what it wants, made of x, and gives (B, T, d_out):",
+            "" if elsewhere else around(blueprint),
         )
+
+
+def around(blueprint: Blueprint) -> str:
+    """A module around one that does not run on tokens alone."""
+    given = blueprint.owner, blueprint.target, "...", blueprint.arguments.settings
+    return messages.shell(*given, ["what forward takes"])
 
 
 def lacks(module: nn.Module, failure: str) -> bool:
