@@ -219,6 +219,21 @@ class SelfAttention(nn.Module):
         mixed = torch.softmax(q @ k.mT / x.shape[-1] ** 0.5, -1) @ v
         return self.unify_heads(mixed.transpose(1, 2).flatten(2))
 """
+GATED = """
+class SelfAttention(nn.Module):
+    def __init__(self, emb, heads):
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(emb, 2 * emb)
+        self.to_k, self.to_v, self.unify_heads = (nn.Linear(emb, emb) for _ in range(3))
+
+    def forward(self, x):
+        q, gate = self.to_q(x).chunk(2, -1)
+        parts = q, self.to_k(x), self.to_v(x)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mixed = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) @ v
+        return self.unify_heads(mixed.transpose(1, 2).flatten(2) * gate.sigmoid())
+"""
 
 
 def test_a_causal_class_of_one_sequence_is_not_asked_for_batches(tmp_path: Path) -> None:
@@ -235,6 +250,12 @@ def test_heads_as_wide_as_the_input_are_called_so(tmp_path: Path) -> None:
     lacking = only(written(tmp_path / "wide.py", HEAD + WIDE)).lacking["projections"]
     assert lacking.startswith("each head is as wide as the input (to_q.weight has the shape (")
     assert "What to do" not in lacking
+
+
+def test_a_gate_beside_the_queries_makes_no_wide_heads(tmp_path: Path) -> None:
+    """Of two heads both are twice as wide, of four only the latter would be."""
+    lacking = only(written(tmp_path / "gated.py", HEAD + GATED)).lacking["projections"]
+    assert lacking.startswith("to_q.weight has the shape (")
 
 
 def test_a_wrong_class_is_told_from_such_files_as_well(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from properties.basics import interrupts
 from properties.basics.errors import SubjectError
 from properties.recognition.adapters import layouts, messages, projections
 from properties.recognition.adapters.biases import offer_biases
@@ -74,12 +75,28 @@ def lack_projections(
 
 
 def wide_heads(blueprint: Blueprint, family: str, module: nn.Module) -> bool:
-    """Whether every head has queries of the width of the input."""
+    """Whether every head has queries of the width of the input: with more heads, there are more."""
+    config = trial_config(blueprint, family)
+    heads = config.sizes.heads
+    if (
+        not blueprint.square
+        or numbers_of_queries(module, blueprint) != heads * config.sizes.d_in**2
+    ):
+        return False
+    more = replace(config.sizes, heads=2 * heads, head_dim=config.sizes.head_dim // 2)
+    try:
+        other = blueprint.construct(replace(config, sizes=more), family)
+    except Exception as error:  # a number of heads that it does not take tells nothing
+        interrupts.subjects_own(error)
+        return True
+    return numbers_of_queries(other, blueprint) == 2 * heads * more.d_in**2
+
+
+def numbers_of_queries(module: nn.Module, blueprint: Blueprint) -> int:
+    """How many numbers there are in the matrices that are for queries alone."""
     structure = projections.find(module, blueprint.owner)
-    sizes = trial_config(blueprint, family).sizes
     queries = structure.cells["query"] if structure is not None else ()
-    known = sum(cell.weight.numel() for cell in queries if not cell.order)
-    return blueprint.square and known == sizes.heads * sizes.d_in**2 != 0
+    return sum(cell.weight.numel() for cell in queries if not cell.order)
 
 
 def offer_out(draft: Draft, structure: Structure, sizes: Sizes) -> None:

@@ -97,6 +97,7 @@ NARROW = "by how much heads are narrower than tokens"
 
 # What attention may be told besides: arguments that are known, and not asked about.
 MEANINGS = {
+    "how many of the first tokens all may see": r"^prefix_?len(gth)?s?$",
     "how long the longest document is": r"^max_?seq_?lens?(_[qk]v?)?$",
     "which keys are padding": r"padding|pad_mask|lengths?$|lens?$|cu_?seq|ragged|nested",
     "which keys a query sees": r"mask",
