@@ -329,10 +329,14 @@ def given_way(candidates: dict[str, list[str]], parameters: Mapping[str, Paramet
 def settings_beside(
     candidates: Mapping[str, list[str]], paths: Mapping[str, Path]
 ) -> dict[str, str]:
-    """The settings whose role an argument has as well, which carries it alone from now on."""
+    """The settings whose role an argument has as well, which carries it alone from now on; and of several
+    for the width of tokens, as hidden_size and embedding_size, all but the first.
+    """
     found: dict[str, str] = {}
     for role, names in candidates.items():
         own = [name for name in names if not paths[name][1:]]
+        if not own and role == "embed":
+            own = names[:1]
         if len(own) == 1:
             found |= {name: role for name in names if name not in own}
             names[:] = own

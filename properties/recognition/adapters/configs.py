@@ -171,9 +171,21 @@ def fresh(base: type, values: Mapping[str, Any]) -> Any:
     filled |= {n: v for n, v in values.items() if n in parameters or open_ended}
     made = base(**filled)
     for name, value in values.items():
-        if had(made, name) is not value:
+        if not guarded(made, name) and had(made, name) is not value:
             put(made, name, value)
     return made
+
+
+def guarded(made: Any, name: str) -> bool:
+    """Whether an object refuses to say what it has under a name, as where each layer has a value of its
+    own: it was told in the constructor.
+    """
+    try:
+        had(made, name)
+    except BaseException as error:
+        interrupts.subjects_own(error)
+        return True
+    return False
 
 
 def placeholders(base: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +293,7 @@ def implied(argument: str, base: Any, asked: list[Path], beside: set[str | None]
     """
     if not isinstance(base, type):
         return []
-    told = beside | {argument_role(path[-1]) for path in asked}
+    told = beside | {argument_role(path[-1]) for path in asked if isinstance(path[-1], str)}
     needed = placeholders(base, {})
     fields = [
         n for n in inspect.signature(base).parameters if argument_role(n) not in told | {None}
