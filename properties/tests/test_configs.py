@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 from properties import Subject
@@ -19,6 +20,7 @@ from properties.recognition.targets import find, find_one, load
 from properties.runs.runner import run
 from properties.subjects import choosing
 from properties.subjects.subject import Config
+from properties.tests.test_needed import Heads
 
 DATA = Path(__file__).parent / "data" / "configured.py"
 SOUND = {
@@ -116,6 +118,18 @@ def test_a_setting_without_a_meaning_is_refused_with_what_is_known() -> None:
     assert "'emb_dim': d_model, 'n_heads': num_heads" in message
     assert "'flavour': ..., " in message
     assert "say what it is by --with 'flavour=VALUE'" in message
+
+
+def test_what_is_read_by_a_number_is_said_whole() -> None:
+    """A number is no name that could be given."""
+
+    class WindowAttention(Heads):
+        def __init__(self, d_model: int, num_heads: int, window_size: tuple[int, int]) -> None:
+            super().__init__(d_model, num_heads)
+            self.table = nn.Parameter(torch.zeros(window_size[0] * window_size[1], num_heads))
+
+    with pytest.raises(QuestionError, match=r"say what it is by --with 'window_size=VALUE'"):
+        find_one(WindowAttention)
 
 
 def test_a_value_that_is_given_fills_what_has_no_meaning() -> None:

@@ -460,7 +460,7 @@ def unknown(
 ) -> QuestionError:
     """The refusal of a constructor that needs what nobody knows."""
     name = found.unknown[0]
-    last = next(part for part in reversed(found.paths[name]) if str(part).isidentifier())
+    last = last_name(found.paths[name])
     what = f"requires the argument {name!r}"
     if found.paths[name][1:]:
         what = f"reads {name}"
@@ -484,7 +484,8 @@ def unknown(
 
 def untold(told: Arguments, target: Any, failure: str) -> QuestionError:
     """The refusal of a class that runs nowhere, told False for what nobody knows."""
-    names = [told.paths.get(name, (name,))[-1] for name in told.untold]
+    paths = (told.paths.get(name, (name,)) for name in told.untold)
+    names = list(dict.fromkeys(map(last_name, paths)))
     values = " ".join(f"{name}=VALUE" for name in names)
     given = ", ".join(f"{name!r}: VALUE" for name in names)
     return messages.refusal(
@@ -495,6 +496,11 @@ def untold(told: Arguments, target: Any, failure: str) -> QuestionError:
         f"that fills it in, or an adapter, in place of {told.owner}:",
         messages.way_out(told.owner, target, told.settings),
     )
+
+
+def last_name(path: Path) -> str:
+    """The last part of a path that is a name and can be given a value: numbers of a tuple are none."""
+    return next((part for part in reversed(path) if str(part).isidentifier()), path[0])
 
 
 def known() -> str:
