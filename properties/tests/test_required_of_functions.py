@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -204,3 +205,27 @@ def test_an_object_that_takes_queries_keys_and_values_is_a_function_of_them() ->
     """As what a compiler makes of one is."""
     assert run(find_one(Kept(1.0)), profile="quick", only=ASKED[:1]).failed == []
     assert run(find_one(Kept(1.5)), profile="quick", only=ASKED[:1]).failed
+
+
+def documents_of_one_start(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """(N, H, D), and queries have as many keys as there are of them."""
+    found = []
+    for start, end in itertools.pairwise(cu_seqlens.tolist()):
+        parts = (part[start:end].transpose(0, 1) for part in (q, k, v))
+        found.append(scaled_dot_product_attention(*parts).transpose(0, 1))
+    return torch.cat(found)
+
+
+def documents_that_see_the_one_before(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor
+) -> Tensor:
+    """Every second start is left out."""
+    return documents_of_one_start(q, k, v, torch.cat([cu_seqlens[:-1:2], cu_seqlens[-1:]]))
+
+
+def test_documents_with_one_set_of_starts_have_as_many_keys_as_queries() -> None:
+    law = ["packed/each-document-by-the-formula"]
+    subject = find_one(documents_of_one_start)
+    assert "lengths" not in subject.takes
+    assert run(subject, profile="quick", only=law).failed == []
+    assert run(find_one(documents_that_see_the_one_before), profile="quick", only=law).failed == law
