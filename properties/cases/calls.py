@@ -66,6 +66,19 @@ def draw_call(subject: Subject, s: Sizes, kind: str, seed: int, values: Values) 
     return Call(arrays, numbers, shared, own_keys, own_heads, own_width)
 
 
+def may_be_told(subject: Subject, call: Call | None, s: Sizes) -> bool:
+    """Whether a call of these sizes is one of those that are drawn for a subject: a remembered one may be
+    of the time before it changed.
+    """
+    drawn = draw_call(subject, s, "ordinary", 0, lambda shape, kind, rng: np.zeros(shape))
+    if call is None or drawn is None:
+        return call is drawn
+    if call.shared > 1 and subject.bare and "groups" not in subject.takes:
+        return False
+    kinds = ((set(c.arrays), c.own_keys, c.own_width) for c in (call, drawn))
+    return next(kinds) == next(kinds)
+
+
 def draw_context(
     s: Sizes, kind: str, seed: int, own_width: bool, values: Values
 ) -> dict[str, Array]:

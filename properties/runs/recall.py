@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from properties.cases.calls import may_be_told
 from properties.cases.case import Case
 from properties.runs.memory import FAILS, HOLDS, UNASKED, UNREADABLE, Entry
 from properties.runs.result import Report, Status, read_case
@@ -81,9 +82,8 @@ def replayable(data: Mapping[str, Any], subject: Subject) -> Case | None:
         case = read_case(data, subject)
     except (KeyError, TypeError, ValueError):
         return None
-    fits = (case.weights is not None) == subject.has("projections") and (
-        (case.call is not None) == bool(subject.takes)
-    )
+    fits = (case.weights is not None) == subject.has("projections")
+    fits &= may_be_told(subject, case.call, case.sizes)
     shares = case.sizes.key_heads < case.sizes.heads and not subject.bare
     fits &= not shares or subject.has("groups") or subject.has("one group")
     return case if fits and case.dtype in subject.dtypes else None

@@ -26,6 +26,8 @@ from hypothesis.database import (
     MultiplexedDatabase,
     ReadOnlyDatabase,
 )
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 import properties
 from attention import CausalAttention, MultiHeadAttention
@@ -35,6 +37,7 @@ from properties.cli import main
 from properties.compare.remembering import named
 from properties.recognition.targets import find_one
 from properties.runs.memory import Memory, key, opened, value_of
+from properties.runs.recall import replayable
 from properties.runs.result import Report, describe_case
 from properties.zoo.faults import faults
 
@@ -113,6 +116,28 @@ def test_a_remembered_case_that_no_seed_draws_fails_its_clause_and_no_other() ->
     assert changed[0].counterexample == describe_case(case)
     assert any("on a remembered case alone" in note for note in with_it.notes)
     assert ask(Rarely, database, only=[shape], fail_fast=True).failed == [shape]
+
+
+def as_many_keys(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
+    """Attention (B, H, T, D) of as many keys as queries."""
+    if key.shape != query.shape:
+        raise ValueError(f"{key.shape[-2]} keys for {query.shape[-2]} queries")
+    return scaled_dot_product_attention(query, key, value, is_causal=causal)
+
+
+def any_keys(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
+    """The same of any number of them, and of fewer heads."""
+    return scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=True)
+
+
+def test_a_remembered_call_is_not_asked_of_what_no_longer_takes_it() -> None:
+    """Nor is it a failure: other numbers of keys, and shared heads, are not drawn for it either."""
+    then, now = find_one(any_keys), find_one(as_many_keys)
+    told = [describe_case(case) for case in pinned_cases(then) if case.call is not None]
+    assert any(replayable(case, then) for case in told)
+    assert not any(replayable(case, now) for case in told)
+    own = [describe_case(case) for case in pinned_cases(now)]
+    assert all(replayable(case, now) for case in own)
 
 
 def test_a_damaged_or_foreign_entry_is_forgotten() -> None:
