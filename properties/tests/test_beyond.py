@@ -190,6 +190,50 @@ def test_a_gate_that_takes_no_part_is_a_parameter_too_many() -> None:
     assert verdict(IdleGate, [COUNT]) == [COUNT]
 
 
+class ValueResidual(nn.Module):
+    """The values of the first layer are mixed in, by a number that is learned: `mix` says how."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.lamb = nn.Parameter(torch.tensor(0.5))
+        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, x: Tensor, v1: Tensor | None = None) -> Tensor:
+        q, k, v = (f(x).unflatten(-1, (self.heads, -1)) for f in (self.q, self.k, self.v))
+        v = self.mix(v, v if v1 is None else v1.view_as(v))
+        heads = (part.transpose(1, 2) for part in (q, k, v))
+        out = nn.functional.scaled_dot_product_attention(*heads)
+        return self.o(out.transpose(1, 2).flatten(2))
+
+    def mix(self, v: Tensor, first: Tensor) -> Tensor:
+        return (1 - self.lamb) * v + self.lamb * first
+
+
+class ValuesAdded(ValueResidual):
+    """Those of the first layer are added, so that without them there is half as much again."""
+
+    def mix(self, v: Tensor, first: Tensor) -> Tensor:
+        return v + self.lamb * first
+
+
+class ValuesHalved(ValueResidual):
+    """The parameter takes no part, whatever forward is given."""
+
+    def mix(self, v: Tensor, first: Tensor) -> Tensor:
+        return (v + first) / 2
+
+
+def test_a_parameter_that_matters_beside_another_input_is_right_in_part() -> None:
+    assert verdict(ValueResidual) == []
+    assert "where forward is given v1" in find_one(ValueResidual).unasked["lamb"]
+
+
+@pytest.mark.parametrize("kind", [ValuesAdded, ValuesHalved])
+def test_a_parameter_that_matters_alone_or_never_is_one_too_many(kind: type[nn.Module]) -> None:
+    assert verdict(kind, [COUNT]) == [COUNT]
+
+
 def test_a_bound_on_the_scores_is_none_where_it_may_be() -> None:
     assert verdict(Capped) == []
     assert "logit_softcap is asked about by itself; elsewhere it is None" in find_one(Capped).notes

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from properties.recognition.adapters import another, calls, extras, projections, trials
+from properties.recognition.adapters import another, calls, extras, idle, projections, trials
 from properties.recognition.adapters.draft import random_weights, trial_config
 from properties.recognition.adapters.gates import parameters_of
 from properties.recognition.adapters.module_subject import ModuleSubject
@@ -101,6 +101,8 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
 
     gates = dict.fromkeys(parameters_of(module, finished.blueprint.gates))
     names = [name for name in projections.left_over(module, structure) if name not in gates]
+    waiting = idle.waiting_for(names, probe.module, probe.x, probe.sizes)
+    names = [name for name in names if name not in waiting]
     slopes = extras.slopes_in(module)
     mixed = extras.mixing(module, probe.sizes.heads)
     if not all(name in mixed or extras.kind_of(name) for name in names):
@@ -112,7 +114,8 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
         name: f"{SLOPES if name in slopes else text}: {extras.WORDS[number]}"
         for name, number in finished.extras.items()
     }
-    finished.extras = {**finished.extras, **gates}
+    told |= {name: idle.WORDS.format(argument) for name, argument in waiting.items()}
+    finished.extras = {**finished.extras, **gates, **dict.fromkeys(waiting)}
     if finished.extras:
         finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
     if name := next(filter(OF_T5.search, finished.extras), ""):
