@@ -151,8 +151,34 @@ def test_what_may_be_a_context_by_its_name_is_taken_for_one_where_a_trial_says_s
     """Else it is said what was not asked, or that more is needed."""
     assert subject(Memory).takes["context"] == "memory"
     assert set(subject(Prefix).unasked) == {"memory"}
-    with pytest.raises(QuestionError, match="needs 2 inputs"):
+    with pytest.raises(QuestionError, match=r"needs 2 inputs.* No trial .* values of y alone"):
         find(NeedsBoth)
+
+
+def cross_called(name: str, joined: bool = False) -> type[nn.Module]:
+    """A class whose forward takes tokens and a context of this name; joined: which has x before it."""
+    taken = f"torch.cat((x, {name}), 1)" if joined else name
+    lines = (
+        "class Cross(Base):",
+        f"    def forward(self, x, {name}):",
+        f"        return Base.forward(self, x, {taken})",
+    )
+    made: dict[str, Any] = {"Base": PlainCross, "torch": torch}
+    exec("\n".join(lines), made)
+    found: type[nn.Module] = made["Cross"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["latents", "keys", "key_value", "inputs_kv", "src", "text", "reference"]
+)
+def test_a_required_context_is_known_by_the_names_of_the_field(name: str) -> None:
+    assert subject(cross_called(name)).takes["context"] == name
+
+
+def test_keys_of_both_inputs_are_refused_for_what_they_are() -> None:
+    with pytest.raises(QuestionError, match=r"No trial .* keys and values of latents alone"):
+        find(cross_called("latents", joined=True))
 
 
 def test_a_right_module_takes_a_mask_of_pairs_and_of_tokens_and_numbers_for_its_context() -> None:

@@ -161,14 +161,14 @@ def inside(module: nn.Module) -> nn.Module:
 
 
 def context_of(call: Call | None) -> str:
-    """The argument for a context, required or not; "" where there is none."""
-    names = () if call is None else (*call.required, *call.optional)
+    """The argument for a context, required or not, beside the tokens; "" where there is none."""
+    names = () if call is None else (*call.required, *call.optional)[1:]
     return next((name for name in names if role(name) == "context"), "")
 
 
 def takes_context(target: Any) -> bool:
     """Whether the forward of a class takes a context."""
-    call = signature(getattr(target, "forward", target))
+    call = signature(getattr(target, "forward", target), skipped=1)
     return hasattr(target, "forward") and bool(context_of(call))
 
 
@@ -187,8 +187,12 @@ def needs_more(owner: str, call: Call, target: Any, settings: Settings) -> Quest
     """The refusal of a forward that wants more than x."""
     given = ["x", *(made_of_x(name) for name in call.required[1:])]
     blank = [name for name, value in zip(call.required, given, strict=True) if value == "..."]
+    tried = call.context and (
+        f" No trial showed that queries are made of {call.required[0]} alone, keys and values of "
+        f"{call.context} alone."
+    )
     return messages.refusal(
-        f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).",
+        f"{owner} needs {len(call.required)} inputs: forward({', '.join(call.required)}).{tried}",
         "forward(x) with x (B, T, d_in); everything else made inside",
         "name a module or an adapter that makes the others from x:",
         messages.shell(owner, target, ", ".join(given), settings, blank),

@@ -16,7 +16,7 @@ CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|
 SPELLINGS = {
     "context": (
         rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|hidden_kv|to_tensor|"
-        r"keys_?(and_?)?values|y|z"
+        r"keys|key_?values?|keys_?(and_?)?values|inputs_kv|references?|latents?|src|image|text|y|z"
     ),
     "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask)",
     "context_mask": rf"{OTHERS}_(attn_|attention_)?masks?",
