@@ -128,8 +128,11 @@ def test_what_is_read_by_a_number_is_said_whole() -> None:
             super().__init__(d_model, num_heads)
             self.table = nn.Parameter(torch.zeros(window_size[0] * window_size[1], num_heads))
 
-    with pytest.raises(QuestionError, match=r"say what it is by --with 'window_size=VALUE'"):
+    with pytest.raises(
+        QuestionError, match=r"say what it is by --with 'window_size=VALUE'"
+    ) as told:
         find_one(WindowAttention)
+    assert "num_heads=num_heads, window_size=...)  # fill in window_size\n" in str(told.value)
 
 
 def test_a_value_that_is_given_fills_what_has_no_meaning() -> None:

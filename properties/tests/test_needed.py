@@ -191,6 +191,14 @@ WRONG = [type(f"{kind.__name__}Unscaled", (Unscaled, kind), {}) for kind in RIGH
 globals().update({kind.__name__: kind for kind in WRONG})  # so that scripts find them
 
 
+def test_what_is_made_for_a_required_argument_is_told_as_made() -> None:
+    """No default is kept where there is none."""
+    told = {kind: find_one(kind).unasked for kind in (MaskedByLengths, LengthsThatMayBeNone)}
+    padding = "which keys are padding"
+    assert told[MaskedByLengths] == {"valid_lens": f"{padding}: what is made for it hides nothing"}
+    assert told[LengthsThatMayBeNone] == {"valid_lens": f"{padding}: it is None"}
+
+
 @pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
 def test_what_is_needed_is_made_and_the_laws_hold(kind: type[Heads]) -> None:
     report = run(find_one(kind), profile="quick", only=LAWS)

@@ -460,7 +460,7 @@ def unknown(
 ) -> QuestionError:
     """The refusal of a constructor that needs what nobody knows."""
     name = found.unknown[0]
-    last = last_name(found.paths[name])
+    last = configs.named(found.paths[name])[-1]
     what = f"requires the argument {name!r}"
     if found.paths[name][1:]:
         what = f"reads {name}"
@@ -485,7 +485,7 @@ def unknown(
 def untold(told: Arguments, target: Any, failure: str) -> QuestionError:
     """The refusal of a class that runs nowhere, told False for what nobody knows."""
     paths = (told.paths.get(name, (name,)) for name in told.untold)
-    names = list(dict.fromkeys(map(last_name, paths)))
+    names = list(dict.fromkeys(configs.named(path)[-1] for path in paths))
     values = " ".join(f"{name}=VALUE" for name in names)
     given = ", ".join(f"{name!r}: VALUE" for name in names)
     return messages.refusal(
@@ -494,13 +494,12 @@ def untold(told: Arguments, target: Any, failure: str) -> QuestionError:
         f"arguments named like those of the sources: {known()}",
         f"say what it is by --with '{values}' (in Python: given={{{given}}}), or name a factory function "
         f"that fills it in, or an adapter, in place of {told.owner}:",
-        messages.way_out(told.owner, target, told.settings),
+        messages.way_out(
+            told.owner,
+            target,
+            configs.advised(told.holders, told.paths, told.carrying, told.untold),
+        ),
     )
-
-
-def last_name(path: Path) -> str:
-    """The last part of a path that is a name and can be given a value: numbers of a tuple are none."""
-    return next((part for part in reversed(path) if str(part).isidentifier()), path[0])
 
 
 def known() -> str:

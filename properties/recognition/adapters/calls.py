@@ -13,7 +13,7 @@ from torch import nn
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.documents import documents_of
-from properties.recognition.adapters.given_masks import masks_of
+from properties.recognition.adapters.given_masks import GivenMasks, masks_of, words
 from properties.recognition.adapters.given_zeros import zeros_of
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
@@ -172,10 +172,17 @@ def takes_context(target: Any) -> bool:
     return hasattr(target, "forward") and bool(context_of(call))
 
 
-def unasked(names: Iterable[str]) -> dict[str, str]:
-    """The arguments with a meaning of those that keep their defaults, each with that meaning."""
+def unasked(names: Iterable[str], given: str = "it keeps its default") -> dict[str, str]:
+    """The arguments with a meaning of these, each with that meaning; given: what all of them are told."""
     known = {name: meaning(name) for name in names}
-    return {name: f"{text}: it keeps its default" for name, text in known.items() if text}
+    return {name: f"{text}: {given}" for name, text in known.items() if text}
+
+
+def unasked_of_forward(call: Call, masks: GivenMasks | None) -> dict[str, str]:
+    """The same of a forward; masks: those that are made for what it requires."""
+    blank = call.required[3:] if call.tokens else ()
+    made = unasked(masks.names, words(masks)) if masks else {}
+    return unasked(call.further) | unasked(blank, "it is None") | made
 
 
 # The causal mask, true for what is hidden, as a module of one's own would make it.

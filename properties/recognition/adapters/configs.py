@@ -125,14 +125,23 @@ def advised(
     for holder in holders:
         own = {n: path[1:] for n, path in paths.items() if path[0] == holder.argument}
         meant = {n: str(roles.get(n)) for n in own if roles.get(n) in NAMES}
-        blank = {path: Word("...") for n, path in own.items() if n in unknown}
+        whole = [named((holder.argument, *path)) for n, path in own.items() if n in unknown]
+        blank = {path[1:]: Word("...") for path in whole}
         texts = (
             holder.called(blank | {own[n]: Word(NAMES[role][column]) for n, role in meant.items()})
+            if all(blank)
+            else "..."
             for column in (0, 1)
         )
-        names = (str(path[-1]) for path in blank)
+        names = dict.fromkeys(path[-1] for path in whole)
         found[holder.argument] = Setting((*texts,), tuple(meant.values()), tuple(names))
     return found
+
+
+def named(path: Path) -> Path:
+    """A path up to the last name in it, which can be given a value: numbers of a tuple are none."""
+    last = max((n for n, part in enumerate(path) if str(part).isidentifier()), default=0)
+    return path[: last + 1]
 
 
 def source(value: Any) -> str:

@@ -64,6 +64,11 @@ def masks_of(module: nn.Module) -> tuple[str, ...]:
     return next((hook.names for hook in hooks if isinstance(hook, GivenMasks)), ())
 
 
+def words(masks: GivenMasks) -> str:
+    """What stands in these masks."""
+    return "what is made for it hides nothing" if masks.shape else "it is None"
+
+
 def forms(masks: GivenMasks) -> Iterator[GivenMasks]:
     """Every form of these masks, None first."""
     yield masks

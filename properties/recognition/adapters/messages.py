@@ -269,7 +269,7 @@ def calling(name: str, target: Any, column: int, settings: Settings) -> dict[str
     inside = ", ".join(f"{n}={value}" for n, value in given.items()) if told else "..."
     return {
         "call": f"{name}({inside})",
-        "blank": f"  # fill in {listed(blank)}" if blank else "",
+        "blank": f"  # fill in {listed(dict.fromkeys(blank))}" if blank else "",
         "imports": "\nfrom types import SimpleNamespace\n" if "SimpleNamespace(" in inside else "",
     }
 
