@@ -80,6 +80,19 @@ class AlibiHeads(KeptSlopes):
         return self.m.to(scores)
 
 
+class UnscaledAlibiHeads(AlibiHeads):
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.mT
+
+
+class OddAlibiHeads(AlibiHeads):
+    """Other slopes than those published, under a name that says nothing."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        self.m *= 0.5
+
+
 class OfT5(Heads):
     """A learned number for each distance and head, and no scale."""
 
@@ -108,11 +121,22 @@ def test_slopes_that_are_kept_are_zero_and_all_else_is_asked() -> None:
     assert told in find_one(KeptSlopes).notes
 
 
-@pytest.mark.parametrize("kind", [ComputedSlopes, AlibiHeads])
-def test_slopes_that_are_not_found_are_refused_with_their_numbers(kind: type[nn.Module]) -> None:
-    with pytest.raises(
-        QuestionError, match=r"0.0625 in head 0, 0.00390625 in head 1 of 2 \(ALiBi\)"
-    ):
+def test_slopes_that_were_published_are_known_by_their_values() -> None:
+    assert failed(AlibiHeads) == []
+    assert "m is asked about by itself; elsewhere it is zero" in find_one(AlibiHeads).notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        (ComputedSlopes, "0.0625 in head 0, 0.00390625 in head 1"),
+        (OddAlibiHeads, "0.03125 in head 0, 0.00195312 in head 1"),
+    ],
+)
+def test_slopes_that_are_not_found_are_refused_with_their_numbers(
+    kind: type[nn.Module], numbers: str
+) -> None:
+    with pytest.raises(QuestionError, match=rf"{numbers} of 2 \(ALiBi\)"):
         find(kind)
 
 
@@ -128,6 +152,6 @@ def test_scores_of_t5_are_not_scaled() -> None:
     assert not find_one(OfT5).scaled
 
 
-@pytest.mark.parametrize("kind", [UnscaledSlopes, ScaledTwice])
+@pytest.mark.parametrize("kind", [UnscaledSlopes, UnscaledAlibiHeads, ScaledTwice])
 def test_a_wrong_scale_beside_distances_is_told(kind: type[nn.Module]) -> None:
     assert failed(kind) == [ODDS]

@@ -1,7 +1,7 @@
 """Whether a module takes from its scores a number for each token further back, as ALiBi does.
 
-The definition has no such number. Where it is kept in a tensor that is called like it, that is zero (see
-`extras`); where it is computed in forward, nothing can be asked.
+The definition has no such number. Where it is kept in a tensor that is called like it, or holds what was
+published, that is zero (see `extras`); where it is computed in forward, nothing can be asked.
 
 Legend: T tokens, H heads.
 """
@@ -42,9 +42,10 @@ def require_none(finished: ModuleSubject, module: nn.Module) -> None:
     name, target = finished.blueprint.owner, finished.blueprint.target
     taken = ", ".join(f"{number:.6g} in head {head}" for head, number in enumerate(found))
     raise messages.refusal(
-        f"{name} takes from its scores, for each token further back, {taken} of {HEADS} (ALiBi), and "
-        "computes that in forward.",
-        "scores of queries and keys alone, or a buffer called slopes or alibi, which is made zero here",
+        f"{name} takes from its scores, for each token further back, {taken} of {HEADS} (ALiBi), and no "
+        "tensor that it keeps is known to hold that.",
+        "scores of queries and keys alone, or a buffer called slopes or alibi, or of those published, "
+        "which is made zero here",
         "keep the slopes in a buffer, self.register_buffer('slopes', ...), or leave them out for the "
         "check, in a factory:",
         messages.factory(name, target, finished.blueprint.arguments.settings),

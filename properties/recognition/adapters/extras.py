@@ -9,11 +9,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.spellings import MIXING
+from properties.truth import visibility
 
 IDENTITY = "identity"
 KINDS: Mapping[str, float | str | None] = {
@@ -72,14 +74,29 @@ def tensor_of(module: nn.Module, name: str) -> Tensor:
 
 
 def slopes_in(module: nn.Module) -> list[str]:
-    """The paths of buffers and plain tensors that are called like the slopes of ALiBi, or like it."""
-    found = [
-        f"{path}.{name}" if path else name
+    """The paths of buffers and plain tensors that are called like the slopes of ALiBi, or like it, or hold
+    those that were published.
+    """
+    found = {
+        f"{path}.{name}" if path else name: value
         for path, part in module.named_modules()
         for name, value in [*part._buffers.items(), *vars(part).items()]
         if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    return [
+        name
+        for name, value in found.items()
+        if SLOPES.search(name.rpartition(".")[2].lower()) or published(value)
     ]
-    return [name for name in found if SLOPES.search(name.rpartition(".")[2].lower())]
+
+
+def published(tensor: Tensor) -> bool:
+    """Whether a tensor holds the slopes of ALiBi for two heads or more, by either sign, alone."""
+    heads = tensor.numel()
+    if heads not in tensor.shape or heads < 2:
+        return False
+    held = tensor.detach().flatten().abs().double().numpy()
+    return bool(np.allclose(held, visibility.slopes(heads), rtol=1e-2))
 
 
 def mixing(module: nn.Module, heads: int) -> Fills:
@@ -106,8 +123,8 @@ def without_effect(
     """What to fill the tensors of these names with; nothing where one of them is of no known kind, or
     takes no part. As they are initialised, where a module is right so.
 
-    mixed: as `mixing`; build: a module with such parameters; right, output: whether it is, and what it
-    gives.
+    mixed: as `mixing`, or what else is known of some; build: a module with such parameters; right, output:
+    whether it is, and what it gives.
     """
     known = {
         n: mixed[n] if n in mixed else KINDS[kind_of(n)] for n in names if n in mixed or kind_of(n)

@@ -47,6 +47,7 @@ class ModuleSubject(Subject):
         self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
         self.remembering = CacheManner()
         self.normed: tuple[str, ...] = ()  # the paths of norms of queries and keys that are at work
+        self.slopes: tuple[str, ...] = ()  # of ALiBi, among `extras`
         self.switches: dict[str, str] = {}  # the argument or tensor for each part of `Restored`
         self.window_counts_oneself = False
         self.padded_whole = True  # whether a step is told of all tokens so far which are padding

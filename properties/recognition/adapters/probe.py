@@ -104,11 +104,13 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
     waiting = idle.waiting_for(names, probe.module, probe.x, probe.sizes)
     names = [name for name in names if name not in waiting]
     slopes = extras.slopes_in(module)
-    mixed = extras.mixing(module, probe.sizes.heads)
+    mixed = {**extras.mixing(module, probe.sizes.heads), **dict.fromkeys(slopes, 0.0)}
     if not all(name in mixed or extras.kind_of(name) for name in names):
         names = []
     names += slopes
     finished.extras = extras.without_effect(names, mixed, build, probe.right, probe.output)
+    called = (name for name in finished.extras if extras.SLOPES.search(name.lower()))
+    finished.slopes = tuple(dict.fromkeys((*called, *(n for n in slopes if n in finished.extras))))
     text = "a parameter that attention as defined has not"
     told = {
         name: f"{SLOPES if name in slopes else text}: {extras.WORDS[number]}"

@@ -142,7 +142,7 @@ def slopes_of(finished: ModuleSubject, module: nn.Module) -> list[str]:
     """The tensors of ALiBi's slopes, which are not trained; none where they are not those published and
     nobody calls them ALiBi's.
     """
-    names = [name for name in finished.extras if extras.SLOPES.search(name.lower())]
+    names = list(finished.slopes)
     trained = {name for name, _ in module.named_parameters()}
     if not names or trained & set(names) or finished.family not in CAUSAL_FAMILIES:
         return []
@@ -190,7 +190,7 @@ def restored(finished: ModuleSubject, what: Restored) -> ModuleSubject:
         values[finished.switches["window"]] = what.window + finished.window_counts_oneself
     fills: Mapping[str, float | str | None] = finished.extras
     if what.slopes:
-        fills = {n: f for n, f in fills.items() if not extras.SLOPES.search(n.lower())}
+        fills = {n: f for n, f in fills.items() if n not in finished.slopes}
     if what.sink is not None:
         fills = {**fills, finished.switches["sink"]: what.sink}
     told = finished.blueprint.arguments.fixing(values)
