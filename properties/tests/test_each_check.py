@@ -305,6 +305,16 @@ class NoBiasOfKeys(PlainEncoder):
         self.k_proj = nn.Linear(d_model, d_model, bias=False)
 
 
+class TurnedInFloat32(PlainRotary):
+    """As Llama's are: beyond the range of float32 a score is infinite, and minus infinity is added to it."""
+
+    def rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
+        return super().rotate(heads.float(), angles).to(heads)
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores + torch.full_like(scores, -torch.inf).triu(diagonal=1)
+
+
 class QueriesOfAPartTurnedBack(RotaryOfAPart):
     """Wrong, and not in the part that is left."""
 
@@ -320,6 +330,7 @@ def right(clause: str, target: Target, family: str | None = None) -> Seen:
 RIGHT = [
     right("gradient/every-parameter-receives-gradient", WithoutTheBiasOfKeys, "multihead"),
     right("position/the-rest-is-left", QueriesOfAPartTurnedBack),
+    right("causality/huge-future-stays-out", TurnedInFloat32),
     right("shape/parameter-shapes-and-count", NoBiasOfKeys),
     *(
         right(id, rights()[name].target)
@@ -349,6 +360,15 @@ def test_what_is_right_by_one_check_alone_passes(one: Seen) -> None:
 
 
 # ---------------------------------------------------------------------- by hand
+
+
+def test_one_group_of_keys_loses_no_example_of_what_is_seen() -> None:
+    """Several heads of keys that differ would be an input that it does not take."""
+    one, several = (
+        asked(Seen("causality/every-past-token-is-seen", sound_ones()[name].target))
+        for name in ("grouped-in-one-group", "grouped-by-the-kernel")
+    )
+    assert one.counted == several.counted
 
 
 def test_a_mean_in_a_row_that_sees_nothing_is_asked_to_rounding() -> None:

@@ -56,6 +56,7 @@ TESTS_OF_AREA = {
     ),
     "causality": (
         f"{MARGINS}a_renormalised_mask_uses_a_visible_share_of_what_may_be_left_of_a_gradient",
+        f"{EACH}one_group_of_keys_loses_no_example_of_what_is_seen",
     ),
     "error": (
         "properties/tests/test_clauses.py::test_a_context_length_of_one_is_left_to_its_own_clause",
