@@ -306,7 +306,7 @@ class NoBiasOfKeys(PlainEncoder):
 
 
 class TurnedInFloat32(PlainRotary):
-    """As Llama's are: beyond the range of float32 a score is infinite, and minus infinity is added to it."""
+    """As Llama's are: beyond its range a score is infinite, and minus infinity is added to it."""
 
     def rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
         return super().rotate(heads.float(), angles).to(heads)
