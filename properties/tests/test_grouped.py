@@ -24,9 +24,9 @@ from properties.findings.names.examples import predicted
 from properties.findings.names.formula import Formula
 from properties.recognition.adapters.loading import Scheme, collect, load
 from properties.recognition.adapters.projections import find as matrices
-from properties.recognition.targets import find
+from properties.recognition.targets import find, find_one
 from properties.runs.result import Status, describe_case, read_case
-from properties.runs.runner import quiet_and_repeatable
+from properties.runs.runner import quiet_and_repeatable, run
 from properties.runs.tally import judge
 from properties.spec.clause import clauses
 from properties.subjects.subject import Subject
@@ -238,3 +238,30 @@ def test_a_right_formula_of_shared_heads_is_the_definitions() -> None:
     case = example()
     value, allowed = predicted(Formula, case)
     assert bool((np.abs(value - case.trace.output) <= allowed).all())
+
+
+class OneGroupOfMixedHeads(nn.Module):
+    """Heads of queries are viewed where they had to be turned; a mask may be given."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads, self.d_k = n_heads, d_model // n_heads
+        self.wq, self.wo = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
+        self.wk, self.wv = nn.Linear(d_model, self.d_k), nn.Linear(d_model, self.d_k)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        query = self.wq(x).view(len(x), self.n_heads, x.shape[1], self.d_k)
+        key, value = self.wk(x).unsqueeze(1), self.wv(x).unsqueeze(1)
+        scores = query @ key.mT / self.d_k**0.5
+        if mask is not None:
+            scores = scores.masked_fill(mask == 0, -1e9)
+        return self.wo((scores.softmax(-1) @ value).transpose(1, 2).reshape(x.shape))
+
+
+def test_a_name_is_looked_for_where_calls_are_told_masks_of_shared_heads() -> None:
+    """No wrong form that needs as many heads of keys as of queries is in the way of the others."""
+    report = run(find_one(OneGroupOfMixedHeads), profile="quick", only=["mask/shows-what-it-shows"])
+    assert [r.clause for r in report.results if r.status == "fail"][-1:] == [
+        "mask/shows-what-it-shows"
+    ]
+    assert not [note for note in report.notes if "has no name" in note]

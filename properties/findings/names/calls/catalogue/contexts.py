@@ -223,6 +223,8 @@ def over_the_queries(asked: Question, truth: Truth) -> Truth:
     """
     if asked.function or asked.arguments.given() or asked.hides_the_future:
         raise RefusedError("written for tokens of which none is hidden")
+    if asked.case.sizes.key_heads != asked.case.sizes.heads:
+        raise RefusedError("written for as many heads of keys as of queries, which change places")
     weights, fmt = parameters(asked), FORMATS[asked.case.dtype]
     x = asked.inputs["x"]
     tokens = asked.inputs.get("context", x)
