@@ -19,6 +19,7 @@ from properties.cases.devices import with_queries_keys_values
 from properties.cases.long_rows import LENGTHS, digits, lengths, long_rows
 from properties.cases.strategies import pinned_cases
 from properties.recognition.targets import find
+from properties.runs.domain import explore
 from properties.runs.runner import Run, run
 from properties.spec.clause import clauses
 from properties.spec.clauses.dropout_draws import ask
@@ -130,6 +131,15 @@ def refusing(base: type[PlainSelf] | type[PlainMultiHead], most: int) -> type:
     return Refusing
 
 
+class OneItem(PlainSelf):
+    """Several are refused."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) != 1:
+            raise ValueError("one item at a time")
+        return super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("module", "status"),
     [
@@ -160,6 +170,12 @@ def test_a_mask_that_ends_too_soon_is_told_by_name_where_positions_are_turned() 
     (subject,) = find(fault.module, fault.family)
     (found,) = run(subject, profile="quick", only=["rows"]).findings
     assert found.name == "mask ends at 100 keys"
+
+
+def test_what_takes_one_item_alone_is_asked_of_one() -> None:
+    """Several at once would be an input that it does not take, and tell nothing."""
+    inside, _ = explore(find(OneItem, "self")[0])
+    assert up_to_130_keys(pinned_cases(inside)[0]) <= 1.0
 
 
 def test_making_a_case_smaller_asks_no_long_row_again() -> None:
