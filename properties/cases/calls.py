@@ -75,8 +75,8 @@ def may_be_told(subject: Subject, call: Call | None, s: Sizes) -> bool:
         return call is drawn
     if call.shared > 1 and subject.bare and "groups" not in subject.takes:
         return False
-    kinds = ((set(c.arrays), c.own_keys, c.own_width) for c in (call, drawn))
-    return next(kinds) == next(kinds)
+    own = (call.own_keys, call.own_width) == (drawn.own_keys, drawn.own_width)
+    return own and call.arrays.keys() == drawn.arrays.keys()
 
 
 def draw_context(

@@ -29,6 +29,7 @@ from properties.subjects.subject import Subject
 from properties.tests.test_bounds import RIGHT
 from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainMultiHead, PlainSelf
+from properties.zoo.faults.rows import MaskEndsAt40Keys
 
 REFERENCE = find("attention:MultiHeadAttention")[0]
 
@@ -182,7 +183,7 @@ def test_making_a_case_smaller_asks_no_long_row_again() -> None:
     """One in each format, of a module that is lent and of a new one; the case that was drawn shrinks."""
     long: list[torch.Size] = []
 
-    class Counting(faults()["mask-ends-at-40-keys"].module):  # type: ignore[misc]
+    class Counting(MaskEndsAt40Keys):
         def forward(self, x: Tensor) -> Tensor:
             if x.shape[-2] > 40:
                 long.append(x.shape)

@@ -17,8 +17,8 @@ class Headed:
     """A function of (B, T, H * D) that splits heads itself, called with (B, H, T, D); or one of heads in a
     layout of its own.
 
-    heads, key_heads: the arguments for how many there are, "" for none; layout: that of the queries which
-    come; merges: whether they are handed over as rows of all heads.
+    heads, key_heads: the arguments for how many there are, the latter "" for none; layout: that of the
+    queries which come; merges: whether they are handed over as rows of all heads.
     """
 
     function: Callable[..., Any]
