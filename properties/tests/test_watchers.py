@@ -13,7 +13,7 @@ from attention import CausalAttention, MultiHeadAttention
 from properties.basics.assertions import Violation
 from properties.basics.dtypes import FORMATS
 from properties.cases.strategies import pinned_cases
-from properties.recognition.adapters.qkv_function import Function, Shell
+from properties.recognition.adapters.function_shell import Function, Shell
 from properties.recognition.targets import find
 from properties.spec.clauses.gradient import second_derivative, two_tokens
 from properties.spec.clauses.state import queries_keys_and_values_untouched

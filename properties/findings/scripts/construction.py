@@ -19,7 +19,13 @@ from torch.nn import Module
 from properties.cases.case import parameters
 from properties.findings.scripts import text
 from properties.recognition import targets
-from properties.recognition.adapters import calls, plain_function, qkv_function, torch_multihead
+from properties.recognition.adapters import (
+    calls,
+    function_shell,
+    plain_function,
+    qkv_function,
+    torch_multihead,
+)
 from properties.recognition.adapters.documents import AsDocuments, as_documents
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
@@ -82,7 +88,7 @@ def program_of(subject: Subject) -> Process | None:
     if isinstance(subject, ModuleSubject):
         found = getattr(subject.blueprint.target, "process", None)
     elif isinstance(subject, qkv_function.FunctionSubject):
-        *_, found = qkv_function.ways(subject.function.call)
+        *_, found = function_shell.ways(subject.function.call)
     return found if isinstance(found, Process) else None
 
 
@@ -172,7 +178,7 @@ def prelude(subject: Subject) -> list[str]:
     held = isinstance(subject, ModuleSubject) and bool(subject.blueprint.arguments.holders)
     if held:
         lines.insert(0, "from types import SimpleNamespace")
-    if kind is qkv_function.Shell:
+    if kind is function_shell.Shell:
         lines.insert(0, "from types import SimpleNamespace")
         lines += ["", f"CAUSAL_FAMILIES = {set(CAUSAL_FAMILIES)!r}"]
         lines += [f"JOINED_FAMILIES = {set(JOINED_FAMILIES)!r}"]
@@ -209,7 +215,7 @@ def standing_around(subject: Subject) -> list[Any]:
     """What a function is called through, from outside; nothing for any other subject."""
     if not isinstance(subject, qkv_function.FunctionSubject):
         return []
-    return list(qkv_function.ways(subject.function.call))[:-1]
+    return list(function_shell.ways(subject.function.call))[:-1]
 
 
 def called(subject: Subject) -> str:
@@ -271,7 +277,7 @@ def own(subject: Subject) -> bool:
 
 WRAPPERS = {
     torch_multihead.TorchMultihead: torch_multihead.CausalMultihead,
-    qkv_function.FunctionSubject: qkv_function.Shell,
+    qkv_function.FunctionSubject: function_shell.Shell,
     plain_function.PlainSubject: plain_function.PlainShell,
 }
 

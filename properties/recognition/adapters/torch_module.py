@@ -39,6 +39,7 @@ from properties.recognition.adapters import (
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
 from properties.recognition.adapters.draft import Draft, found_in, random_weights, trial_config
 from properties.recognition.adapters.first_build import first_build, with_output_alone
+from properties.recognition.adapters.function_shell import Function
 from properties.recognition.adapters.gates import with_open_gates
 from properties.recognition.adapters.groups import fits, offer_groups
 from properties.recognition.adapters.loading import collect
@@ -145,7 +146,7 @@ def takes_heads(module: nn.Module, blueprint: Blueprint) -> bool:
     return found.output is not None
 
 
-def of_heads(module: nn.Module, name: str) -> qkv_function.Function:
+def of_heads(module: nn.Module, name: str) -> Function:
     """Such a module as a function, in eval mode."""
     return qkv_function.understand(in_eval(calls.inside(module)).forward, name)
 

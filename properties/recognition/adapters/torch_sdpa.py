@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from properties.recognition.adapters import calls, qkv_function
-from properties.recognition.adapters.qkv_function import Function
+from properties.recognition.adapters.function_shell import Function
 from properties.subjects.subject import Subject
 
 SERVES = ("torch.nn.functional.scaled_dot_product_attention",)

@@ -1,0 +1,143 @@
+"""How a function of queries, keys and values is called: found by trial.
+
+Legend: B batch, T tokens, H heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from properties.recognition.adapters import messages, trials
+from properties.recognition.adapters.function_shell import (
+    LAYOUTS,
+    Function,
+    Shell,
+    axes,
+    random_heads,
+    shell_of,
+    trial_config,
+    ways,
+)
+from properties.recognition.adapters.required import Required
+from properties.recognition.asking import finding, packed
+from properties.recognition.asking.headed import Headed
+from properties.recognition.asking.in_a_tuple import InATuple
+from properties.recognition.asking.merged import Merged
+
+
+def convention(function: Function) -> Function:
+    """The function with the way to call it that was found by trial.
+
+    With four axes before three and two: the first way in which the output has the shape of query,
+    also in training, and mixes tokens and not heads. Where no way gives that shape, the usual one,
+    so that it is seen. Raises QuestionError where every way raises or gives no tensor.
+    """
+    tried: list[Attempt] = []
+    usual = (LAYOUTS[:2], LAYOUTS[2:4], LAYOUTS[4:])
+    for layouts in ((packed.LAYOUT,),) if function.packed else usual:
+        for layout in layouts:
+            for dropped_by in (False, True) if function.dropout else (False,):
+                way = replace(function, layout=layout, dropped_by=dropped_by)
+                tried += [attempted(replace(way, call=call)) for call in forms(way)]
+        best = max(tried, key=lambda attempt: attempt.score)
+        if best.score[0]:
+            return best.supported()
+    given = [attempt.way for attempt in tried if not attempt.failure]
+    if given:
+        return given[0]
+    raise messages.refusal(
+        f"{function.name} gives no output for query, key and value: random float32 torch tensors "
+        f"(B, H, T, D) on the CPU: it {tried[0].failure}. Tried likewise: "
+        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else LAYOUTS[1:]))}.",
+        "a torch tensor of the shape of query",
+        "name a function that turns the tensors into what it takes and its result into a tensor:",
+        messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
+    )
+
+
+def forms(way: Function) -> Iterator[Callable[..., Any]]:
+    """The function in each way to hand over heads and the masks that it requires, itself where it is told
+    neither.
+    """
+    call = way.call
+    for headed in call.forms(way.layout) if isinstance(call, Headed) else [call]:
+        inner = headed.function if isinstance(headed, Headed) else headed
+        for told in inner.forms(way.layout) if isinstance(inner, Required) else [inner]:
+            yield replace(headed, function=told) if isinstance(headed, Headed) else told
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A way to call a function: whether the shape is right, whether it is so in training, and
+    whether tokens are mixed and heads are not; in `failure` why there is no tensor, in `undropped`
+    why there is none with dropout.
+    """
+
+    way: Function
+    score: tuple[bool, bool, bool] = (False, False, False)
+    failure: str = ""
+    undropped: str = ""
+
+    def supported(self) -> Function:
+        """The function in this way, without dropout where it says that it does not support it."""
+        if not finding.UNSUPPORTED.search(self.undropped.removeprefix("raised ")):
+            return self.way
+        said = f"{self.way.dropout} 0.5 {self.undropped}"
+        return replace(self.way, dropout="", dropped_by=False, undropped=said)
+
+
+def attempted(way: Function) -> Attempt:
+    """What comes of calling a function in this way."""
+    config = replace(trial_config("multihead"), dropout=0.5)
+    shell = shell_of(way, "multihead", config).eval()
+    query, key, value = parts = [random_heads(seed) for seed in range(3)]
+    trial = trials.call(shell.attend, *parts)
+    if trial.named:
+        return attempted(replace(way, call=InATuple(way.call)))
+    if trial.output is None:
+        count = 0 if way.part is not None else len(trial.returned)
+        several = sum(isinstance(part, Tensor) for part in trial.returned) > 1
+        parted = [attempted(replace(way, part=part, further=several)) for part in range(count)]
+        return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
+    output = trial.output
+    if output.shape == query.transpose(1, 2).flatten(2).shape and way.layout in LAYOUTS[:2]:
+        return attempted(replace(way, call=Merged(way.call, way.layout)))
+    if output.shape != query.shape:
+        return Attempt(way)
+    training = trial
+    if way.dropout:
+        training = trials.call(shell.train().attend, *parts)
+        shell.eval()
+    heads, tokens = (
+        moved(output, trials.call(shell.attend, query, key, other).output, axis)
+        for axis in (1, 2)
+        for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
+    )
+    apart = sum(heads) <= 1 and any(tokens[1:])  # one head moves one, wherever it comes
+    if any(isinstance(one, Required) and one.masks for one in ways(way.call)):
+        apart = apart and hides_nothing(shell, parts, output)
+    dropped = training.output is not None and training.output.shape == query.shape
+    return Attempt(way, (True, dropped, apart), undropped=training.failure)
+
+
+def hides_nothing(shell: Shell, parts: list[Tensor], output: Tensor) -> bool:
+    """Whether queries matter to an output, and no large number was added to every score: that rounds."""
+    query, key, value = parts
+    other = trials.call(shell.attend, query.flip(-1), key, value).output
+    exact = trials.call(shell.attend, *(part.double() for part in parts)).output
+    if other is None or exact is None or not bool(output.isfinite().all()):
+        return False
+    return trials.same(output, exact.to(output.dtype)) and not trials.same(output, other)
+
+
+def moved(output: Tensor, changed: Tensor | None, axis: int) -> list[bool]:
+    """Which parts of an output along an axis are others in another one; none where that is no tensor."""
+    if changed is None or changed.shape != output.shape:
+        return [False] * output.shape[axis]
+    pairs = zip(output.unbind(axis), changed.unbind(axis), strict=True)
+    return [not trials.same(*pair) for pair in pairs]

@@ -1,0 +1,213 @@
+"""Functions of queries, keys and values, and what is put around one so that it maps tokens to tokens.
+
+Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from properties.recognition.adapters import trials
+from properties.recognition.adapters.required import Required
+from properties.recognition.adapters.spellings import LETTER
+from properties.recognition.asking import packed
+from properties.recognition.asking.headed import Headed
+from properties.recognition.asking.in_a_tuple import InATuple
+from properties.recognition.asking.merged import Merged
+from properties.recognition.asking.widened import Widened
+from properties.subjects.instance import seed_generators
+from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES, Config
+from properties.truth.parameters import Sizes, Weights
+
+AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed)
+SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
+LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T H D", "T D")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of queries, keys and values, its arguments for the rest, and how it is called.
+
+    layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
+    probability; part: where the context stands in the tuple that it returns, None if it is all;
+    arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
+    defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors in
+    that tuple.
+    """
+
+    call: Callable[..., Any]
+    name: str
+    causal: str = ""
+    dropout: str = ""
+    layout: str = LAYOUTS[0]
+    dropped_by: bool = False
+    part: int | None = None
+    arguments: tuple[str, ...] = ()
+    unasked: Mapping[str, str] = field(default_factory=dict)
+    undropped: str = "no argument is called dropout_p / dropout or the like"
+    further: bool = False
+
+    @property
+    def packed(self) -> tuple[str, ...]:
+        """Its arguments for documents that are packed one after the other, see `packed.Names`."""
+        return self.call.names if isinstance(self.call, packed.Packed) else ()
+
+
+class Shell(nn.Module):
+    """What a function of queries, keys and values needs to be an attention module.
+
+    With families multihead and encoder there is an output projection; with self and encoder,
+    nothing is hidden.
+    """
+
+    def __init__(self, function: Function, config: Config, family: str) -> None:
+        """Draw the projections; ValueError if the heads do not divide the width."""
+        super().__init__()
+        sizes = config.sizes
+        self.function, self.family, self.num_heads = function, family, sizes.heads
+        if config.width % sizes.heads:
+            raise ValueError(f"width {config.width} is not divisible by {sizes.heads} heads")
+        self.W_query = nn.Linear(sizes.d_in, config.width, bias=config.bias)
+        self.W_key = nn.Linear(sizes.d_in, config.width, bias=config.bias)
+        self.W_value = nn.Linear(sizes.d_in, config.width, bias=config.bias)
+        projected = family in JOINED_FAMILIES
+        self.out_proj = nn.Linear(config.width, config.width) if projected else nn.Identity()
+        self.dropout: Any = config.dropout
+        if function.dropped_by:
+            self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Any:
+        """Map (B, T, d_in) to (B, T, W); what is no (B, H, T, D) is returned as it is."""
+        context = self.attend(*self.handed_over(x))
+        if not isinstance(context, Tensor) or context.ndim != 4:
+            return context
+        return self.out_proj(context.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, W)
+
+    def handed_over(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries, keys and values (B, H, T, D) of x, views of what the projections give."""
+        layers = (self.W_query, self.W_key, self.W_value)
+        query, key, value = (self.split(layer(x)) for layer in layers)
+        return query, key, value
+
+    def attend(self, *parts: Tensor) -> Any:
+        """Three times (B, H, T, D) to the same, by the function in its own layout."""
+        function, shape = self.function, parts[0].shape[:2]
+        options: dict[str, Any] = {}
+        if function.causal:
+            options[function.causal] = self.family in CAUSAL_FAMILIES
+        if function.dropout:
+            live = function.dropped_by or self.training
+            options[function.dropout] = self.dropout if live else 0.0
+        if function.layout in ("B T H D", "N H D"):
+            context = self.context(*(part.transpose(1, 2) for part in parts), **options)
+            return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
+        if function.layout == "B H T D":
+            return self.context(*parts, **options)
+        heads = [part.flatten(0, 1) for part in parts]
+        if function.layout == "T H D":
+            turned = [part.transpose(1, 2) for part in parts]  # (B, T, H, D)
+            context = together(self.context(*item, **options) for item in zip(*turned, strict=True))
+            return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
+        if function.layout == "T D":
+            context = together(self.context(*item, **options) for item in zip(*heads, strict=True))
+            return context.unflatten(0, shape) if isinstance(context, Tensor) else context
+        context = self.context(*heads, **options)
+        return context.unflatten(0, shape) if isinstance(context, Tensor) else context
+
+    def context(self, *parts: Tensor, **options: Any) -> Any:
+        """What the function returns, or its part that is the context."""
+        returned = self.function.call(*parts, **options)
+        if self.function.part is None or not isinstance(returned, tuple):
+            return returned
+        return returned[self.function.part]
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, W) -> (B, H, T, D)."""
+        batch, tokens, width = x.shape
+        return x.reshape(batch, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
+
+
+def together(contexts: Iterable[Any]) -> Any:
+    """One tensor of those of all items; the first where that is none."""
+    items = list(contexts)
+    return torch.stack(items) if all(isinstance(one, Tensor) for one in items) else items[0]
+
+
+def shell_of(function: Function, family: str, config: Config | None = None) -> Shell:
+    """A new shell, for a trial if nothing else is asked for; torch's random state is left alone."""
+    config = config or trial_config(family)
+    with torch.random.fork_rng(devices=[]):
+        seed_generators(config.seed)
+        return Shell(function, config, family)
+
+
+def trial_config(family: str) -> Config:
+    """A request for a trial in this family."""
+    heads = SIZES.heads if family in HEADED_FAMILIES else 1
+    return Config(replace(SIZES, heads=heads))
+
+
+def random_heads(seed: int) -> Tensor:
+    """(B, H, T, D) of moderate numbers, its sizes pairwise different."""
+    return trials.random_input(SIZES.batch, SIZES.heads, SIZES.tokens, SIZES.head_dim, seed=seed)
+
+
+def load(shell: Shell, weights: Weights) -> None:
+    """Copy all weights into the shell's own layers."""
+    with torch.no_grad():
+        for role in LETTER:
+            layer, bias = getattr(shell, f"W_{role}"), getattr(weights, f"{role}_bias")
+            copy(layer, getattr(weights, role), bias)
+        if isinstance(shell.out_proj, nn.Linear):
+            out = np.eye(shell.out_proj.in_features) if weights.out is None else weights.out
+            copy(shell.out_proj, out, weights.out_bias)
+
+
+def copy(layer: nn.Linear, matrix: Any, bias: Any) -> None:
+    """Copy a matrix (in, out) and a bias (out,), or zeros."""
+    layer.weight.copy_(torch.tensor(matrix.T))
+    if layer.bias is not None:
+        layer.bias.copy_(torch.zeros_like(layer.bias) if bias is None else torch.tensor(bias))
+
+
+def told(function: Function) -> list[str]:
+    """How the function is called, where that is not the usual way."""
+    found = []
+    if function.layout != LAYOUTS[0]:
+        found.append(
+            f"query, key and value are handed over as ({', '.join(function.layout.split())})"
+        )
+    if wide := next((way for way in ways(function.call) if isinstance(way, Widened)), None):
+        found.append(f"{wide.name} is {wide.wide} wherever no window is asked about")
+    for way in ways(function.call):
+        found += way.notes if isinstance(way, Required) else []
+        if isinstance(way, Headed) and way.merges:
+            found.append(
+                f"heads are merged in what it is given, (B, T, H * D), and told by {way.heads}"
+            )
+    if isinstance(function.call, Merged):
+        found.append("heads are merged in what it returns, (B, T, H * D); they are split again")
+    if function.dropped_by:
+        found.append(f"{function.dropout} is given a torch.nn.Dropout")
+    if function.part is not None:
+        found.append(f"of the tuple returned, part {function.part} is judged: the context")
+    return found
+
+
+def ways(call: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """What stands around a function, from outside, and the function."""
+    while isinstance(call, AROUND):
+        yield call
+        call = call.function
+    yield call
+
+
+def axes(layout: str) -> str:
+    """(B, T, H, D)."""
+    return f"({', '.join(layout.split())})"
