@@ -23,5 +23,9 @@ class OutsideError(SubjectError):
     """An input that the subject is known not to take: the example tells nothing about the law."""
 
 
+class DeclinedError(OutsideError):
+    """A call that the subject itself says it does not support."""
+
+
 class DisputeError(Exception):
     """The two oracles disagree: one of them is wrong, and no subject is judged by either."""

@@ -20,6 +20,7 @@ from properties.cases.case import Case
 from properties.cases.long_rows import STEP, digits
 from properties.cases.question import Question
 from properties.subjects.call import Arguments, Inputs, Seen
+from properties.subjects.limits import Limits
 from properties.subjects.subject import Subject
 from properties.truth.attend import attend
 from properties.truth.bounds.rows import rows_error, rows_of_call
@@ -42,7 +43,7 @@ def share(subject: Subject, role: str, tokens: int, dtype: str) -> float:
 def question(subject: Subject, role: str, tokens: int, dtype: str) -> Question:
     """The call of long rows; the mask hides a third of all keys, the window's past is half a row."""
     causal = role == "window"
-    inputs = parts(tokens, LENGTHS[tokens], STEP[dtype], causal, role == "groups")
+    inputs = parts(tokens, STEP[dtype], causal, role == "groups", subject.limits)
     told: dict[str, Any] = {}
     if role == "mask":
         told["mask"] = hiding(tokens)
@@ -59,9 +60,12 @@ def question(subject: Subject, role: str, tokens: int, dtype: str) -> Question:
 
 
 @lru_cache(maxsize=32)
-def parts(tokens: int, items: int, step: float, causal: bool, grouped: bool) -> Inputs:
-    """Queries (B, H, T, D), keys and values (B, G, T, D); the same for all subjects."""
-    asked = long_rows.Question(tokens, items, step, causal, scaled=True, square=False)
+def parts(tokens: int, step: float, causal: bool, grouped: bool, limits: Limits) -> Inputs:
+    """Queries (B, H, T, D), keys and values (B, G, T, D); the same for all subjects of these limits."""
+    items = LENGTHS[tokens]
+    asked = long_rows.Question(
+        tokens, items, step, causal, scaled=True, square=False, limits=limits
+    )
     x, matrices = long_rows.any_keys(asked)
     queries, keys, values = ((x @ matrix)[:, None] for matrix in matrices)
     if grouped:

@@ -17,7 +17,7 @@ Legend: B items, T tokens, D head_dim; there is one head, so W = D.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil, isqrt, log2
 
@@ -27,6 +27,7 @@ from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import OutsideError
 from properties.cases.case import Case
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
+from properties.subjects.limits import Limits
 from properties.subjects.subject import CAUSAL_FAMILIES, Subject
 from properties.truth import oracle
 from properties.truth.bounds.rows import Rows, rows_error, rows_of
@@ -48,7 +49,7 @@ GOLDEN = (5.0**0.5 - 1.0) / 2.0  # multiples of it, modulo 1, are spread evenly
 @dataclass(frozen=True)
 class Question:
     """All that is asked but for the subject. scaled: not the plain family; square: d_in is head_dim;
-    unscaled: another family whose scores are not scaled.
+    unscaled: another family whose scores are not scaled; limits: of the head_dims that are taken.
     """
 
     tokens: int
@@ -58,6 +59,7 @@ class Question:
     scaled: bool
     square: bool
     unscaled: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,10 @@ def long_rows(subject: Subject, tokens: int, items: int, dtype: str) -> tuple[Ca
     """The example for a subject, and what is right for it."""
     causal, scaled = subject.family in CAUSAL_FAMILIES, subject.family != "plain"
     square = not subject.has("rectangular")
-    truth = answer(Question(tokens, items, STEP[dtype], causal, scaled, square, not subject.scaled))
+    limits = Limits() if subject.family == "plain" else subject.limits
+    truth = answer(
+        Question(tokens, items, STEP[dtype], causal, scaled, square, not subject.scaled, limits)
+    )
     batch, _, d_in = truth.x.shape
     sizes = Sizes(batch, tokens, d_in, 1, truth.rows.output.shape[-1], tokens)
     biased = scaled and subject.has("always-biased")
@@ -143,8 +148,8 @@ def any_keys(q: Question) -> tuple[Array, tuple[Array, Array, Array]]:
     """Input and projections of a family that has some."""
     codes = digits(q.tokens)
     dims = codes.shape[1] + 2  # one to lower all scores of a row, one that keeps the number even
-    d_in = 2 * dims
-    head_dim = d_in if q.square else dims
+    head_dim = q.limits.head_dim(2 * dims if q.square else dims)
+    d_in = head_dim if q.square else 2 * dims
     step, mild = (2.0 ** ceil(log2(s * head_dim**0.5)) for s in (q.step, 0.5))
     place = np.arange(q.tokens)
     kind = (place + np.arange(q.items)[:, None]) % 4  # (B, T)
@@ -153,11 +158,11 @@ def any_keys(q: Question) -> tuple[Array, tuple[Array, Array, Array]]:
     x = np.zeros((q.items, q.tokens, d_in))
     x[..., : dims - 2] = factor[..., None] * codes[picked]
     x[..., dims - 2] = -lowered
-    x[..., dims:-2] = codes
-    x[..., -2] = 1.0
+    x[..., dims : 2 * dims - 2] = codes
+    x[..., 2 * dims - 2] = 1.0
     first, second = np.eye(d_in, head_dim), np.eye(d_in, head_dim, k=-dims)
     value = second.copy()
-    value[-2] = 0.0  # the values are the codes alone
+    value[2 * dims - 2] = 0.0  # the values are the codes alone
     return x, (first * (np.arange(head_dim) < dims), second, value)
 
 

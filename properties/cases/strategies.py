@@ -115,7 +115,7 @@ def coincide(base: Sizes, name: str, subject: Subject) -> Sizes:
     base = replace(base, tokens=tokens, batch=batch, context_length=longest)
     if subject.family == "plain":
         return replace(base, head_dim=base.d_in)
-    base = replace(base, head_dim=limits.head_dim(base.head_dim))
+    base = replace(base, head_dim=limits.varied(base.head_dim))
     if not subject.has("rectangular"):
         base = replace(base, d_in=base.width)
     return base

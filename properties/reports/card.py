@@ -102,7 +102,7 @@ KNOWN_BY = {
 def convention(name: str, told: Mapping[str, str]) -> str:
     """One convention in words, and how it is known."""
     answer = told["answer"]
-    shown = {name: f"{name}: {answer}" for name in ("cache", "rotary", "context")}
+    shown = {name: f"{name}: {answer}" for name in ("cache", "rotary", "context", "head_dim")}
     shown["layout"] = f"layout: {axes(answer)}"
     said = shown[name] if name in shown else WORDS[name].get(answer, "")
     whose = told["found"].removeprefix("signature of ")
@@ -136,7 +136,7 @@ def brief(takes: Mapping[str, str], conventions: Mapping[str, Mapping[str, str]]
     parts = [f"asked by {', '.join(named)}" if named else "", ", ".join(said)]
     parts += [
         f"{n}: {conventions[n]['answer']}"
-        for n in ("rotary", "context", "cache")
+        for n in ("rotary", "context", "head_dim", "cache")
         if n in conventions
     ]
     return "; ".join(filter(None, parts))

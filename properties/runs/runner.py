@@ -101,7 +101,7 @@ class Run:
             findings = failures.findings()
             if self.scripts:
                 failures.write_scripts()
-        notes = [*self.inside.notes, *self.notes]
+        notes = [*self.inside.notes, *self.notes, *declining(tallies.values())]
         if printed.getvalue():
             notes.append(
                 f"the subject printed {len(printed.getvalue())} characters; not shown here"
@@ -238,6 +238,7 @@ class Run:
         elif tally.counted < wanted and (tally.outside or self.inside.limits):
             tally.status = Status.UNSUPPORTED
             tally.message = "needs examples that the subject cannot take"
+            tally.message += f": {tally.declined}" if tally.declined else ""
         elif tally.counted < wanted:
             tally.status = Status.VACUOUS
             tally.message = (
@@ -274,6 +275,7 @@ class Run:
             self.observe(seen)
         tally.examples += not outcome.outside
         tally.outside += outcome.outside
+        tally.declined = tally.declined or (outcome.message if outcome.outside else "")
         if outcome.status is Status.PASS:
             tally.counted += outcome.counted
             if outcome.margin is not None:
@@ -418,6 +420,18 @@ def run(
         chosen.options += ["--waivers", str(waivers)]
         chosen.notes.append(f"waivers are read from {waivers}, which holds {len(chosen.waivers)}")
     return chosen.report()
+
+
+def declining(tallies: Iterable[Tally]) -> list[str]:
+    """A remark on the calls that the subject says it does not support."""
+    found = [tally for tally in tallies if tally.declined]
+    if not found:
+        return []
+    first = found[0]
+    return [
+        f"calls that it says it does not support are not asked, those of {first.clause.id} and "
+        f"{len(found) - 1} more laws among them: {first.declined}"
+    ]
 
 
 def asked_in(subject: Subject, formats: Sequence[str] | None) -> Subject:

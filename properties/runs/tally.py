@@ -8,7 +8,7 @@ from typing import Any
 
 from properties.basics import interrupts
 from properties.basics.assertions import Violation
-from properties.basics.errors import DisputeError, OutsideError, SubjectError
+from properties.basics.errors import DeclinedError, DisputeError, OutsideError, SubjectError
 from properties.cases import probing
 from properties.cases.case import Case
 from properties.findings.grouping import origin
@@ -39,6 +39,7 @@ class Tally:
     limitations: list[str] = field(default_factory=list)  # what the subject cannot take, in words
     raised: str = ""  # what the subject raised, and on which line of it
     outside: int = 0  # examples that the subject cannot take
+    declined: str = ""  # what it says of the first that it does not support
     remembered: bool = False  # whether it failed on a remembered case alone
 
     @property
@@ -127,8 +128,9 @@ def judge(clause: Clause, case: Case) -> Outcome:
             return Outcome(Status.PASS)
         margin = clause.check(case)
         return Outcome(Status.PASS, clause.counts.holds(case), margin)
-    except OutsideError:
-        return Outcome(Status.PASS, outside=True)
+    except OutsideError as error:
+        declined = str(error) if isinstance(error, DeclinedError) else ""
+        return Outcome(Status.PASS, message=declined, outside=True)
     except (Violation, SubjectError) as error:
         law = isinstance(error, Violation)
         message = str(error) if law else f"expected an output for a valid input; {error}"

@@ -71,8 +71,8 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
     """The answer to each convention that concerns the subject, and how it was found.
 
     answer: one of `ANSWERS`, "" where none of them fits; found: see `call.ORIGINS`, "" where that is not
-    known. The order of axes is called layout, how a past is kept cache, and how positions turn queries
-    and keys rotary.
+    known. The order of axes is called layout, how a past is kept cache, how positions turn queries and
+    keys rotary, and the widths of heads that a function takes head_dim.
     """
     found = {}
     for name in CONCERNS:
@@ -85,6 +85,8 @@ def conventions_of(subject: Subject) -> dict[str, dict[str, str]]:
         found["context"] = {"answer": f"turned {subject.placed}", "found": "trial"}
     if subject.layout:
         found["layout"] = {"answer": subject.layout, "found": "trial"}
+    if subject.bare and subject.limits.widths:
+        found["head_dim"] = {"answer": subject.limits.widths, "found": "trial"}
     if subject.cache:
         found["cache"] = {"answer": subject.cache, "found": subject.origins.get("cache", "trial")}
     return found

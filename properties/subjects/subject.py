@@ -93,6 +93,7 @@ CAPABILITIES = {
     "dropout-shared-over-heads": "declared: one draw of dropout serves all heads",
     "other arrays": "its numbers are in arrays of another library than torch: what is torch's alone is "
     "not asked",
+    "on a device": "it is called with copies on a device: what looks into such a call is not asked",
     "program": "a program of its own, in any language, that answers calls by a protocol",
     "widens": "a number among its arrays may widen them, as is usual in its library",
     "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
@@ -104,9 +105,11 @@ CAPABILITIES = {
     "own slopes": "the module has slopes of ALiBi, which can be put back",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
+    "wide format": "it runs in float64 or float32",
+    "finer than bfloat16": "it runs in a format of more digits than bfloat16 has",
 }
 
-_ONE_HEAD = frozenset({"projections", "float64", "gradients"})
+_ONE_HEAD = frozenset({"projections", "float64", "wide format", "finer than bfloat16", "gradients"})
 _CAUSAL = _ONE_HEAD | {"dropout", "context-length", "qkv-bias", "batched", "module"}
 EXPECTED = {
     "plain": frozenset({"float64", "gradients"}),
@@ -181,6 +184,7 @@ class Subject(ABC):
     placed: Way = "unturned"  # how queries that positions turn meet the tokens of a context
     restored: Restored = Restored()  # what is at work of what is put out of action elsewhere
     limits: Limits = Limits()  # found by trying; see properties/runs/domain.py
+    refused: tuple[str, ...] = ()  # the formats that it says itself it does not take
     source: Mapping[str, Any] = {}  # where it is defined, filled in when it is found
     options: tuple[str, ...] = ()  # of the command line, without which it would not be found so
     takes: Mapping[str, str] = {}  # what a call may be told (`call.ROLES`), and by which argument
@@ -337,6 +341,8 @@ class Subject(ABC):
             "partly turned": self.positions is not None and self.positions.portion < 1.0,
             "float64": "float64" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
+            "wide format": not {"float64", "float32"}.isdisjoint(self.dtypes),
+            "finer than bfloat16": set(self.dtypes) != {"bfloat16"},
         }
         found = {name for name, there in followed.items() if there}
         known = self.capabilities | found | calls.offered(self.takes, self.conventions)

@@ -12,6 +12,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -19,6 +20,8 @@ from typing import Any
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import plain_function, qkv_function, torch_module
+from properties.recognition.asking import on_device
+from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.foreign import finding
 from properties.subjects.subject import Subject
 
@@ -99,6 +102,9 @@ def with_arrays(
     try:
         return made(target)
     except QuestionError:
+        if on_device.there_is_one():
+            with suppress(QuestionError):  # the refusal on the CPU says more
+                return made(OnDevice(target, on_device.DEVICE))
         bridge = finding.tried(target, inputs)
         if bridge is None:
             raise

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from properties.recognition.adapters import messages, trials
+from properties.recognition.adapters import messages, trials, widths
 from properties.recognition.adapters.function_shell import (
     LAYOUTS,
     Function,
@@ -24,19 +25,45 @@ from properties.recognition.adapters.function_shell import (
     ways,
 )
 from properties.recognition.adapters.required import Required
-from properties.recognition.asking import finding, packed
+from properties.recognition.asking import declined, packed
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
+from properties.subjects.limits import Limits
 
 
 def convention(function: Function) -> Function:
     """The function with the way to call it that was found by trial.
 
     With four axes before three and two: the first way in which the output has the shape of query,
-    also in training, and mixes tokens and not heads. Where no way gives that shape, the usual one,
-    so that it is seen. Raises QuestionError where every way raises or gives no tensor.
+    also in training, and mixes tokens and not heads. Where every way raises or gives no tensor, likewise
+    with wider heads and in other formats, as kernels want them. Where no way gives that shape, the usual
+    one, so that it is seen. Raises QuestionError where nothing gives a tensor.
     """
+    failures: list[str] = []
+    for dtype, least in product(widths.TRIED, widths.LEAST):
+        tried = in_layouts(replace(function, trial=dtype, limits=Limits(head_dims=least)))
+        best = max(tried, key=lambda attempt: attempt.score)
+        if best.score[0]:
+            return widths.limited(best.supported())
+        if given := [attempt.way for attempt in tried if not attempt.failure]:
+            return given[0]
+        failures.append(tried[0].failure)
+    first, last = failures[0], failures[-1]
+    raise messages.refusal(
+        f"{function.name} gives no output for query, key and value: random float32 torch tensors "
+        f"(B, H, T, D) on the CPU: it {first}. Tried likewise: "
+        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else LAYOUTS[1:]))}, "
+        f"with a head_dim of {messages.listed(map(str, widths.LEAST[1:]))}, in "
+        f"{messages.listed(widths.TRIED[1:])}{'' if last == first else f': there it {last}'}.",
+        "a torch tensor of the shape of query",
+        "name a function that turns the tensors into what it takes and its result into a tensor:",
+        messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
+    )
+
+
+def in_layouts(function: Function) -> list[Attempt]:
+    """Ways to call it, up to the first that gives an output of the shape of query."""
     tried: list[Attempt] = []
     usual = (LAYOUTS[:2], LAYOUTS[2:4], LAYOUTS[4:])
     for layouts in ((packed.LAYOUT,),) if function.packed else usual:
@@ -44,20 +71,9 @@ def convention(function: Function) -> Function:
             for dropped_by in (False, True) if function.dropout else (False,):
                 way = replace(function, layout=layout, dropped_by=dropped_by)
                 tried += [attempted(replace(way, call=call)) for call in forms(way)]
-        best = max(tried, key=lambda attempt: attempt.score)
-        if best.score[0]:
-            return best.supported()
-    given = [attempt.way for attempt in tried if not attempt.failure]
-    if given:
-        return given[0]
-    raise messages.refusal(
-        f"{function.name} gives no output for query, key and value: random float32 torch tensors "
-        f"(B, H, T, D) on the CPU: it {tried[0].failure}. Tried likewise: "
-        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else LAYOUTS[1:]))}.",
-        "a torch tensor of the shape of query",
-        "name a function that turns the tensors into what it takes and its result into a tensor:",
-        messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
-    )
+        if any(attempt.score[0] for attempt in tried):
+            break
+    return tried
 
 
 def forms(way: Function) -> Iterator[Callable[..., Any]]:
@@ -85,7 +101,7 @@ class Attempt:
 
     def supported(self) -> Function:
         """The function in this way, without dropout where it says that it does not support it."""
-        if not finding.UNSUPPORTED.search(self.undropped.removeprefix("raised ")):
+        if not declined.SAYS_SO.search(self.undropped.removeprefix("raised ")):
             return self.way
         said = f"{self.way.dropout} 0.5 {self.undropped}"
         return replace(self.way, dropout="", dropped_by=False, undropped=said)
@@ -93,9 +109,9 @@ class Attempt:
 
 def attempted(way: Function) -> Attempt:
     """What comes of calling a function in this way."""
-    config = replace(trial_config("multihead"), dropout=0.5)
+    config = replace(trial_config(way, "multihead"), dropout=0.5)
     shell = shell_of(way, "multihead", config).eval()
-    query, key, value = parts = [random_heads(seed) for seed in range(3)]
+    query, key, value = parts = [random_heads(way, seed) for seed in range(3)]
     trial = trials.call(shell.attend, *parts)
     if trial.named:
         return attempted(replace(way, call=InATuple(way.call)))

@@ -16,16 +16,18 @@ from torch import Tensor, nn
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.required import Required
 from properties.recognition.adapters.spellings import LETTER
-from properties.recognition.asking import packed
+from properties.recognition.asking import declined, packed
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
+from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.asking.widened import Widened
 from properties.subjects.instance import seed_generators
+from properties.subjects.limits import Limits
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES, Config
 from properties.truth.parameters import Sizes, Weights
 
-AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed)
+AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed, OnDevice)
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T H D", "T D")
 
@@ -38,7 +40,7 @@ class Function:
     probability; part: where the context stands in the tuple that it returns, None if it is all;
     arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
     defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors in
-    that tuple.
+    that tuple; trial: the format of trials; limits: the widths of heads that it takes.
     """
 
     call: Callable[..., Any]
@@ -52,6 +54,8 @@ class Function:
     unasked: Mapping[str, str] = field(default_factory=dict)
     undropped: str = "no argument is called dropout_p / dropout or the like"
     further: bool = False
+    trial: str = "float32"
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def packed(self) -> tuple[str, ...]:
@@ -133,6 +137,18 @@ class Shell(nn.Module):
         return x.reshape(batch, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
 
 
+class DecliningShell(Shell):
+    """The same; DeclinedError where the function says that it does not support a call."""
+
+    def context(self, *parts: Tensor, **options: Any) -> Any:
+        """See `Shell`."""
+        try:
+            return super().context(*parts, **options)
+        except BaseException as error:
+            declined.require_support(error)
+            raise
+
+
 def together(contexts: Iterable[Any]) -> Any:
     """One tensor of those of all items; the first where that is none."""
     items = list(contexts)
@@ -140,22 +156,27 @@ def together(contexts: Iterable[Any]) -> Any:
 
 
 def shell_of(function: Function, family: str, config: Config | None = None) -> Shell:
-    """A new shell, for a trial if nothing else is asked for; torch's random state is left alone."""
-    config = config or trial_config(family)
+    """A new shell of the config's format, for a trial if nothing else is asked for; torch's random state
+    is left alone.
+    """
+    config = config or trial_config(function, family)
     with torch.random.fork_rng(devices=[]):
         seed_generators(config.seed)
-        return Shell(function, config, family)
+        return DecliningShell(function, config, family).to(getattr(torch, config.dtype))
 
 
-def trial_config(family: str) -> Config:
-    """A request for a trial in this family."""
+def trial_config(function: Function, family: str) -> Config:
+    """A request for a trial of the function in this family."""
     heads = SIZES.heads if family in HEADED_FAMILIES else 1
-    return Config(replace(SIZES, heads=heads))
+    head_dim = function.limits.head_dim(SIZES.head_dim)
+    return Config(replace(SIZES, heads=heads, head_dim=head_dim), dtype=function.trial)
 
 
-def random_heads(seed: int) -> Tensor:
+def random_heads(function: Function, seed: int) -> Tensor:
     """(B, H, T, D) of moderate numbers, its sizes pairwise different."""
-    return trials.random_input(SIZES.batch, SIZES.heads, SIZES.tokens, SIZES.head_dim, seed=seed)
+    head_dim = function.limits.head_dim(SIZES.head_dim)
+    part = trials.random_input(SIZES.batch, SIZES.heads, SIZES.tokens, head_dim, seed=seed)
+    return part.to(getattr(torch, function.trial))
 
 
 def load(shell: Shell, weights: Weights) -> None:
@@ -186,6 +207,8 @@ def told(function: Function) -> list[str]:
     if wide := next((way for way in ways(function.call) if isinstance(way, Widened)), None):
         found.append(f"{wide.name} is {wide.wide} wherever no window is asked about")
     for way in ways(function.call):
+        if isinstance(way, OnDevice):
+            found.append(f"it refuses tensors on the CPU: they are copied to {way.device} and back")
         found += way.notes if isinstance(way, Required) else []
         if isinstance(way, Headed) and way.merges:
             found.append(

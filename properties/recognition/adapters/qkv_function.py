@@ -20,6 +20,7 @@ from properties.recognition.adapters import (
     families,
     messages,
     trials,
+    widths,
 )
 from properties.recognition.adapters.function_calls import convention
 from properties.recognition.adapters.function_shell import (
@@ -39,6 +40,7 @@ from properties.recognition.adapters.spellings import LETTER, argument_role, par
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.headed import Headed
+from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.asking.widened import widened
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
@@ -66,6 +68,8 @@ class FunctionSubject(Subject):
             offered |= {"out-projection", "out-bias"}
         if function.dropout:
             offered.add("dropout")
+        if any(isinstance(way, OnDevice) for way in ways(function.call)):
+            offered.add("on a device")
         self.capabilities = frozenset(offered)
         self.matched = {
             role: name
@@ -78,18 +82,26 @@ class FunctionSubject(Subject):
             self.lacking |= {"dropout": function.undropped}
         x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
         self.dtypes, remarks = trials.usable_dtypes(
-            lambda name: self.build(replace(trial_config(family), dtype=name), None),
+            lambda name: self.build(replace(trial_config(function, family), dtype=name), None),
             x,
             tuple(FORMATS),
         )
+        self.limits, said = function.limits, widths.refused(self.dtypes, remarks)
+        self.refused = tuple(said)
+        if "float64" in said:
+            refusal = f"it {said['float64']}"
+            lost = ("float64", "wide format", "finer than bfloat16")
+            self.lacking |= dict.fromkeys(lost, refusal)
         self.notes = (OURS, *told(function), *remarks)
         if function.layout in TELLING:
-            self.manner = finding.manner(
+            plain = Manner(
                 function.call,
-                function.arguments,
-                function.layout,
-                "" if function.dropped_by else function.dropout,
+                layout=function.layout,
+                dropout="" if function.dropped_by else function.dropout,
+                trial=function.trial,
+                head_dim=function.limits.head_dim(1),
             )
+            self.manner = finding.manner(plain, function.arguments)
             self.dtypes, unusable = finding.usable(self.manner, self.dtypes)
             self.notes = (*self.notes, *unusable)
             self.takes, self.layout = self.manner.takes, function.layout
@@ -106,15 +118,16 @@ class FunctionSubject(Subject):
             self.unasked = {**self.unasked, **FURTHER}
         shell = shell_of(function, family).eval()
         *_, inner = ways(function.call)
-        crossing.cross(self, inner, shell.attend, list(map(random_heads, range(3))))
+        heads = [random_heads(function, seed) for seed in range(3)]
+        crossing.cross(self, inner, shell.attend, heads)
         if not self.differentiable:
             return
-        if reason := differentiability.reason(shell.attend, *map(random_heads, range(3))):
+        if reason := differentiability.reason(shell.attend, *heads):
             self.differentiable, self.lacking = False, {**self.lacking, "gradients": reason}
 
     def build(self, config: Config, weights: Weights | None) -> Shell:
         """A shell of the config's dtype; weights None leaves the initial parameters."""
-        shell = shell_of(self.function, self.family, config).to(getattr(torch, config.dtype))
+        shell = shell_of(self.function, self.family, config)
         if weights is not None:
             load(shell, weights)
         return shell
@@ -193,7 +206,9 @@ def found_family(function: Function) -> tuple[str, str]:
     meant = f"it is called {function.name}" if families.says_causal(function.name) else ""
     meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
     shell = shell_of(function, "wrapper")  # whose output is the context, whatever its format
-    x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
+    x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in).to(
+        getattr(torch, function.trial)
+    )
     family, remark = families.reading(meant, trials.sees_future(shell, x))
     return ("self" if family == "self" else "multihead"), remark
 

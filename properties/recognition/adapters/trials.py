@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from properties.basics import interrupts
 from properties.basics.doing import doing
+from properties.basics.errors import DeclinedError
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.spellings import fused_order, parameter_role
 from properties.subjects import results
@@ -90,7 +91,8 @@ def call(function: Callable[..., Any], *inputs: Tensor, gradients: bool = False)
                 output = function(*inputs)
         except BaseException as error:
             interrupts.subjects_own(error)
-            return Trial(failure=f"raised {messages.described(error)}")
+            own = error.__cause__ if isinstance(error, DeclinedError) else None
+            return Trial(failure=f"raised {messages.described(own or error)}")
     if isinstance(output, Tensor) and output.ndim > 0:
         return Trial(output)
     returned = tuple(part for part in results.parts(output) if part is not output)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from properties.recognition.asking import probing
+from properties.cases.devices import pad
+from properties.recognition.asking import declined, probing
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.packed import starts_are_shared
 from properties.recognition.asking.roles import roles
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import (
     PLACED,
+    PLAINLY,
     Answer,
     Arguments,
     Conventions,
@@ -27,6 +29,7 @@ from properties.subjects.call import (
     Inputs,
     lacking,
 )
+from properties.truth.oracle import merge, split
 
 
 class Signature(NamedTuple):
@@ -55,11 +58,6 @@ HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
 OF_BOOLEANS = re.compile(r"bool", re.IGNORECASE)
-# A TypeError that says so is of wrong operands, as in "'<' not supported between instances of".
-UNSUPPORTED = re.compile(
-    r"^(?!TypeError).*(not?\W+(\w+\W+){0,2}(supported|implemented)|only supported|NotImpl)",
-    re.IGNORECASE | re.DOTALL,
-)
 ASKED = (
     "mask",
     "bias",
@@ -76,12 +74,11 @@ ASKED = (
 )
 
 
-def manner(
-    function: Callable[..., Any], names: Collection[str], layout: str, dropout: str
-) -> Manner:
+def manner(plain: Manner, names: Collection[str]) -> Manner:
     """How a function of queries, keys and values is told everything that it can be told.
 
-    names: its arguments besides these three and the one for dropout.
+    plain: how it is called with these three alone; names: its arguments besides these and the one for
+    dropout.
     """
     takes = roles(names)
     mask_alone = "mask" in takes and "bias" not in takes
@@ -89,7 +86,7 @@ def manner(
         takes["bias"] = takes["mask"]
     elif "mask" not in takes and "bias" in takes:
         takes["mask"] = takes["bias"]
-    found = with_both_by_one_flag(Manner(function, takes, layout, dropout=dropout), names)
+    found = with_both_by_one_flag(replace(plain, takes=takes), names)
     takes = dict(found.takes)
     if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
         found = found.without("bias")
@@ -104,7 +101,7 @@ def manner(
         ask, probing.level(3, 4), Arguments(causal=True)
     ):
         taken.discard("lengths")  # a mask of T x T would be asked about what it cannot hide
-    if starts_are_shared(function):
+    if starts_are_shared(plain.call):
         taken.discard("lengths")
     told = {n: a for n, a in found.takes.items() if n in ASKED} | {
         name: takes.get(name, "") for name in taken
@@ -179,7 +176,7 @@ def with_what_is_supported(found: Manner) -> Manner:
         name
         for name, one in EACH.items()
         if name in found.takes
-        and UNSUPPORTED.search(probing.refusal(asking(found), probing.level(3, 3), one))
+        and declined.SAYS_SO.search(probing.refusal(asking(found), probing.level(3, 3), one))
     }
     return found.without(*absent)
 
@@ -232,7 +229,7 @@ def with_what_always_comes(found: Manner) -> Manner:
     if (
         "weights" not in named
         and weights is not None
-        and np.allclose(weights.sum(-1), 1, atol=1e-5)
+        and np.allclose(weights.sum(-1), 1, atol=1e-2)
     ):
         takes["weights"] = ""
     if "lse" not in named and probing.logarithm(asking(every)):
@@ -281,11 +278,7 @@ def works(ask: Callable[[Inputs, Arguments], Answer], arguments: Arguments) -> b
 
 def drops(found: Manner) -> bool:
     """Whether it takes a probability of dropout above zero."""
-
-    def ask(inputs: Inputs, arguments: Arguments) -> Answer:
-        return found.ask(inputs, arguments, "float32", Handing(dropout=0.5))
-
-    return bool(found.dropout) and works(ask, Arguments())
+    return bool(found.dropout) and works(asking(found, handing=Handing(dropout=0.5)), Arguments())
 
 
 def takes_slopes_of_items(found: Manner) -> bool:
@@ -295,9 +288,21 @@ def takes_slopes_of_items(found: Manner) -> bool:
     return "slopes" in found.takes and probing.asked(asking(found), sizes, one) is not None
 
 
-def asking(found: Manner, dtype: str = "float32") -> Callable[[Inputs, Arguments], Answer]:
-    """A call in one format."""
-    return lambda inputs, arguments: found.ask(inputs, arguments, dtype)
+def asking(found: Manner, dtype: str = "", handing: Handing = PLAINLY) -> probing.Ask:
+    """A call in one format, that of trials if none is named. Heads that are too narrow are filled with
+    zeros, and what comes of these is left out.
+    """
+
+    def ask(inputs: Inputs, arguments: Arguments) -> Answer:
+        """The call."""
+        (_, heads, *_), width = inputs["queries"].shape, inputs["values"].shape[-1]
+        head_dim = max(found.head_dim, width)
+        wide = {name: pad(part, head_dim) for name, part in inputs.items()}
+        answer = found.ask(wide, arguments, dtype or found.trial, handing)
+        narrow = split(answer.output, heads)[..., :width]
+        return replace(answer, output=merge(narrow))
+
+    return ask
 
 
 def answered(conventions: Conventions) -> dict[str, str]:

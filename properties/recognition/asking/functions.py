@@ -15,7 +15,7 @@ from torch import Tensor
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
-from properties.recognition.asking import packed
+from properties.recognition.asking import declined, packed
 from properties.subjects.call import PLAINLY, Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import go_back, gradient_of, kind, to_array
 from properties.truth import visibility
@@ -30,7 +30,8 @@ class Manner:
     order of the axes of its tensors; pair: whether a window is given as (left, right); counted: whether a
     side without a limit has to be a large number, not -1; apart: whether a call with a mask and the
     causal flag is refused, so that the mask hides the future, too; hides: whether it hides the future
-    without being told so; origins: how each convention is known.
+    without being told so; origins: how each convention is known; trial, head_dim: the format of trials,
+    and the smallest width of a head in them.
     """
 
     call: Callable[..., Any]
@@ -43,6 +44,8 @@ class Manner:
     apart: bool = False
     hides: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
+    trial: str = "float32"
+    head_dim: int = 1
 
     def ask(
         self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing = PLAINLY
@@ -59,16 +62,24 @@ class Manner:
             if handing.again:
                 for part in given.values():
                     part.copy_(part.flip(-1, 0) if part.ndim > 1 else part.flip(0))
-                self.call(*parts.values(), **options)
+                self.returned(parts, options)
                 for name, part in given.items():
                     part.copy_(before[name])
-            returned = self.call(*parts.values(), **options)
+            returned = self.returned(parts, options)
         answer = self.read(returned, inputs, arguments)
         return replace(
             answer,
             touched=tuple(n for n in given if not torch.equal(given[n], before[n])),
             shared=tuple(n for n in given if shares_memory(returned, given[n])),
         )
+
+    def returned(self, parts: Mapping[str, Tensor], options: Mapping[str, Any]) -> Any:
+        """What the function returns; DeclinedError where it says that it does not support such a call."""
+        try:
+            return self.call(*parts.values(), **options)
+        except BaseException as error:
+            declined.require_support(error)
+            raise
 
     def handed(
         self, inputs: Inputs, arguments: Arguments, dtype: str, dropout: float = 0.0
@@ -89,7 +100,7 @@ class Manner:
         options = self.options(inputs, arguments, fmt)
         if arguments.bias is not None:
             leaves["bias"] = options[self.takes["bias"]].requires_grad_()
-        returned = self.call(*(self.laid(leaves[name]) for name in QKV), **options)
+        returned = self.returned({name: self.laid(leaves[name]) for name in QKV}, options)
         context = self.context(returned, self.places(returned, inputs, arguments))
         go_back(context, torch.tensor(upstream, dtype=fmt))
         return {name: gradient_of(leaf) for name, leaf in leaves.items()}

@@ -70,7 +70,7 @@ def apart(first: Case, second: Case, gap: Array) -> bool:
     Level.MUST,
     "The number of heads changes what the same matrices compute.",
     families=HEADED_FAMILIES,
-    needs={"projections"},
+    needs={"projections", "finer than bfloat16"},
     counts=Condition("two heads or more, in a format that tells them from one", heads_matter),
     after=("weights/rows-sum-to-one",),
     examples=FEW,

@@ -145,7 +145,7 @@ A_FINE_FORMAT = Condition(
     "dropout/unbiased",
     Level.MUST,
     "In training the expectation of a weight is the weight in eval mode.",
-    needs={"projections", "dropout"},
+    needs={"projections", "dropout", "wide format"},
     counts=A_FINE_FORMAT,
     after=BITS,
     examples=CROWDS,

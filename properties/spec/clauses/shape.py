@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from properties.basics.assertions import Violation, near, require
-from properties.basics.dtypes import Array
-from properties.basics.errors import SubjectError
+from properties.basics.dtypes import FORMATS, Array
+from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.budgets import difference
 from properties.cases.case import Case, parameters
 from properties.recognition.adapters.derived import companions, number_count
@@ -73,8 +73,10 @@ def dtype_preserved(case: Case) -> None:
     """A mask, a scale or a dropout mask of another type than the rest promotes the result, or stops
     the next product. Training is asked where there is dropout, for its mask is of its own making.
     """
-    claimed = case.subject.has("program")  # which says itself in which formats it computes
-    require_dtypes(case, dict.fromkeys((*(() if claimed else FULL), *case.subject.dtypes)))
+    subject = case.subject
+    claimed = FORMATS if subject.has("program") else subject.refused  # it says so itself
+    wide = (dtype for dtype in FULL if dtype not in claimed)
+    require_dtypes(case, dict.fromkeys((*wide, *subject.dtypes)))
 
 
 @clause(
@@ -85,7 +87,7 @@ def dtype_preserved(case: Case) -> None:
 )
 def half_precision_runs(case: Case) -> None:
     """Models are run in these formats. Not a MUST: whether it can be depends on kernels, too."""
-    require_dtypes(case, HALF)
+    require_dtypes(case, (dtype for dtype in HALF if dtype not in case.subject.refused))
 
 
 def require_dtypes(case: Case, dtypes: Iterable[str]) -> None:
@@ -101,6 +103,8 @@ def require_dtypes(case: Case, dtypes: Iterable[str]) -> None:
                 with torch.set_grad_enabled(case.subject.has("gradients")):
                     actual = instance.forward(x).dtype
                 require(actual == instance.dtype, expected, str(actual).removeprefix("torch."))
+        except OutsideError:
+            raise
         except SubjectError as error:
             raise Violation(expected, str(error), {}) from error
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from properties.basics.assertions import Violation, near, require
 from properties.basics.dtypes import Array
-from properties.basics.errors import SubjectError
+from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.budgets import difference
 from properties.cases.case import Case
 from properties.cases.strategies import make_case
@@ -70,6 +70,8 @@ def queries_keys_and_values_untouched(case: Case) -> None:
             try:
                 with torch.no_grad():
                     module.attend(*handed)
+            except OutsideError:
+                raise
             except Exception as error:  # whatever it is, it is the subject's
                 raise SubjectError(f"the function raised {describe(error)}") from error
             for name, part, copied in zip(

@@ -88,7 +88,7 @@ def quietly() -> Iterator[None]:
     "`torch.vmap` over the items of a batch gives what a loop over them gives.",
     needs={"module"},
     examples=40,
-    unless={"other arrays"},
+    unless={"other arrays", "on a device"},
 )
 def vmap_equals_loop(case: Case) -> float:
     """No step may look at a value in order to decide what to do next, or write into a tensor that
@@ -126,7 +126,7 @@ class Inside(nn.Module):
     "The program that `torch.export` makes of the module computes what the module computes.",
     needs={"module"},
     examples=2,
-    unless={"other arrays"},
+    unless={"other arrays", "on a device"},
 )
 def export_equals_eager(case: Case) -> float:
     """Deployment runs the exported program. Branches on values and state kept in Python are frozen
