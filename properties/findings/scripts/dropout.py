@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import product
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from properties.findings.scripts.asking import given, one_item
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import HELPERS, Script, construct
 from properties.spec.clauses import dropout_draws as samples
+from properties.spec.clauses import dropout_lanes as lanes
 from properties.spec.clauses.dropout_chance import RARE, SEEDED
 from properties.spec.clauses.dropout_draws import AXES, SEEDS, Training
 from properties.truth import chance
@@ -244,6 +246,36 @@ def survival_rate(case: Case, tape: Tape) -> Iterator[Script]:
                 marked(script)
                 counted(script, "lost", "seen", low, high)
                 yield script
+
+
+@recipe("dropout/independent-across-lanes-and-tiles")
+def lanes_and_tiles(case: Case, tape: Tape) -> Iterator[Script]:
+    """Of the pairs of weights so many keys or queries apart too many or too few agree."""
+    for number in range(2):
+        d = lanes.sample(case, number)
+        for axis, period in product(lanes.AXES, lanes.PERIODS):
+            hits, trials = lanes.pairs(*lanes.along(d, axis), period)
+            low, high = interval(trials, d.dropout, len(lanes.AXES) * len(lanes.PERIODS))
+            if low <= hits <= high:
+                continue
+            script = drawn(d, case.seed + number * SEEDS, 1)
+            marked(script)
+            turned = "" if axis == "keys" else ".mT"
+            script.add(
+                f"lost, seen = lost[0, 0, 0]{turned}, seen[0, 0, 0]{turned}",
+                f"apart = {period}  # {axis}",
+                "first = torch.arange(lost.shape[1] - apart)",
+                "first = first[first % (2 * apart) < apart]  # no weight is in two pairs",
+                "both = seen[:, first] & seen[:, first + apart]",
+                "alike = (lost[:, first] == lost[:, first + apart]) & both",
+                "count, among = int(alike.sum()), int(both.sum())",
+                "# What is outside has a probability below 1 in a million.",
+                f"assert {low} <= count <= {high}, (",
+                f"    f'expected {low} to {high} of {{among}} pairs of weights {period} {axis} apart "
+                "dropped or kept together, got {count}'",
+                ")",
+            )
+            yield script
 
 
 @recipe("dropout/unbiased")

@@ -57,7 +57,7 @@ def sample(case: Case, number: int) -> Draws:
 
 def alike(d: Draws, axis: str) -> float:
     """The share for pairs of weights whose keys, or whose queries, are one of the periods apart."""
-    bits, seen = (part[0, 0, 0] if axis == "keys" else part[0, 0, 0].T for part in (d.bits, d.seen))
+    bits, seen = along(d, axis)
     counts = [pairs(bits, seen, period) for period in PERIODS]
     shares = (
         chance.rates(
@@ -70,6 +70,12 @@ def alike(d: Draws, axis: str) -> float:
         for period, (hits, trials) in zip(PERIODS, counts, strict=True)
     )
     return max(shares)
+
+
+def along(d: Draws, axis: str) -> tuple[chance.Bits, chance.Bits]:
+    """What was dropped, and what was seen, (T, T), the last axis being this one."""
+    bits, seen = (part[0, 0, 0] for part in (d.bits, d.seen))
+    return (bits, seen) if axis == "keys" else (bits.T, seen.T)
 
 
 def pairs(bits: chance.Bits, seen: chance.Bits, distance: int) -> tuple[int, int]:
