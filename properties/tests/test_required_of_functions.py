@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.targets import find_one
+from properties.runs.result import Status
 from properties.runs.runner import run
 
 ASKED = [
@@ -229,3 +230,12 @@ def test_documents_with_one_set_of_starts_have_as_many_keys_as_queries() -> None
     assert "lengths" not in subject.takes
     assert run(subject, profile="quick", only=law).failed == []
     assert run(find_one(documents_that_see_the_one_before), profile="quick", only=law).failed == law
+
+
+@pytest.mark.parametrize("function", [ignored, half_a_scale, dropped_by_one_seed])
+def test_a_script_hands_over_what_is_required(function: Callable[..., Any]) -> None:
+    subject = find_one(f"{function.__module__}:{function.__name__}")
+    report = run(subject, profile="quick", seed=0, scripts=True)
+    failed = [r for r in report.results if r.status is Status.FAIL and r.level == "MUST"]
+    assert failed
+    assert all("Required(Attention" in result.script for result in failed)

@@ -9,7 +9,7 @@ import linecache
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -174,7 +174,7 @@ def prelude(subject: Subject) -> list[str]:
     kind = wrapper(subject)
     if kind is None:
         return []
-    lines = [*IMPORTS, "", "from torch import Tensor, nn"]
+    lines = [*kinds(subject), *IMPORTS, "", "from torch import Tensor, nn"]
     held = isinstance(subject, ModuleSubject) and bool(subject.blueprint.arguments.holders)
     if held:
         lines.insert(0, "from types import SimpleNamespace")
@@ -200,7 +200,8 @@ def packing(subject: Subject) -> list[str]:
     nothing for others.
     """
     source = around(subject)
-    return [*IMPORTS, "", "from torch import Tensor", *source] if source else []
+    lines = [*kinds(subject), *IMPORTS]
+    return [*lines, "", "from torch import Tensor", *source] if source else []
 
 
 def around(subject: Subject) -> list[str]:
@@ -209,6 +210,12 @@ def around(subject: Subject) -> list[str]:
     for one in standing_around(subject):
         lines += ["", "", inspect.getsource(type(one)).rstrip()]
     return lines
+
+
+def kinds(subject: Subject) -> list[str]:
+    """What is imported for the classes of these."""
+    kept = any(is_dataclass(one) for one in standing_around(subject))
+    return ["from dataclasses import dataclass, field"] * kept
 
 
 def standing_around(subject: Subject) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.adapters import messages, trials, widths
 from properties.recognition.adapters.function_shell import (
@@ -25,8 +26,10 @@ from properties.recognition.adapters.function_shell import (
     ways,
 )
 from properties.recognition.adapters.required import Required
+from properties.recognition.adapters.required import forms as told_forms
 from properties.recognition.asking import declined, packed
 from properties.recognition.asking.headed import Headed
+from properties.recognition.asking.headed import forms as in_heads
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
 from properties.subjects.limits import Limits
@@ -81,9 +84,9 @@ def forms(way: Function) -> Iterator[Callable[..., Any]]:
     neither.
     """
     call = way.call
-    for headed in call.forms(way.layout) if isinstance(call, Headed) else [call]:
+    for headed in in_heads(call, way.layout) if isinstance(call, Headed) else [call]:
         inner = headed.function if isinstance(headed, Headed) else headed
-        for told in inner.forms(way.layout) if isinstance(inner, Required) else [inner]:
+        for told in told_forms(inner, way.layout) if isinstance(inner, Required) else [inner]:
             yield replace(headed, function=told) if isinstance(headed, Headed) else told
 
 
@@ -135,8 +138,11 @@ def attempted(way: Function) -> Attempt:
         for other in [value.index_fill(axis, torch.tensor(0), 7.0)]
     )
     apart = sum(heads) <= 1 and any(tokens[1:])  # one head moves one, wherever it comes
-    if any(isinstance(one, Required) and one.masks for one in ways(way.call)):
+    required = [one for one in ways(way.call) if isinstance(one, Required)]
+    if any(one.masks for one in required):
         apart = apart and hides_nothing(shell, parts, output)
+    if any(one.scale for one in required):
+        apart = apart and scaled_by_root(parts, output)
     dropped = training.output is not None and training.output.shape == query.shape
     return Attempt(way, (True, dropped, apart), undropped=training.failure)
 
@@ -149,6 +155,13 @@ def hides_nothing(shell: Shell, parts: list[Tensor], output: Tensor) -> bool:
     if other is None or exact is None or not bool(output.isfinite().all()):
         return False
     return trials.same(output, exact.to(output.dtype)) and not trials.same(output, other)
+
+
+def scaled_by_root(parts: list[Tensor], output: Tensor) -> bool:
+    """Whether an output is torch's own, with the future hidden or not."""
+    query, key, value = parts
+    own = [scaled_dot_product_attention(query, key, value, is_causal=c) for c in (True, False)]
+    return any(torch.allclose(output, one, rtol=1e-2, atol=1e-2) for one in own)
 
 
 def moved(output: Tensor, changed: Tensor | None, axis: int) -> list[bool]:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from properties.recognition.adapters import trials
-from properties.recognition.adapters.required import Required
+from properties.recognition.adapters.required import Required, notes
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking import declined, packed
+from properties.recognition.asking.as_function import AsFunction
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
@@ -27,7 +28,7 @@ from properties.subjects.limits import Limits
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES, Config
 from properties.truth.parameters import Sizes, Weights
 
-AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed, OnDevice)
+AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed, OnDevice, AsFunction)
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T H D", "T D")
 
@@ -209,7 +210,7 @@ def told(function: Function) -> list[str]:
     for way in ways(function.call):
         if isinstance(way, OnDevice):
             found.append(f"it refuses tensors on the CPU: they are copied to {way.device} and back")
-        found += way.notes if isinstance(way, Required) else []
+        found += notes(way) if isinstance(way, Required) else []
         if isinstance(way, Headed) and way.merges:
             found.append(
                 f"heads are merged in what it is given, (B, T, H * D), and told by {way.heads}"

@@ -32,7 +32,8 @@ def norms_in(module: nn.Module) -> tuple[str, ...]:
 
 def without_norms(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
     """The same, or with nothing in the place of each norm where it runs so; what is not asked is told."""
-    found = norms_in(module)
+    inner = calls.inside(module)
+    found = norms_in(inner)
     if not found:
         return blueprint, module
     told = blueprint.arguments
@@ -43,7 +44,7 @@ def without_norms(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, n
     made = without.attempt(Config(sizes), None)
     if trials.run(made, x).failure and not trials.run(module, x).failure:
         return blueprint, module
-    if not any(is_of_tokens(module.get_submodule(path), sizes.d_in) for path in found):
+    if not any(is_of_tokens(inner.get_submodule(path), sizes.d_in) for path in found):
         return without, made  # norms of queries and keys alone do not say that a residual is meant
     return without_residual_of(without, made)
 

@@ -101,7 +101,8 @@ class FunctionSubject(Subject):
                 trial=function.trial,
                 head_dim=function.limits.head_dim(1),
             )
-            self.manner = finding.manner(plain, function.arguments)
+            told_scale = (way.scale for way in ways(function.call) if isinstance(way, Required))
+            self.manner = finding.manner(plain, function.arguments, next(told_scale, ""))
             self.dtypes, unusable = finding.usable(self.manner, self.dtypes)
             self.notes = (*self.notes, *unusable)
             self.takes, self.layout = self.manner.takes, function.layout

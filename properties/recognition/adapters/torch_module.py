@@ -36,10 +36,10 @@ from properties.recognition.adapters import (
     restoring,
     trials,
 )
+from properties.recognition.adapters.as_function import as_function
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
 from properties.recognition.adapters.draft import Draft, found_in, random_weights, trial_config
 from properties.recognition.adapters.first_build import first_build, with_output_alone
-from properties.recognition.adapters.function_shell import Function
 from properties.recognition.adapters.gates import with_open_gates
 from properties.recognition.adapters.groups import fits, offer_groups
 from properties.recognition.adapters.loading import collect
@@ -57,8 +57,7 @@ from properties.recognition.adapters.unbounded import without_bounds
 from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
-from properties.subjects import results
-from properties.subjects.instance import complex_numbers, in_eval
+from properties.subjects.instance import complex_numbers
 from properties.subjects.limits import Limits
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, Config, Subject
 
@@ -86,8 +85,8 @@ def subject(
     blueprint, module = without_bounds(blueprint, module, 2)
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
-    if structure is None and call.tokens and takes_heads(module, blueprint):
-        return qkv_function.subject(of_heads(module, blueprint.owner), family)
+    if structure is None and (function := as_function(module, blueprint)) is not None:
+        return qkv_function.subject(function, family)
     blueprint, family, remark = settle_family(blueprint, module, structure, family)
     told = blueprint.arguments
     notes = [*told.notes, remark] if remark else list(told.notes)
@@ -128,27 +127,6 @@ def subject(
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
         )
     return finished
-
-
-def takes_heads(module: nn.Module, blueprint: Blueprint) -> bool:
-    """Whether a module of queries, keys and values that has no matrices wants these with an axis of heads:
-    then it is asked as a function is.
-    """
-    if families.has_parameters(module):
-        return False
-    sizes = blueprint.sizes(2)
-    x = trials.random_input(sizes.batch, sizes.tokens, 4)
-    if trials.run(module, x).output is not None:
-        return False
-    heads = x[:, None].expand(-1, 2, -1, -1)
-    inner = in_eval(calls.inside(module))
-    found = trials.call(lambda *parts: results.output_in(inner(*parts), heads), *[heads] * 3)
-    return found.output is not None
-
-
-def of_heads(module: nn.Module, name: str) -> Function:
-    """Such a module as a function, in eval mode."""
-    return qkv_function.understand(in_eval(calls.inside(module)).forward, name)
 
 
 def note_complex(finished: ModuleSubject, module: nn.Module) -> None:

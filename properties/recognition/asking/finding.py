@@ -74,13 +74,13 @@ ASKED = (
 )
 
 
-def manner(plain: Manner, names: Collection[str]) -> Manner:
+def manner(plain: Manner, names: Collection[str], scale: str = "") -> Manner:
     """How a function of queries, keys and values is told everything that it can be told.
 
     plain: how it is called with these three alone; names: its arguments besides these and the one for
-    dropout.
+    dropout; scale: that for the scale, where it is known by more than its name.
     """
-    takes = roles(names)
+    takes = roles(names) | ({"scale": scale} if scale else {})
     mask_alone = "mask" in takes and "bias" not in takes
     if mask_alone:
         takes["bias"] = takes["mask"]

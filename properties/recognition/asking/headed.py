@@ -46,8 +46,9 @@ class Headed:
         axes = self.layout.split()
         return part.shape[axes.index("H")] if "H" in axes else 1
 
-    def forms(self, layout: str) -> Iterator[Headed]:
-        """The ways to hand heads over in a layout."""
-        if layout == "B H T D":
-            yield replace(self, layout=layout, merges=True)
-        yield replace(self, layout=layout)
+
+def forms(told: Headed, layout: str) -> Iterator[Headed]:
+    """The ways to hand heads over in a layout."""
+    if layout == "B H T D":
+        yield replace(told, layout=layout, merges=True)
+    yield replace(told, layout=layout)

@@ -40,6 +40,14 @@ SPELLINGS = {
 }
 
 
+SCALING = re.compile(r"scal|temperature|^tau$", re.IGNORECASE)
+
+
+def scales(name: str) -> bool:
+    """Whether a number of this name is what scores are multiplied or divided by."""
+    return bool(SCALING.search(name))
+
+
 def certain(name: str) -> bool:
     """Whether an argument is a context by its name alone, and needs no trial to be taken for one."""
     return bool(re.fullmatch(CONTEXT, name.lower()))

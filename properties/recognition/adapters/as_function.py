@@ -1,0 +1,94 @@
+"""Modules that weigh queries, keys and values and have no parameters: asked as functions are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
+
+from torch import nn
+
+from properties.recognition.adapters import calls, families, qkv_function
+from properties.recognition.adapters.blueprint import Blueprint
+from properties.recognition.adapters.function_shell import Function
+from properties.recognition.adapters.spellings import argument_role
+from properties.recognition.asking.as_function import AsFunction
+from properties.recognition.asking.roles import role, scales
+from properties.subjects.instance import in_eval
+from properties.subjects.subject import Config
+from properties.truth.parameters import Sizes
+
+WIDTHS = (4, 16)
+SHOWN = ("dropout", "causal", "scale", "cap", "window")
+SCALARS = (int, float, bool, str, type(None))
+
+
+def as_function(module: nn.Module, blueprint: Blueprint) -> Function | None:
+    """Such a module as a function; None for one with parameters or without queries, keys and values."""
+    inner = calls.inside(module)
+    call = calls.of_forward(inner)
+    if call is None or not call.tokens or families.has_parameters(inner):
+        return None
+    forward = in_eval(inner).forward
+    return qkv_function.understand(made_for_widths(blueprint, forward) or forward, blueprint.owner)
+
+
+def made_for_widths(blueprint: Blueprint, forward: Callable[..., Any]) -> AsFunction | None:
+    """One that makes a module for each width of a head, and can be told what its constructor can; None
+    where that takes more than plain values.
+    """
+    named = parameters_by_name(forward)
+    bare = getattr(blueprint.target, "__init__", None) is nn.Module.__init__
+    made = {} if bare else parameters_by_name(blueprint.target)
+    if named is None or made is None:
+        return None
+    shown = {n: what for n, p in made.items() if n not in named and (what := shown_as(p))}
+    told = told_by_width(blueprint, shown)
+    if told is None or any(n not in told for n, p in made.items() if needed(p) and n not in shown):
+        return None
+    function = AsFunction(blueprint.target, told, shown)
+    function.__doc__ = forward.__doc__
+    options = [made[name].replace(kind=Parameter.KEYWORD_ONLY) for name in shown]
+    vars(function)["__signature__"] = inspect.Signature([*named.values(), *options])
+    return function
+
+
+def parameters_by_name(function: Callable[..., Any]) -> dict[str, Parameter] | None:
+    """What it is called with; None where it does not say, or takes any."""
+    try:
+        found = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    open_ended = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return None if any(p.kind in open_ended for p in found.values()) else dict(found)
+
+
+def needed(parameter: Parameter) -> bool:
+    """Whether it has no default."""
+    return parameter.default is Parameter.empty
+
+
+def shown_as(parameter: Parameter) -> str:
+    """What a call can be told by an argument of the constructor; "" for what it cannot."""
+    known = role(parameter.name) or argument_role(parameter.name)
+    if needed(parameter) and scales(parameter.name):
+        return "scale"
+    return known if known in SHOWN and not (known == "scale" and parameter.default is True) else ""
+
+
+def told_by_width(blueprint: Blueprint, shown: dict[str, str]) -> dict[str, Any] | None:
+    """The other arguments; None where they are not plain values, or depend on more than the width."""
+    requests = [Config(Sizes(1, 3, width, 1, width, 3)) for width in WIDTHS]
+    few, many = (blueprint.arguments.values(request, "self") for request in requests)
+    told: dict[str, Any] = {}
+    for name, value in few.items():
+        if name in shown:
+            continue
+        if (value, many[name]) == WIDTHS:
+            told[name] = "head_dim"
+        elif type(value) in SCALARS and value == many[name]:
+            told[name] = value
+        else:
+            return None
+    return told
