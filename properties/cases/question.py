@@ -252,9 +252,11 @@ class Question:
     @property
     def hides_the_future(self) -> bool:
         """Whether it was told to, or does so by itself."""
-        if "causal" in self.case.subject.takes or "context" in self.inputs:
-            return bool(self.arguments.causal)
-        return self.case.causal
+        subject, a = self.case.subject, self.arguments
+        if "causal" in subject.takes or "context" in self.inputs:
+            return bool(a.causal)
+        masked = a.mask is not None or a.bias is not None
+        return self.case.causal and not (masked and subject.has("mask in place of the future"))
 
     @cached_property
     def truth(self) -> Truth:

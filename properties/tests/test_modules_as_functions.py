@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,13 +95,39 @@ class Told(nn.Module):
         )
 
 
+class HidesUnlessTold(nn.Module):
+    """Hides the future where no mask comes, and what the mask hides where one does; (B, T, H, D)."""
+
+    def __init__(self, scale: float | None = None, attention_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.scale, self.dropout = scale, nn.Dropout(attention_dropout)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> Any:
+        scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
+        scores = torch.einsum("blhe,bshe->bhls", q, k)
+        if attn_mask is None:
+            attn_mask = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(1)
+        weights = (scale * scores.masked_fill(attn_mask, -torch.inf)).softmax(-1)
+        return torch.einsum("bhls,bshd->blhd", self.dropout(weights), v), None
+
+
 def divided(q: Tensor, k: Tensor, v: Tensor, temperature: float) -> Tensor:
     """A function that requires what scores are divided by."""
     context: Tensor = weigh(q @ k.transpose(-2, -1) / temperature, v, None)[0]
     return context
 
 
-RIGHT = (Bare, OfWidth, OfTemperature, OfScale, OfDivisor, Told, divided)
+RIGHT = (
+    Bare,
+    OfWidth,
+    OfTemperature,
+    OfScale,
+    OfDivisor,
+    OfBuffer,
+    Told,
+    HidesUnlessTold,
+    divided,
+)
 
 
 def run(target: Any) -> Report:
@@ -171,6 +198,22 @@ class HiddenLate(nn.Module):
         return weights @ v, weights
 
 
+class LetsTheNextIn(HidesUnlessTold):
+    """Without a mask the diagonal is one token late."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> Any:
+        if attn_mask is None:
+            attn_mask = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(2)
+        return super().forward(q, k, v, attn_mask)
+
+
+class ReadsTheNextKey(HidesUnlessTold):
+    """Each column of a mask is read for the key before."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> Any:
+        return super().forward(q, k, v, None if attn_mask is None else attn_mask.roll(1, -1))
+
+
 class DropsInEval(nn.Module):
     """Dropout that no mode switches off."""
 
@@ -188,6 +231,8 @@ WRONG = {
     TemperatureTwice: "scale",
     OverQueries: "softmax over the queries",
     HiddenLate: "",
+    LetsTheNextIn: "",
+    ReadsTheNextKey: "",
     DropsInEval: "",
 }
 

@@ -111,6 +111,8 @@ class FunctionSubject(Subject):
                 self.capabilities = self.capabilities | {"dropout of calls"}
             if self.manner.hides:
                 self.capabilities = self.capabilities | {"always causal"}
+            if self.manner.replaces:
+                self.capabilities = self.capabilities | {"mask in place of the future"}
             if finding.takes_slopes_of_items(self.manner):
                 self.capabilities = self.capabilities | {"slopes of items"}
             asked = set(self.takes.values())

@@ -26,9 +26,9 @@ class AsFunction:
         width = parts[0].shape[-1]
         told = {name: width if value == "head_dim" else value for name, value in self.told.items()}
         told |= {name: options.pop(name) for name in self.shown if name in options}
-        key = tuple(told.items())
+        key = (*told.items(), parts[0].dtype)
         if key not in self.made:
-            self.made[key] = self.function(**told)
+            self.made[key] = self.function(**told).to(parts[0].dtype)
         drops = any(told.get(name) for name, what in self.shown.items() if what == "dropout")
         self.made[key].train(drops)
         return self.made[key](*parts, **options)

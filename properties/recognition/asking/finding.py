@@ -106,8 +106,11 @@ def manner(plain: Manner, names: Collection[str], scale: str = "") -> Manner:
     told = {n: a for n, a in found.takes.items() if n in ASKED} | {
         name: takes.get(name, "") for name in taken
     }
-    hides = "causal" not in told and bool(probing.alignment(ask, ""))
-    return settled(replace(found, takes=told, hides=hides), names)
+    hides = "causal" not in told and bool(probing.alignment(ask, "") or probing.hides(ask))
+    held = settled(replace(found, takes=told, hides=hides), names)
+    return replace(
+        held, replaces=hides and "mask" in told and not probing.hides(asking(held), True)
+    )
 
 
 def of_numbers(found: Manner, names: Collection[str]) -> bool:
@@ -331,7 +334,9 @@ def unusual(found: Manner, names: Collection[str]) -> list[str]:
         if signature.names <= set(names) and kept.get(name, answer) != answer
     ]
     flag = found.takes.get("causal", "")
-    return remarks + [f"{flag} beside a mask is refused: the mask hides the future"] * found.apart
+    alone = f"{found.takes.get('mask')} takes the place of hiding the future"
+    beside = f"{flag} beside a mask is refused: the mask hides the future"
+    return remarks + [beside] * found.apart + [alone] * found.replaces
 
 
 def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:

@@ -128,6 +128,13 @@ def alignment(ask: Ask, role: str) -> str:
     return next((corner for corner, shown in known.items() if found in shown), "")
 
 
+def hides(ask: Ask, masked: bool = False) -> bool:
+    """Whether four queries of four keys see no key behind them; masked: beside a mask that shows all."""
+    mask = np.ones((1, 1, 4, 4), np.bool_) if masked else None
+    rows = seen(asked(ask, level(4, 4), Arguments(mask=mask)), 4)
+    return rows == [frozenset(range(place + 1)) for place in range(4)]
+
+
 def alignment_of_slopes(ask: Ask) -> str:
     """The same of one query and two keys, where each step away halves a weight."""
     answer = asked(ask, level(1, 2), Arguments(slopes=np.log([2.0])))

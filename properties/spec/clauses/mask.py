@@ -76,6 +76,7 @@ def hidden_key_does_not_matter(case: Case) -> float:
     Level.MUST,
     "A key that is hidden from every query might as well not be there.",
     needs=MASK,
+    unless={"mask in place of the future"},
     counts=SEVERAL,
     after=(SHOWN,),
 )
@@ -95,6 +96,7 @@ def hidden_equals_removed(case: Case) -> float | None:
     Level.MUST,
     "A mask that shows everything changes nothing, beside the causal flag as well.",
     needs=MASK,
+    unless={"mask in place of the future"},
 )
 def all_shown_is_no_mask(case: Case) -> float:
     """With and without the flag, where there is one. A path of its own that a mask leads into and that
