@@ -123,7 +123,6 @@ RIGHT = (
     OfTemperature,
     OfScale,
     OfDivisor,
-    OfBuffer,
     Told,
     HidesUnlessTold,
     divided,
