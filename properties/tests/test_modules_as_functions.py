@@ -95,6 +95,22 @@ class Told(nn.Module):
         )
 
 
+class OfLength(nn.Module):
+    """Keeps a mask of a fixed size."""
+
+    def __init__(self, max_len: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.past: Tensor
+        self.register_buffer("past", torch.ones(max_len, max_len, dtype=torch.bool).tril())
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        tokens = q.shape[-2]
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        past = self.past[:tokens, :tokens]
+        return self.dropout(scores.masked_fill(~past, -torch.inf).softmax(-1)) @ v
+
+
 class HidesUnlessTold(nn.Module):
     """Hides the future where no mask comes, and what the mask hides where one does; (B, T, H, D)."""
 
@@ -123,6 +139,7 @@ RIGHT = (
     OfTemperature,
     OfScale,
     OfDivisor,
+    OfLength,
     Told,
     HidesUnlessTold,
     divided,

@@ -20,6 +20,7 @@ from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
 
 WIDTHS = (4, 16)
+LONG = 4096
 SHOWN = ("dropout", "causal", "scale", "cap", "window")
 SCALARS = (int, float, bool, str, type(None))
 
@@ -45,6 +46,9 @@ def made_for_widths(blueprint: Blueprint, forward: Callable[..., Any]) -> AsFunc
         return None
     shown = {n: what for n, p in made.items() if n not in named and (what := shown_as(p))}
     told = told_by_width(blueprint, shown)
+    long = blueprint.arguments.roles.get("context_length")
+    if told and long in told:  # enough, where it does not say so itself
+        told[long] = LONG if needed(made[long]) else made[long].default
     if told is None or any(n not in told for n, p in made.items() if needed(p) and n not in shown):
         return None
     function = AsFunction(blueprint.target, told, shown)
