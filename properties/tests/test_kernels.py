@@ -222,6 +222,8 @@ def test_what_meets_another_format_inside_is_no_refusal() -> None:
         ("raised RuntimeError: expected scalar type Float but found Double", False),
         ("raised RuntimeError: expected m1 and m2 to have the same dtype, but got: double", False),
         ("raised IndexError: index 4 is out of bounds", False),
+        ("raised ValueError: cannot reshape array of size 15 into shape (5,1,2)", False),
+        ("raised ValueError: operands could not be broadcast together", False),
     ],
 )
 def test_words_of_its_own_are_a_refusal(failure: str, refusal: bool) -> None:

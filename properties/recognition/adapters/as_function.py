@@ -21,6 +21,7 @@ from properties.truth.parameters import Sizes
 
 WIDTHS = (4, 16)
 LONG = 4096
+"""How many tokens a module has room for that has to be told."""
 SHOWN = ("dropout", "causal", "scale", "cap", "window")
 SCALARS = (int, float, bool, str, type(None))
 

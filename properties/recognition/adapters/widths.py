@@ -33,8 +33,11 @@ OWN_WORD = re.compile(
     r"available kernel|multiple of|power of|divisible|must be",
     re.IGNORECASE,
 )
-MISMATCH = re.compile(r"same dtype|scalar type|to match", re.IGNORECASE)
-"""What torch says where two formats meet: that is a fault, and no refusal."""
+MISMATCH = re.compile(
+    r"same dtype|scalar type|to match|mismatch|cannot reshape|broadcast|not aligned|to unpack",
+    re.IGNORECASE,
+)
+"""What torch and NumPy say where two formats or shapes do not meet: that is a fault, and no refusal."""
 
 
 def says_no(failure: str) -> bool:
@@ -56,9 +59,8 @@ def limited(way: Function) -> Function:
     """The function with the widths of heads that it takes in all its formats: any, multiples of the least
     one, or that one times powers of two.
     """
-    narrow = (
-        way.limits.head_dims == 1
-    )  # else small heads failed: whatever is raised now refuses, too
+    # Where small heads failed in every way to call it, whatever is raised is a refusal.
+    narrow = way.limits.head_dims == 1
     if narrow and any(isinstance(one, Bridge) and one.arrays.compiled for one in ways(way.call)):
         return way  # each width would be compiled for a second or two
     roomy = way.limits.head_dim(LEAST[1])

@@ -30,9 +30,8 @@ class Manner:
     order of the axes of its tensors; pair: whether a window is given as (left, right); counted: whether a
     side without a limit has to be a large number, not -1; apart: whether a call with a mask and the
     causal flag is refused, so that the mask hides the future, too; hides: whether it hides the future
-    without being told so; replaces: whether a mask takes the place of that; origins: how each convention is
-    known; trial, head_dim: the format of trials,
-    and the smallest width of a head in them.
+    without being told so; replaces: whether a mask takes the place of that; origins: how each convention
+    is known; trial, head_dim: the format of trials, and the smallest width of a head in them.
     """
 
     call: Callable[..., Any]
