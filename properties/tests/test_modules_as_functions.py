@@ -111,6 +111,26 @@ class OfLength(nn.Module):
         return self.dropout(scores.masked_fill(~past, -torch.inf).softmax(-1)) @ v
 
 
+class OfSettings(nn.Module):
+    """Told how wide a head is by an object."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.root = config.head_dim**0.5
+        self.dropout = nn.Dropout(config.attention_dropout)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Any = None) -> Tensor:
+        context: Tensor = weigh(query @ key.transpose(-2, -1) / self.root, value, mask)[0]
+        return context
+
+
+class OfSettingsWithoutRoot(OfSettings):
+    """1 / head_dim."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Any = None) -> Tensor:
+        return super().forward(query, key / self.root, value, mask)
+
+
 class HidesUnlessTold(nn.Module):
     """Hides the future where no mask comes, and what the mask hides where one does; (B, T, H, D)."""
 
@@ -140,6 +160,7 @@ RIGHT = (
     OfScale,
     OfDivisor,
     OfLength,
+    OfSettings,
     Told,
     HidesUnlessTold,
     divided,
@@ -244,6 +265,7 @@ class DropsInEval(nn.Module):
 
 WRONG = {
     WithoutRoot: "scale 1/head_dim",
+    OfSettingsWithoutRoot: "scale 1/head_dim",
     TemperatureTwice: "scale",
     OverQueries: "softmax over the queries",
     HiddenLate: "",

@@ -33,7 +33,31 @@ def as_function(module: nn.Module, blueprint: Blueprint) -> Function | None:
     if call is None or not call.tokens or families.has_parameters(inner):
         return None
     forward = in_eval(inner).forward
-    return qkv_function.understand(made_for_widths(blueprint, forward) or forward, blueprint.owner)
+    function = made_for_widths(blueprint, forward) or MadeByBlueprint(blueprint, forward)
+    return qkv_function.understand(function, blueprint.owner)
+
+
+class MadeByBlueprint:
+    """The same of a class whose constructor takes settings in an object: no script can make one."""
+
+    def __init__(self, blueprint: Blueprint, forward: Callable[..., Any]) -> None:
+        """Look like the forward of its modules."""
+        self.blueprint = blueprint
+        self.__doc__, self.__wrapped__ = forward.__doc__, forward
+        self.made: dict[Any, nn.Module] = {}
+
+    def __call__(self, *parts: Any, **options: Any) -> Any:
+        """What a module for heads of this width returns."""
+        key = parts[0].shape[-1], parts[0].dtype
+        if key not in self.made:
+            module = self.blueprint.construct(request(key[0]), "self")
+            self.made[key] = in_eval(calls.inside(module)).to(key[1])
+        return self.made[key](*parts, **options)
+
+
+def request(width: int) -> Config:
+    """One head of this width."""
+    return Config(Sizes(1, 3, width, 1, width, LONG))
 
 
 def made_for_widths(blueprint: Blueprint, forward: Callable[..., Any]) -> AsFunction | None:
@@ -48,8 +72,8 @@ def made_for_widths(blueprint: Blueprint, forward: Callable[..., Any]) -> AsFunc
     shown = {n: what for n, p in made.items() if n not in named and (what := shown_as(p))}
     told = told_by_width(blueprint, shown)
     long = blueprint.arguments.roles.get("context_length")
-    if told and long in told:  # enough, where it does not say so itself
-        told[long] = LONG if needed(made[long]) else made[long].default
+    if told and long in told and not needed(made[long]):
+        told[long] = made[long].default
     if told is None or any(n not in told for n, p in made.items() if needed(p) and n not in shown):
         return None
     function = AsFunction(blueprint.target, told, shown)
@@ -84,8 +108,7 @@ def shown_as(parameter: Parameter) -> str:
 
 def told_by_width(blueprint: Blueprint, shown: dict[str, str]) -> dict[str, Any] | None:
     """The other arguments; None where they are not plain values, or depend on more than the width."""
-    requests = [Config(Sizes(1, 3, width, 1, width, 3)) for width in WIDTHS]
-    few, many = (blueprint.arguments.values(request, "self") for request in requests)
+    few, many = (blueprint.arguments.values(request(width), "self") for width in WIDTHS)
     told: dict[str, Any] = {}
     for name, value in few.items():
         if name in shown:
