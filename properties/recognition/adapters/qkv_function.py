@@ -81,12 +81,13 @@ class FunctionSubject(Subject):
         if not function.dropout:
             self.lacking |= {"dropout": function.undropped}
         x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in)
-        self.dtypes, remarks = trials.usable_dtypes(
+        failures = trials.failures_in(
             lambda name: self.build(replace(trial_config(function, family), dtype=name), None),
             x,
             tuple(FORMATS),
         )
-        self.limits, said = function.limits, widths.refused(self.dtypes, remarks)
+        self.dtypes, remarks = trials.usable(failures)
+        self.limits, said = function.limits, widths.refused(failures)
         self.refused = tuple(said)
         if "float64" in said:
             refusal = f"it {said['float64']}"

@@ -183,16 +183,25 @@ def batches(module: nn.Module, x: Tensor) -> tuple[bool, bool, str]:
     return False, True, "a batch runs, but not as its sequences do alone: only (T, d_in) is asked"
 
 
+def failures_in(
+    build: Callable[[str], nn.Module], x: Tensor, names: tuple[str, ...]
+) -> dict[str, str]:
+    """Why a forward does not run, by format; "" where it does."""
+    return {
+        name: run(in_format(build(name), dtype), x.to(dtype)).failure
+        for name, dtype in ((name, getattr(torch, name)) for name in names)
+    }
+
+
 def usable_dtypes(
     build: Callable[[str], nn.Module], x: Tensor, names: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The formats in which a forward runs (float32 if in none), and a remark for each lost."""
-    usable, remarks = [], []
-    for name in names:
-        dtype = getattr(torch, name)
-        trial = run(in_format(build(name), dtype), x.to(dtype))
-        if trial.failure:
-            remarks.append(f"not asked in {name}: {trial.failure}")
-        else:
-            usable.append(name)
-    return tuple(usable) or ("float32",), tuple(remarks)
+    return usable(failures_in(build, x, names))
+
+
+def usable(failures: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same of what was found."""
+    runs = tuple(name for name, failure in failures.items() if not failure)
+    lost = {name: failure for name, failure in failures.items() if failure}
+    return runs or ("float32",), tuple(f"not asked in {n}: {why}" for n, why in lost.items())

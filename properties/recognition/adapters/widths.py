@@ -8,7 +8,6 @@ Legend: D head_dim.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -45,14 +44,15 @@ def says_no(failure: str) -> bool:
     return bool(OWN_WORD.search(failure)) and not MISMATCH.search(failure)
 
 
-def refused(usable: Sequence[str], remarks: Sequence[str]) -> dict[str, str]:
+def refused(failures: dict[str, str]) -> dict[str, str]:
     """The formats that are refused, and how: in the function's own words, or every wide one.
 
-    remarks: for each format that is not usable, its name, a colon and what was raised.
+    failures: why it does not run, by format; "" where it does.
     """
-    failures = dict(remark.removeprefix("not asked in ").split(": ", 1) for remark in remarks)
-    short_alone = not {"float64", "float32"} & set(usable) and bool(usable)
-    return {n: failure for n, failure in failures.items() if short_alone or says_no(failure)}
+    runs = {name for name, failure in failures.items() if not failure}
+    short_alone = bool(runs) and not runs & {"float64", "float32"}
+    lost = {name: failure for name, failure in failures.items() if failure}
+    return {name: failure for name, failure in lost.items() if short_alone or says_no(failure)}
 
 
 def limited(way: Function) -> Function:
