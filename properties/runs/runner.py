@@ -33,7 +33,7 @@ from properties.runs.failures import Failures
 from properties.runs.memory import Entry
 from properties.runs.observing import Observation, observation
 from properties.runs.recall import Recall, remembrances
-from properties.runs.result import Report, Status
+from properties.runs.result import Finding, Report, Status
 from properties.runs.tally import (
     Outcome,
     Tally,
@@ -96,11 +96,7 @@ class Run:
             tallies = self.tallies()
             self.limit(tallies, limitations)
             self.go(tallies)
-            failures = Failures(tallies, self.subject, self.listen, self.lost, self.notes)
-            failures.explain()
-            findings = failures.findings()
-            if self.scripts:
-                failures.write_scripts()
+            findings = self.findings(tallies)
         notes = [*self.inside.notes, *self.notes, *declining(tallies.values())]
         if printed.getvalue():
             notes.append(
@@ -133,6 +129,15 @@ class Run:
         )
         report.notes.extend(remembrances(report))
         return report
+
+    def findings(self, tallies: Mapping[str, Tally]) -> list[Finding]:
+        """What failed, put together by its causes: with names, pictures and, if wanted, scripts."""
+        failures = Failures(tallies, self.subject, self.listen, self.lost, self.notes)
+        failures.explain()
+        found = failures.findings()
+        if self.scripts:
+            failures.write_scripts()
+        return found
 
     def tallies(self) -> dict[str, Tally]:
         """One for each clause of the subject's family, those that cannot be asked already decided."""

@@ -15,6 +15,7 @@ import pytest
 from properties.cli import main
 from properties.reports import matrix_page, matrix_picture, matrix_summary
 from properties.runs.engines import Ask, Engine, Here, started
+from properties.runs.failures import Failures
 from properties.runs.journal import Journal
 from properties.spec.clause import clauses
 from properties.zoo import matrix
@@ -226,6 +227,16 @@ def test_the_report_fits_eighty_columns(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_the_first_failure_of_a_row_is_given_neither_name_nor_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    explained: list[str] = []
+    monkeypatch.setattr(Failures, "explain", lambda failures: explained.append("first"))
+    row = matrix.row("scale-by-d-out", profile="quick", seed=0, full=False)
+    assert row.first is not None
+    assert not explained
 
 
 def test_a_single_killer_is_known_to_a_full_matrix_alone() -> None:

@@ -279,8 +279,16 @@ def first(subject: Subject, fault: Fault, profile: Profile, seed: int) -> First 
     return hunt.first(hunt.report())
 
 
+class Untold(Run):
+    """A run whose failures need neither names nor pictures: a row has no place for them."""
+
+    def findings(self, tallies: Mapping[str, Tally]) -> list[Finding]:
+        """None."""
+        return []
+
+
 @dataclass
-class Hunt(Run):
+class Hunt(Untold):
     """A run that notes when each failure had been made small."""
 
     began: float = field(default_factory=time.process_time)
@@ -290,9 +298,6 @@ class Hunt(Run):
         """See `Run`."""
         super().reduce(tally, case, tallies)
         self.took[tally.clause.id] = time.process_time() - self.began
-
-    def explain(self, tallies: Mapping[str, Tally]) -> None:
-        """Neither name nor picture: a row has no place for them."""
 
     def first(self, report: Report) -> First | None:
         """The failure that ended the run, or else the first that did not."""
@@ -310,7 +315,7 @@ class Hunt(Run):
         return None
 
 
-class Alone(Run):
+class Alone(Untold):
     """A run in which nothing is made small: only what fails is wanted."""
 
     def reduce(self, tally: Tally, case: Case, tallies: dict[str, Tally]) -> None:
