@@ -65,6 +65,13 @@ SAMPLE = {
     "multihead-any-padding-number-hides": "mask/padding-numbers-are-added",
     "multihead-gradient-of-an-empty-row": "mask/gradient-of-a-module-follows-its-masks",
     "multihead-weights-averaged-unasked": "result/returned-weights-are-those-used",
+    "integers-inverted-bit-by-bit": "error/mask-of-integers",
+    "query-passed-on-without-keys": "error/no-keys",
+    "minus-two-is-a-width": "error/window-below-minus-one",
+    "least-cap": "error/cap-not-above-zero",
+    "scale-of-nan-is-the-default": "error/scale-of-nan",
+    "packed-mean-of-all-without-keys": "error/document-without-keys",
+    "packed-starts-are-sorted": "error/starts-that-fall",
 }
 """A fault of every area of calls, and a clause that it breaks."""
 

@@ -21,9 +21,6 @@ from properties.tests.test_call_scripts import UNREDUCED, raised
 from properties.tests.test_rotary import failing
 from properties.zoo.faults import faults
 from properties.zoo.partners import partner
-from properties.zoo.wide.cached import CachedByTheCaller
-from properties.zoo.wide.cached_manners import CachedAsInGpt2
-from properties.zoo.wide.cached_padded import CachedWithPadding
 from properties.zoo.wide.rotary import PlainRotary
 
 FORWARD: Callable[..., Any] = nn.MultiheadAttention.forward
@@ -42,8 +39,8 @@ SAMPLE: dict[str, tuple[str, type[nn.Module] | None]] = {
     "rotary-starts-with-the-queries-alone": ("position/start-changes-nothing", Started),
     "grouped-last-head-of-a-group-learns": (GROUPED, None),
     "grouped-gradient-averaged": (GROUPED, None),
-    "cached-past-written-to": ("cache/past-of-the-caller-stays", CachedByTheCaller),
-    "cached-past-lengthened-in-place": ("cache/past-of-the-caller-stays", CachedAsInGpt2),
+    "heads-repeated-and-cut": ("error/indivisible-key-value-heads", None),
+    "indivisible-columns-are-left-out": ("error/indivisible-heads-lose-nothing", None),
 }
 """A law that a fault breaks, and the right module where it is not the fault's partner."""
 FAR = "cross/padding-of-the-context-is-hidden"
@@ -77,23 +74,40 @@ def test_a_script_fails_on_the_fault_and_passes_on_what_is_right(name: str) -> N
     assert not raised(told, right or partner(fault.module, told.subject.conventions))
 
 
-CACHES: dict[tuple[str, str], type[nn.Module]] = {
-    ("cached-past-lengthened-in-place", "cache/refusing-loses-nothing"): CachedAsInGpt2,
-    ("cached-padding-lost-beside-a-past", "cache/padding-stays-hidden"): CachedWithPadding,
-    ("cached-padding-of-the-new-tokens-alone", "cache/padding-stays-hidden"): CachedWithPadding,
+CACHES = {
+    "cached-with-a-hole": "cache/token-by-token-equals-the-whole",
+    "cached-positions-one-behind": "cache/any-split-equals-the-whole",
+    "cached-stale-keys": "cache/second-sequence-is-a-first-one",
+    "cached-room-of-the-first-batch": "cache/second-batch-may-be-of-another-size",
+    "cached-slots-of-the-first-item": "cache/items-keep-their-own",
+    "cached-switched-on-for-good": "cache/call-without-it-is-what-it-was",
+    "cached-past-written-to": "cache/past-of-the-caller-stays",
+    "cached-past-lengthened-in-place": "cache/refusing-loses-nothing",
+    "cached-without-an-end": "cache/too-long-is-refused",
+    "cached-in-a-ring": "cache/too-long-is-refused",
+    "cached-under-no-grad-alone": "cache/recording-gradients-changes-nothing",
+    "cached-keys-detached-ever-after": "cache/gradients-without-it-are-what-they-were",
+    "cached-and-training-switched-off": "cache/gradients-without-it-are-what-they-were",
+    "cached-padding-lost-beside-a-past": "cache/padding-stays-hidden",
+    "cached-padding-of-the-new-tokens-alone": "cache/padding-stays-hidden",
 }
-"""The right module beside a fault and a law of a cache."""
+"""A fault for every law of a cache."""
 
 
-@pytest.mark.parametrize(("name", "clause"), CACHES)
-def test_a_script_of_a_cache_fails_on_the_fault_and_passes_on_what_is_right(
-    name: str, clause: str
-) -> None:
-    """A step that is refused in between, and tokens that are padding."""
+def test_every_law_of_a_cache_has_a_script() -> None:
+    """Tried below."""
+    assert {id for id in clauses() if id.startswith("cache/")} == set(CACHES.values())
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_a_script_of_a_cache_fails_on_the_fault_and_passes_on_what_is_right(name: str) -> None:
+    """A sequence in parts: after another one, beside a neighbour, in a full room, with gradients."""
     fault = faults()[name]
-    told = found(fault.module, clause)
+    told = found(fault.module, CACHES[name])
+    right = partner(fault.module, told.subject.conventions)
+    assert right is not None
     assert raised(told, fault.module)
-    assert not raised(told, CACHES[name, clause])
+    assert not raised(told, right)
 
 
 def test_a_mask_for_one_item_is_handed_over_item_by_item() -> None:

@@ -16,10 +16,25 @@ from torch.nn import functional
 
 from properties.subjects.call import Conventions
 from properties.zoo.faults import plain
-from properties.zoo.wide import cross, dot_product, encoder, flash, grouped, masked, packed, rotary
+from properties.zoo.wide import (
+    cached,
+    cached_manners,
+    cached_padded,
+    cross,
+    dot_product,
+    encoder,
+    flash,
+    grouped,
+    masked,
+    packed,
+    rotary,
+)
 
 PLAIN = Conventions()
-BASES = frozenset(m.__name__ for m in (plain, encoder, masked, cross, grouped, rotary))
+BASES = frozenset(
+    m.__name__
+    for m in (plain, encoder, masked, cross, grouped, rotary, cached, cached_manners, cached_padded)
+)
 
 
 def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[..., Any] | None:
@@ -42,7 +57,7 @@ def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[.
     if "attn_mask" in names:
         return dot_product.as_function(EMPTY.get(kept.empty, dot_product.DotProduct))
     if "cu_seqlens_q" in names:
-        return packed.as_function(packed.Packed)
+        return packed.as_function(Rising)
     told = names <= set(inspect.signature(attention).parameters)
     return partial(attention, kept=kept) if told else None
 
@@ -76,6 +91,16 @@ class FlashKept(flash.Flash):
         own = self.kept.window == "counting oneself"
         left, right = (side - (own and side > 0) for side in window)
         return super().hidden(scores, causal, (left, right))
+
+
+class Rising(packed.Packed):
+    """Starts that fall are refused."""
+
+    def hidden(self, queries: int, keys: int, starts: Tensor, ends: Tensor, causal: bool) -> Tensor:
+        """(N, M), true where a key is hidden."""
+        if any((one.diff() < 0).any() for one in (starts, ends)):
+            raise ValueError("expected starts of documents that rise")
+        return super().hidden(queries, keys, starts, ends, causal)
 
 
 class Zeros(dot_product.DotProduct):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import accumulate
 from typing import TypeGuard
 
+from properties.cases.budgets import difference
 from properties.cases.case import Case
 from properties.cases.question import question
 from properties.cases.steps import splits
 from properties.findings.recording import Tape, built
 from properties.findings.scripts import text
-from properties.findings.scripts.asking import require_right
+from properties.findings.scripts.asking import refusal
+from properties.findings.scripts.feeding import arguments, beginning, begun, ended, feed, tried
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
 from properties.recognition.adapters.module_subject import ModuleSubject
-from properties.recognition.asking.caches import CacheManner, State
+from properties.spec.clauses.cache import filled_up
 from properties.subjects.call import Arguments
 from properties.subjects.subject import Subject
 
@@ -73,8 +74,7 @@ def forked(case: Case, tape: Tape) -> Iterator[Script]:
         tried(
             script,
             [
-                *([f"{module}.{manner.reset}()"] if manner.reset else []),
-                "past = None",
+                *beginning(module, manner),
                 f"returned = {module}(x[:, :{head}], {', '.join(arguments(manner, 0, head))})",
                 f"past = returned[{manner.place}]",
                 f"{module}(other[:, {head}:], {late})",
@@ -83,6 +83,94 @@ def forked(case: Case, tape: Tape) -> Iterator[Script]:
             ],
         )
         yield ended(script, then)
+
+
+@recipe("cache/second-batch-may-be-of-another-size")
+def of_another_size(case: Case, tape: Tape) -> Iterator[Script]:
+    """A sequence of one item, then one of all; and the other way round."""
+    if not written(case.subject):
+        return
+    manner, lengths = case.subject.remembering, [1] * case.sizes.tokens
+    for first, then, second in (
+        ("other[:1]", "x", case),
+        ("other", "x[:1]", case.take(batch=[0])),
+    ):
+        script, module = begun(case)
+        script.add(
+            f"other = {text.typed(case.other, case.dtype)}", f"first, second = {first}, {then}"
+        )
+        feed(script, module, manner, "first", lengths)
+        feed(script, module, manner, "second", lengths)
+        yield ended(script, second)
+
+
+@recipe("cache/items-keep-their-own")
+def of_a_neighbour(case: Case, tape: Tape) -> Iterator[Script]:
+    """The last token twice, each time on a module of its own, with another past in item 0."""
+    tokens = case.sizes.tokens
+    if not written(case.subject) or case.sizes.batch < 2 or tokens < 2:
+        return
+    manner, lengths = case.subject.remembering, [tokens - 1, 1]
+    script, module = begun(case)
+    feed(script, module, manner, "x", lengths)
+    script.add("kept, changed = output, x.clone()")
+    script.lines.append(f"changed[0, :-1] = {text.typed(case.other[0, :-1], case.dtype)}")
+    another = script.build(built(case))
+    script.lines.append(f"{another}.eval()")
+    feed(script, another, manner, "changed", lengths)
+    script.add(f"allowed = {text.slack(difference(case)[1:, -1:])}")
+    script.lines.append("near(output[1:, -1:], kept[1:, -1:].to(torch.float64), allowed)")
+    yield script
+
+
+@recipe("cache/recording-gradients-changes-nothing")
+def recorded(case: Case, tape: Tape) -> Iterator[Script]:
+    """Token by token, recorded for gradients."""
+    if not written(case.subject):
+        return
+    script, module = begun(case)
+    manner, lengths = case.subject.remembering, [1] * case.sizes.tokens
+    feed(script, module, manner, "x", lengths, recording=True)
+    yield ended(script, case)
+
+
+@recipe("cache/gradients-without-it-are-what-they-were")
+def differentiated_after(case: Case, tape: Tape) -> Iterator[Script]:
+    """The gradient of a call without the cache, after a sequence."""
+    if not written(case.subject):
+        return
+    manner = case.subject.remembering
+    script, module = begun(case)
+    script.add(f"other = {text.typed(case.other, case.dtype)}")
+    feed(script, module, manner, "other", [1] * case.sizes.tokens)
+    script.lines += [f"{module}.{manner.reset}()"] * bool(manner.reset)
+    script.add(f"upstream = {text.tensor(case.upstream)}.to(x.dtype)")
+    whole = f"{module}(x.requires_grad_())" + "[0]" * manner.held_by_caller
+    tried(script, [f"{whole}.backward(upstream)"], recording=True)
+    expected, allowed = case.gradients.x, case.gradient_budget.x
+    script.add(f"expected = {text.tensor(expected)}", f"allowed = {text.slack(allowed)}")
+    script.lines.append("near(x.grad, expected, allowed)")
+    yield script
+
+
+@recipe("cache/too-long-is-refused")
+def one_too_many(case: Case, tape: Tape) -> Iterator[Script]:
+    """As many tokens as fit, and then one that is to be refused."""
+    if not written(case.subject):
+        return
+    manner, full = case.subject.remembering, filled_up(case)
+    room = full.shape[1]
+    script, module = begun(case)
+    script.add(f"whole = {text.typed(full, case.dtype)}")
+    script.lines.append(f"other = {text.typed(case.other[:, :1], case.dtype)}")
+    feed(script, module, manner, "whole", [room])
+    beyond = ", ".join(("other", *arguments(manner, room, room + 1)))
+    refusal(
+        script,
+        ["with torch.no_grad():", f"    {module}({beyond})"],
+        f"expected token {room + 1} refused where context_length is {room}, got an output",
+    )
+    yield script
 
 
 @recipe("cache/padding-stays-hidden")
@@ -124,8 +212,7 @@ def refused(case: Case, tape: Tape) -> Iterator[Script]:
     tried(
         script,
         [
-            *([f"{module}.{manner.reset}()"] if manner.reset else []),
-            *([f"past = {'None' if manner.place else '{}'}"] if manner.past else []),
+            *beginning(module, manner),
             f"returned = {module}({', '.join(first)})",
             *([f"past = returned[{manner.place}]"] if manner.held_by_caller else []),
             f"first = returned{returned}",
@@ -143,66 +230,3 @@ def refused(case: Case, tape: Tape) -> Iterator[Script]:
         [f"last = {module}({', '.join(last)}){returned}", "output = torch.cat([first, last], 1)"],
     )
     yield ended(script, case)
-
-
-def begun(case: Case) -> tuple[Script, str]:
-    """A script with a module in eval mode and the case's tokens x; the module's name."""
-    script = Script(case.subject)
-    module = script.build(built(case))
-    script.add(f"x = {text.typed(case.x, case.dtype)}", f"{module}.eval()")
-    return script, module
-
-
-def ended(script: Script, case: Case) -> Script:
-    """With what the output should be."""
-    require_right(script, case, "output")
-    return script
-
-
-def feed(
-    script: Script,
-    module: str,
-    manner: CacheManner,
-    x: str,
-    lengths: Sequence[int],
-    further: str = "",
-) -> None:
-    """Feed x in chunks of these lengths from its first token on; its outputs, joined, are `output`.
-
-    further: what each step is told besides, of its start and end.
-    """
-    lines = [f"{module}.{manner.reset}()"] if manner.reset else []
-    lines += ["parts = []"]
-    if manner.past:
-        lines.append(f"past = {'None' if manner.place else '{}'}")
-    for end, length in zip(accumulate(lengths), lengths, strict=True):
-        start = end - length
-        told = [f"{x}[:, {start}:{end}]", *arguments(manner, start, end)]
-        told += [further.format(start=start, end=end)] if further else []
-        call = f"{module}({', '.join(told)})"
-        if manner.held_by_caller:
-            lines += [f"returned = {call}", f"past = returned[{manner.place}]"]
-            call = "returned[0]"
-        lines.append(f"parts.append({call})")
-    tried(script, [*lines, "output = torch.cat(parts, dim=1)"])
-
-
-def arguments(manner: CacheManner, start: int, end: int) -> list[str]:
-    """What a step is told besides its tokens, as it would be typed."""
-    typed = {
-        manner.past: "past",
-        manner.position: f"torch.arange({start}, {end})" if manner.ranged else str(start),
-    }
-    values = manner.told(State(start), end - start)
-    return [f"{name}={typed.get(name, values[name])}" for name in values]
-
-
-def tried(script: Script, statements: Sequence[str]) -> None:
-    """Statements that must not raise, without gradients."""
-    script.add(
-        "try:",
-        "    with torch.no_grad():",
-        *(f"        {statement}" for statement in statements),
-        "except Exception as error:",
-        "    raise AssertionError(f'expected an output, got {error!r}') from error",
-    )

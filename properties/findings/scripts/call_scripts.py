@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from properties.basics.assertions import Violation
+from properties.basics.dtypes import Array
 from properties.cases.case import Case
+from properties.cases.question import Question
 from properties.findings.call_tape import Asked, CallTape, listened
+from properties.findings.scripts import text
 from properties.findings.scripts.call_findings import CallFinding, backward, findings
+from properties.findings.scripts.call_places import place
 from properties.findings.scripts.call_source import CallScript, Told, manner_of
 from properties.spec.clause import Clause
+from properties.spec.clauses.call_errors import Unrefused
+from properties.truth.oracle import split
 
 REFUSED = "raise AssertionError(f'expected an answer to a valid call, got {error!r}') from error"
 
@@ -54,7 +60,7 @@ def replayed(script: CallScript, calls: list[Asked], finding: CallFinding) -> No
 
 def refused(script: CallScript, call: Asked) -> None:
     """A call that is to be answered."""
-    made = attempted(script, call)
+    _, made = attempted(script, call)
     script.lines += [
         "try:",
         *made,
@@ -64,26 +70,39 @@ def refused(script: CallScript, call: Asked) -> None:
 
 
 def to_be_refused(clause: Clause, case: Case) -> Iterator[CallScript]:
-    """A call that no reading makes right is answered."""
+    """A call that no reading makes right is answered, or one that has readings by none of them."""
     tape = listened(clause, case)
-    expected = tape.failure.expected if isinstance(tape.failure, Violation) else ""
-    if not tape.calls or not expected.endswith(" refused"):  # else an answer may be right as well
+    failure = tape.failure
+    if not tape.calls or not isinstance(failure, Violation):
         return
     script = CallScript(case.subject, tape=tape)
-    made = attempted(script, tape.calls[-1])
-    script.lines += [
-        "try:",
-        *made,
-        "except Exception as error:",
-        '    print(f"refused: {error!r}")',
-        "else:",
-        f"    raise AssertionError({f'expected {expected}, got an answer'!r})",
-    ]
+    told, made = attempted(script, tape.calls[-1])
+    raised = ["except Exception as error:", '    print(f"refused: {error!r}")']
+    expected = f"expected {failure.expected}, got an answer"
+    if isinstance(failure, Unrefused):
+        made += ["    answer = " + told.output + place(script, told, "output")]
+        script.lines += ["answer = None", "try:", *made, *raised]
+        script.lines += one_of(failure.rights, told.call.question)
+    elif failure.expected.endswith(" refused"):
+        raised += ["else:", f"    raise AssertionError({expected!r})"]
+        script.lines += ["try:", *made, *raised]
+    else:
+        return
     yield script
 
 
-def attempted(script: CallScript, call: Asked) -> list[str]:
-    """The lines of a call that stand under a `try`; what goes before them is written."""
+def one_of(rights: Sequence[tuple[Array, Array]], asked: Question) -> list[str]:
+    """The lines that hold an answer against those that would be right."""
+    lines = ["if answer is not None:  # refused would be right, too", "    rights = ["]
+    for right, allowed in rights:
+        if asked.function:
+            right, allowed = (split(part, asked.shape[1]) for part in (right, allowed))
+        lines.append(f"        ({text.tensor(right)}, {text.slack(allowed)}),")
+    return [*lines, "    ]", "    near_one(answer, rights)"]
+
+
+def attempted(script: CallScript, call: Asked) -> tuple[Told, list[str]]:
+    """A call, and its lines that stand under a `try`; what goes before them is written."""
     start = len(script.lines)
     told = script.ask(call)
     if call.upstream is not None:
@@ -92,4 +111,4 @@ def attempted(script: CallScript, call: Asked) -> list[str]:
     first -= script.lines[first - 1].startswith("with ")
     made = [f"    {line}" for line in script.lines[first:]]
     del script.lines[first:]
-    return made
+    return told, made

@@ -14,6 +14,7 @@ from properties.findings.scripts.asking import refusal
 from properties.findings.scripts.outputs import Answer
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script, construct
+from properties.spec.clauses import indivisible_groups
 from properties.spec.clauses.error import OUTSIDE, beyond, indivisible, of_width, refusals
 from properties.spec.clauses.shape import GPT2
 from properties.subjects.subject import JOINED_FAMILIES, Config
@@ -89,6 +90,38 @@ def indivisible_heads(case: Case, tape: Tape) -> Iterator[Script]:
     script, config = Script(case.subject), indivisible(case)
     what = f"expected d_out {config.width} refused with {config.sizes.heads} heads, got a module"
     refusal(script, construct(case.subject, config), what)
+    yield script
+
+
+@recipe("error/indivisible-heads-lose-nothing")
+def columns_left_out(case: Case, tape: Tape) -> Iterator[Script]:
+    """A module of a width that the heads do not divide puts out fewer columns."""
+    script, config = Script(case.subject), indivisible(case)
+    wanted = f"expected d_out {config.width} refused, or {config.width} columns"
+    script.add(
+        "output = None",
+        "with torch.no_grad(), suppress(Exception):",
+        *(f"    {line}" for line in construct(case.subject, config)),
+        f"    output = module({text.typed(of_width(case, config.sizes.d_in), case.dtype)})",
+        "if output is not None:  # refused would be right, too",
+        f"    got = f'{wanted}, got {{output.shape[-1]}}'",
+        f"    assert output.shape[-1] == {config.width}, got",
+    )
+    yield script
+
+
+@recipe("error/indivisible-key-value-heads")
+def indivisible_key_value_heads(case: Case, tape: Tape) -> Iterator[Script]:
+    """A module whose heads of keys and values do not divide its heads gives an output."""
+    sizes = indivisible_groups.indivisible(case)
+    script, config = Script(case.subject), replace(case.config(), sizes=sizes)
+    x = text.typed(of_width(case, sizes.d_in), case.dtype)
+    refusal(
+        script,
+        [*construct(case.subject, config), f"module.eval()({x})"],
+        f"expected {sizes.heads} heads refused with {sizes.key_heads} heads of keys and values, "
+        "got an output",
+    )
     yield script
 
 

@@ -8,7 +8,8 @@ from properties.cases.case import Case
 from properties.cases.steps import splits
 from properties.findings.recording import Tape, built
 from properties.findings.scripts.asking import run
-from properties.findings.scripts.cache import begun, ended, feed, tried, written
+from properties.findings.scripts.cache import written
+from properties.findings.scripts.feeding import begun, ended, feed, tried
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
 from properties.recognition.adapters.module_subject import ModuleSubject

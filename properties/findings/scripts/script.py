@@ -41,6 +41,17 @@ def near(output, expected, allowed):
         wanted, got, slack = (float(part[tuple(at)]) for part in (expected, output, allowed))
         raise AssertionError(f"expected {wanted:.9g} within {slack:.2g}, got {got:.9g} at {at}")
 ''',
+    "near_one": '''
+def near_one(output, rights):
+    """The output is one of those that are right, each with what it may be off by."""
+    failures = []
+    for expected, allowed in rights:
+        try:
+            return near(output, expected, allowed)
+        except AssertionError as error:
+            failures.append(error)
+    raise failures[0]
+''',
 } | DEFINITION
 """Functions of a script, put in where they are used."""
 

@@ -8,7 +8,8 @@ Legend: B batch, H query heads, G key-value heads, T queries, S keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,16 @@ ANSWER = "an output"
 FUNCTION = {"function", "told by calls"}
 FEW = 12  # examples are enough: what is not refused once is refused at no other size
 SEVERAL = Condition("at least two keys", lambda case: case.call is not None and case.call.keys > 1)
+
+
+@dataclass
+class Unrefused(Violation):
+    """An answer that is none of those that would be right where a call is not refused.
+
+    rights: these, each of the output's shape with what it may be off by.
+    """
+
+    rights: Sequence[tuple[Array, Array]]
 
 
 def given(asked: Question, expected: str) -> Array | None:
@@ -49,20 +60,28 @@ def refused_or(
     loud enough. Returns the share of the budget that was used.
     """
     output = given(asked, f"{what} refused")
-    if output is None or (loud and bool(np.isnan(output).all())):
+    if output is None:
         return 0.0
-    return as_one_of(output, f"{what} refused, or an output of", readings)
+    rights = [(r.truth.output, r.truth.allowed) for r in readings]
+    rights += [constant(np.nan, output)] * loud
+    return as_one_of(output, f"{what} refused, or an output of", rights)
 
 
-def as_one_of(output: Array, what: str, readings: Iterable[Question]) -> float:
-    """The output is that of one of these right calls; if of none, the first one tells how far off."""
-    failure = None
-    for reading in readings:
+def constant(number: float, output: Array) -> tuple[Array, Array]:
+    """An output that is this number throughout, and may be off by nothing."""
+    return np.full_like(output, number), np.zeros_like(output)
+
+
+def as_one_of(output: Array, what: str, rights: Sequence[tuple[Array, Array]]) -> float:
+    """The output is one of those that would be right; if none, the first one tells how far off."""
+    failures = []
+    for right, allowed in rights:
         try:
-            return near(what, output, reading.truth.output, reading.truth.allowed, AXES)
+            return near(what, output, right, allowed, AXES)
         except Violation as far:
-            failure = failure or far
-    raise failure or Violation(what, ANSWER, {})
+            failures.append(far)
+    first = failures[0]
+    raise Unrefused(first.expected, first.actual, first.where, rights) from first
 
 
 @clause(
@@ -174,10 +193,10 @@ def no_keys(case: Case) -> None:
     asked = question(case)
     none = {n: a[:, :, :0] if n in ("keys", "values") else a for n, a in asked.inputs.items()}
     output = given(asked.with_inputs(none), "a call without keys refused")
-    if output is not None:
-        of_nothing = bool((output == 0.0).all() or np.isnan(output).all())
+    if output is not None and not ((output == 0.0).all() or np.isnan(output).all()):
         expected = "a call without keys refused, or zeros or NaN"
-        require(of_nothing, expected, first_of(output[output != 0.0]))
+        rights = [constant(number, output) for number in (0.0, np.nan)]
+        raise Unrefused(expected, first_of(output[output != 0.0]), {}, rights)
 
 
 @clause(
@@ -283,6 +302,6 @@ def scale_of_nan(case: Case) -> None:
     it, are read as an answer; NaN is not.
     """
     output = given(question(case).changed(scale=float("nan")), "a scale of NaN refused")
-    if output is not None:
-        others = output[~np.isnan(output)]
-        require(not others.size, "a scale of NaN refused, or NaN", first_of(others))
+    if output is not None and not np.isnan(output).all():
+        expected, told = "a scale of NaN refused, or NaN", first_of(output[~np.isnan(output)])
+        raise Unrefused(expected, told, {}, [constant(np.nan, output)])

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from properties.basics.assertions import require
 from properties.cases.case import Case
 from properties.spec.clause import Half, Level, clause
+from properties.spec.clauses.error import of_width
 from properties.subjects.instance import Instance
+from properties.truth.parameters import Sizes
 
 
 @clause(
@@ -27,24 +27,26 @@ from properties.subjects.instance import Instance
 )
 def indivisible_key_value_heads(case: Case) -> None:
     """Some head has no group then, or some group no head: no output is right."""
-    key_heads = max(2, case.sizes.key_heads)
-    heads = 2 * key_heads + 1
+    sizes = indivisible(case)
     require(
-        not answers(case, heads, key_heads),
-        f"{heads} heads refused with {key_heads} heads of keys and values",
+        not answers(case, sizes),
+        f"{sizes.heads} heads refused with {sizes.key_heads} heads of keys and values",
         "an output",
     )
 
 
-def answers(case: Case, heads: int, key_heads: int) -> bool:
+def indivisible(case: Case) -> Sizes:
+    """Two heads of keys and values or more, and one head of queries too many for them."""
+    key_heads = max(2, case.sizes.key_heads)
+    sizes = replace(case.sizes, heads=2 * key_heads + 1, groups=key_heads)
+    return sizes if case.subject.has("rectangular") else replace(sizes, d_in=sizes.width)
+
+
+def answers(case: Case, sizes: Sizes) -> bool:
     """Whether such a module is built, with the weights it begins with, and gives an output."""
-    sizes = replace(case.sizes, heads=heads, groups=key_heads)
-    if not case.subject.has("rectangular"):
-        sizes = replace(sizes, d_in=sizes.width)
     try:
         module = case.subject.build(replace(case.config(), sizes=sizes), None)
     except Exception:  # being refused is what is asked for
         return False
     instance = Instance(module, case.dtype, batched=case.subject.has("batched"))
-    x = np.resize(case.x, (*case.x.shape[:-1], sizes.d_in))
-    return instance.refusal(x if instance.batched else x[0]) is None
+    return instance.refusal(of_width(case, sizes.d_in)) is None

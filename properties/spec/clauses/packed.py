@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from properties.basics.assertions import first_of, near, require
+from properties.basics.assertions import first_of, near
+from properties.basics.dtypes import Array
 from properties.cases.case import Case
 from properties.cases.question import Question, flags, question
 from properties.spec.clause import Condition, Half, Level, clause
-from properties.spec.clauses.call_errors import FEW, given, refused
+from properties.spec.clauses.call_errors import FEW, Unrefused, constant, given, refused
 
 FORMULA = "packed/each-document-by-the-formula"
 DOCUMENTS = {"takes documents"}
@@ -205,9 +206,17 @@ def without_keys(case: Case) -> None:
         output = given(asked, "a document without keys refused")
         if output is not None:
             rows = output[item, : lengths(asked)[item][0]]
-            nothing = bool((rows == 0.0).all() or np.isnan(rows).all())
-            expected = "a document without keys refused, or zeros or NaN"
-            require(nothing, expected, first_of(rows[rows != 0.0]), document=item)
+            if not ((rows == 0.0).all() or np.isnan(rows).all()):
+                expected = "a document without keys refused, or zeros or NaN"
+                rights = [in_rows(constant(n, output), item, len(rows)) for n in (0.0, np.nan)]
+                raise Unrefused(expected, first_of(rows[rows != 0.0]), {"document": item}, rights)
+
+
+def in_rows(right: tuple[Array, Array], item: int, count: int) -> tuple[Array, Array]:
+    """What would be right and what it may be off by, of the first rows of an item alone."""
+    output, allowed = right[0], np.full_like(right[1], np.inf)
+    allowed[item, :count] = right[1][item, :count]
+    return output, allowed
 
 
 @clause(

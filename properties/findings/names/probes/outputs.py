@@ -68,7 +68,11 @@ def padding_left(case: Case) -> bool:
     )
 
 
-@probe("an axis of length one is squeezed away", "squeeze without a dim", AXES)
+@probe(
+    "an axis of length one is squeezed away",
+    "squeeze without a dim",
+    AXES | {"shape/output-shape"},
+)
 def squeezed(case: Case) -> bool:
     """The shape is the right one but for ones."""
     for batch, tokens in ((1, 1), (1, 2), (2, 1)):
