@@ -432,10 +432,11 @@ def declining(tallies: Iterable[Tally]) -> list[str]:
     found = [tally for tally in tallies if tally.declined]
     if not found:
         return []
-    first = found[0]
+    named = ", ".join(tally.clause.id for tally in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return [
-        f"calls that it says it does not support are not asked, those of {first.clause.id} and "
-        f"{len(found) - 1} more laws among them: {first.declined}"
+        "calls that it says it does not support are not asked; laws with such calls: "
+        f"{named}{more}; it says: {found[0].declined}"
     ]
 
 

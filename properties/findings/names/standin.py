@@ -34,6 +34,8 @@ NOT_A_FORMULA = frozenset({"error", "state", "transform"})
 """Areas whose laws a module may break whatever its formula is."""
 NO_FORMULA_TELLS = frozenset({"shape/parameter-shapes-and-count"})
 """Clauses that a stand-in cannot break: it has no parameters of its own that could be missing."""
+PUT_BACK = frozenset({"own cap", "own norms", "own sink", "own slopes", "own window"})
+"""What a clause needs that puts something back beside attention: its wrong forms are the probes'."""
 DRAWN = ("numerics/deterministic-in-eval", "state/forward-is-pure")
 
 
@@ -44,6 +46,8 @@ def behaves_like(clause: str, case: Case) -> list[str]:
     """
     if clause not in clauses():
         return []
+    if put_back(clause):
+        return list(probed(clause, case))
     if calls.concerns(clause, case):
         return calls.named(clause, case)
     if clause == padding.CLAUSE:
@@ -65,6 +69,8 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
 
     What a probe has found breaks the clauses that it lists; what else it breaks, nobody has computed.
     """
+    if put_back(clause):
+        return True if name in probed(clause, case) else None
     if calls.concerns(clause, case):
         return calls.explains(name, clause, case)
     if clause == padding.CLAUSE:
@@ -86,6 +92,11 @@ def breaks(explanation: Explanation, clause: str, case: Case) -> bool | None:
         return None
     passed = passes(explanation, clause, case)
     return None if passed is None else not passed
+
+
+def put_back(clause: str) -> bool:
+    """Whether a clause asks about what is out of action in all other examples."""
+    return not PUT_BACK.isdisjoint(clauses()[clause].needs)
 
 
 def chance(clause: str) -> bool:
