@@ -23,6 +23,7 @@ from properties.recognition.adapters import (
     arguments,
     calls,
     cosines,
+    differential,
     distances,
     earlier_tokens,
     exclusive,
@@ -109,6 +110,7 @@ def subject(
     note_complex(finished, module)
     offer_dtypes(finished)
     offer_heads(finished)
+    differential.leave_weights(finished, module)
     offer_positions(finished, module)
     offer_scale(finished, module)
     offer_extras(finished, module)
