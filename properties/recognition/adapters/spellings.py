@@ -11,7 +11,8 @@ from functools import cache
 
 # "embed" is d_in and d_out in one; "value_dim" and "query_dim" are for classes that tell d_q, d_k
 # and d_v apart; "kv_heads" are heads of keys and values, or the readers of each; "max_batch" is how many
-# items there is room for; the last four are known, but not ours to vary.
+# items there is room for; "latent" is the width of what keys and values are made of, and "query_latent"
+# of what queries are; the last four are known, but not ours to vary.
 ARGUMENTS = {
     "d_in": """d_in dim_in in_dim d_input dim_input input_dim inp_dim input_size inp_size in_size
         in_features input_features num_input_features n_input_features in_channels input_channels
@@ -38,7 +39,7 @@ ARGUMENTS = {
         d_key key_dim key_size d_kq d_qk dim_qk qk_dim d_out_kq d_out_qk head_embd head_emb_size
         head_embed_size attention_head_size attn_head_size size_head heads_dim per_head_dim
         head_hidden_dim head_d n_head_dim head_features head_channels kv_channels attention_head_dim
-        attn_head_dim kv_head_dim qk_head_dim query_key_dim key_dimension dim_heads channels_per_head
+        attn_head_dim kv_head_dim query_key_dim key_dimension dim_heads channels_per_head
         num_head_channels per_head_size size_of_head qk_channels""",
     "value_dim": "d_v dim_v d_value value_dim value_size d_out_v v_dim",
     "query_dim": "d_q dim_q d_query query_dim query_size q_dim",
@@ -86,6 +87,11 @@ ARGUMENTS = {
     "causal": """causal is_causal causal_mask use_causal_mask apply_causal_mask masked is_masked
         autoregressive use_causal apply_mask use_mask unidirectional masking""",
     "divisor": "query_pre_attn_scalar",
+    "latent": """kv_latent_dim latent_dim dim_latent d_latent latent_size kv_lora_rank kv_latent
+        kv_latent_size d_c d_kv_latent kv_compression_dim d_compressed compressed_dim compression_dim d_ckv
+        kv_compressed_dim d_latent_kv kv_rank""",
+    "query_latent": """q_lora_rank q_latent_dim query_latent_dim d_cq q_compression_dim q_compressed_dim
+        d_q_latent d_latent_q q_rank""",
     "max_batch": "max_batch_size max_batch max_bs",
     "device": "device dev",
     "batch_first": "batch_first",
@@ -204,12 +210,46 @@ FUSED = re.compile(f"{AFFIX}((?:{PART}){{2,3}}){AFFIX}")
 FUSED_NAMES = {"cattn", "inproj", "inprojweight", "inprojection", "attn", "wpack", "combinedproj"}
 
 
+LETTERS = r"(qkv|kv|q|k|v|quer(?:y|ies)|keys?|values?)"
+BEHIND = r"(?:proj(?:ection)?|linear|layer)*(?:withmqa)?"
+DOWN = re.compile(
+    rf"(?:w|to)?(?:d|down|compress){LETTERS}{BEHIND}|w?{LETTERS}(?:down|compress|latent|a(?=proj)){BEHIND}|"
+    rf"(?:w|to)?(?:down|latent){BEHIND}"
+)
+UP = re.compile(
+    rf"(?:w|to)?(?:u|up|decompress){LETTERS}{BEHIND}|w?{LETTERS}(?:up|decompress|b(?=proj)){BEHIND}"
+)
+
+
+def letters_in(pattern: re.Pattern[str], name: str, otherwise: str = "") -> str:
+    """Which of q, k and v a name of such a layer says; "" for another name."""
+    found = pattern.fullmatch(normalise(name))
+    if found is None:
+        return ""
+    said = next(filter(None, found.groups()), otherwise)
+    return said if set(said) <= set("qkv") else said[0]
+
+
+@cache
+def latent_of(name: str) -> str:
+    """Which of q, k and v are made of the latent that a layer of this name makes: "kv" for `W_dkv`."""
+    return letters_in(DOWN, name, "kv")
+
+
+@cache
+def made_of_latent(name: str) -> str:
+    """Which of q, k and v a layer of this name makes of a latent: "k" for `W_uk`."""
+    return letters_in(UP, name)
+
+
 @cache
 def parameter_role(name: str) -> str | None:
     """Which matrix `name` names: query, key, value or out; projection if it may be out; or None."""
     plain = normalise(name)
     if re.match(MIXING, plain):
         return None
+    if role := next((r for r, letter in LETTER.items() if letter == made_of_latent(name)), ""):
+        return role
     for role, pattern in PARAMETERS.items():
         if pattern.fullmatch(plain):
             return role
@@ -230,6 +270,8 @@ def fused_order(name: str) -> str:
     plain = normalise(name).removesuffix("bias")
     if plain in FUSED_NAMES:
         return "qkv"
+    if len(made_of_latent(plain)) > 1:
+        return made_of_latent(plain)
     found = FUSED.fullmatch(plain)
     if found is None:
         return ""
