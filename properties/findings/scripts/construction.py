@@ -31,6 +31,7 @@ from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import HeldOpen, held_open
 from properties.recognition.adapters.image import AsImage, as_image
+from properties.recognition.adapters.latents import Rolled, RolledBack, with_latents
 from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.adapters.residual import (
     WithoutResidual,
@@ -250,13 +251,14 @@ def own_context() -> list[str]:
 
 def hooks(subject: ModuleSubject) -> list[str]:
     """What hands a module the masks or zeros that it requires, documents or an image, takes its residual
-    out, and holds its gates open.
+    out, holds its gates open, and rolls its latents.
     """
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
     parts += [GivenZeros, with_zeros] if told.zeros else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
     parts += [HeldOpen, held_open] if told.gates else []
+    parts += [Rolled, RolledBack, with_latents] if told.latents else []
     parts += [AsDocuments, as_documents] if told.documents else []
     parts += [AsImage, as_image] if told.image else []
     sources = (inspect.getsource(one).rstrip() for one in parts)
@@ -316,6 +318,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"without_residual({made}, {blueprint.residual!r})"
             if blueprint.gates:
                 made = f"held_open({made}, {blueprint.gates!r})"
+            if blueprint.latents:
+                made = f"with_latents({made}, {blueprint.latents!r})"
             if blueprint.documents:
                 made = f"as_documents({made}, {blueprint.documents!r})"
             if blueprint.image:

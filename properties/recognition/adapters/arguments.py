@@ -130,6 +130,8 @@ class Arguments:
             "value_dim": sizes.head_dim,
             "query_dim": sizes.head_dim,
             "rotary_dim": sizes.head_dim,  # the whole head, since no other number fits every size
+            "latent": sizes.d_in,  # as wide as the tokens, so that any projection is a product
+            "query_latent": sizes.d_in,
             "divisor": sizes.head_dim,  # whose root divides the scores
             "num_heads": sizes.heads,
             "kv_heads": sizes.shared if self.readers else sizes.key_heads,

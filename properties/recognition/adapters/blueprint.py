@@ -21,6 +21,7 @@ from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import held_open
 from properties.recognition.adapters.image import as_image
+from properties.recognition.adapters.latents import with_latents
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.asking.caches import OutputAlone
 from properties.recognition.turning.handed import Handed
@@ -47,7 +48,7 @@ class Blueprint:
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
     image: the axes of an image that is one pixel wide, which it is given for tokens; gates: the layers
     that make gates, which are held open; documents: the argument for where these start in packed tokens,
-    of which each item of a batch is one.
+    of which each item of a batch is one; latents: see `with_latents`.
     """
 
     target: Callable[..., Any]
@@ -67,6 +68,7 @@ class Blueprint:
     uncapped: bool = False
     gates: tuple[str, ...] = ()
     documents: str = ""
+    latents: tuple[tuple[str, ...], ...] = ()
 
     @property
     def owner(self) -> str:
@@ -88,6 +90,7 @@ class Blueprint:
                 if isinstance(module, nn.Module):
                     take_out(module, self.taken_out)
                     held_open(module, self.gates)
+                    with_latents(module, self.latents)
                     if self.several is not None:
                         alone = OutputAlone(self.several)
                         module.register_forward_hook(alone, with_kwargs=True)

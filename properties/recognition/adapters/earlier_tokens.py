@@ -13,6 +13,7 @@ from properties.recognition.asking import cache_finding
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects.subject import CAUSAL_FAMILIES, Config
+from properties.truth.parameters import Sizes
 
 LONG = 32  # tokens that fit into what a cache is tried with
 
@@ -27,7 +28,7 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     names = (*call.optional, *sorted(handed_to(module)))
     if not cache_finding.exists(names, module):
         return
-    sizes = replace(trial_config(finished.blueprint, finished.family).sizes, context_length=LONG)
+    sizes = roomy(finished)
     weights = random_weights(sizes) if finished.has("projections") else None
     trial = cache_finding.Trial(
         lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes
@@ -55,6 +56,16 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in found.arguments}
 
 
+def roomy(finished: ModuleSubject) -> Sizes:
+    """The sizes of a trial, with fewer heads of keys than of queries where there may be, so that a cache
+    that is told either is told which.
+    """
+    sizes = replace(trial_config(finished.blueprint, finished.family).sizes, context_length=LONG)
+    if finished.has("groups"):
+        sizes = replace(sizes, heads=6, groups=2)
+    return replace(sizes, d_in=sizes.width) if finished.blueprint.square else sizes
+
+
 def offer_padded_steps(finished: ModuleSubject) -> None:
     """Claim a mask of keys beside a cache, and say that other masks are asked about one at a time."""
     if not finished.cache:
@@ -73,7 +84,7 @@ def takes_padded_steps(finished: ModuleSubject) -> bool:
     """Whether steps run that are told which of all tokens so far are padding, or else which of their own
     are; nothing is said of what they give.
     """
-    sizes = replace(trial_config(finished.blueprint, finished.family).sizes, context_length=LONG)
+    sizes = roomy(finished)
     weights = random_weights(sizes)
     trial = cache_finding.Trial(
         lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
 from properties.subjects.instance import in_eval, in_format
 from properties.subjects.restored import Restored
 from properties.subjects.subject import Config, Subject
-from properties.truth.parameters import Weights
+from properties.truth.parameters import Sizes, Weights
 
 
 class ModuleSubject(Subject):
@@ -46,6 +47,7 @@ class ModuleSubject(Subject):
         self.tokens: tuple[str, ...] = ()  # arguments for queries, keys and values, where all three
         self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
         self.remembering = CacheManner()
+        self.sizes_of = WeakKeyDictionary[nn.Module, Sizes]()  # of what is built, for its cache
         self.normed: tuple[str, ...] = ()  # the paths of norms of queries and keys that are at work
         self.slopes: tuple[str, ...] = ()  # of ALiBi, among `extras`
         self.switches: dict[str, str] = {}  # the argument or tensor for each part of `Restored`
@@ -57,6 +59,7 @@ class ModuleSubject(Subject):
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
         module = self.blueprint.construct(config, self.family)
         module = in_format(module, getattr(torch, config.dtype))  # weights are rounded once
+        self.sizes_of[module] = config.sizes
         layers = dict(module.named_modules())
         for path in self.residual:
             if isinstance(layer := layers.get(path), nn.Dropout):  # none where nothing is dropped
@@ -93,7 +96,7 @@ class ModuleSubject(Subject):
 
     def begin(self, module: nn.Module, batch: int) -> State:
         """Before the first token; what the module has kept is forgotten if it can be."""
-        return self.remembering.begin(module)
+        return self.remembering.begin(module, self.sizes_of[module], batch)
 
     def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
         """The output for the next tokens, and the state after them."""

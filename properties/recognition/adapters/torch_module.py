@@ -23,6 +23,7 @@ from properties.recognition.adapters import (
     arguments,
     calls,
     cosines,
+    differential,
     distances,
     earlier_tokens,
     exclusive,
@@ -42,6 +43,7 @@ from properties.recognition.adapters.draft import Draft, found_in, random_weight
 from properties.recognition.adapters.first_build import first_build, with_output_alone
 from properties.recognition.adapters.gates import with_open_gates
 from properties.recognition.adapters.groups import fits, offer_groups
+from properties.recognition.adapters.latent_finding import with_rolled_latents
 from properties.recognition.adapters.loading import collect
 from properties.recognition.adapters.matrices import offer_projections
 from properties.recognition.adapters.module_subject import ModuleSubject
@@ -77,6 +79,7 @@ def subject(
     families.validate(family)
     chosen = family is not None
     blueprint, module = first_build(target, given)
+    blueprint, module = with_rolled_latents(blueprint, module)
     blueprint, module = without_norms(blueprint, module)
     blueprint, module = turning.with_angles(blueprint, module)
     if blueprint.handed is not None and blueprint.several is None:
@@ -109,6 +112,7 @@ def subject(
     note_complex(finished, module)
     offer_dtypes(finished)
     offer_heads(finished)
+    differential.leave_weights(finished, module)
     offer_positions(finished, module)
     offer_scale(finished, module)
     offer_extras(finished, module)

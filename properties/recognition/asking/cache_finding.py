@@ -5,9 +5,7 @@ Legend: B batch, T tokens.
 
 from __future__ import annotations
 
-import inspect
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any
@@ -18,7 +16,8 @@ from torch import nn
 
 from properties.basics import interrupts
 from properties.basics.dtypes import FORMATS, Array
-from properties.recognition.asking.caches import CacheManner
+from properties.recognition.asking import holder_finding
+from properties.recognition.asking.caches import CacheManner, State
 from properties.subjects.instance import in_eval, to_array
 from properties.truth.parameters import Sizes
 
@@ -46,6 +45,7 @@ HELD = re.compile(
 )
 CHUNKS = (3, 1, 1)
 TOKENS = sum(CHUNKS)
+DEEP = 6  # layers of objects, lists and dicts in which a cache keeps tensors
 Build = Callable[[str], nn.Module]
 
 
@@ -72,24 +72,6 @@ def signs(module: nn.Module) -> list[str]:
     return methods + named(HELD, [*vars(module), *module._buffers, *module._modules])
 
 
-def holders(module: nn.Module) -> list[type]:
-    """The classes beside the module's own that are called a cache, can be updated and need nothing."""
-    home = vars(sys.modules.get(type(module).__module__, object))
-    kinds = [kind for name, kind in home.items() if re.search("cache", name, re.IGNORECASE)]
-    return [kind for kind in kinds if inspect.isclass(kind) and is_holder(kind)]
-
-
-def is_holder(kind: type) -> bool:
-    """Whether an object of this class is made of nothing and can be updated; a module cannot be held."""
-    if issubclass(kind, nn.Module) or not callable(getattr(kind, "update", None)):
-        return False
-    try:
-        inspect.signature(kind).bind()
-    except (TypeError, ValueError):  # it needs something, or does not say
-        return False
-    return True
-
-
 def manners(names: Iterable[str], module: nn.Module) -> Iterator[CacheManner]:
     """Every way in which a forward with these arguments may go on; more arguments first."""
     names = list(names)
@@ -97,14 +79,15 @@ def manners(names: Iterable[str], module: nn.Module) -> Iterator[CacheManner]:
         [*named(p, names)[:1], ""] if p is not PAST else [*named(p, names), ""]
         for p in (FLAG, PAST, POSITION)
     )
-    reset, objects = next(iter(resets(module)), ""), holders(module)
+    reset = next(iter(resets(module)), "")
+    objects = {p: [*holder_finding.holders(module, p)] for p in past if p}
     for p, f, s in product(past, flag, position):
         if not (p or f or s):
             continue
         for ranged in (False, True) if s else (False,):
             for place in (1, 2, 0) if p else (1,):
                 yield CacheManner(f, p, place, s, ranged, "" if p else reset)
-            for holder in objects if p else ():
+            for holder in objects.get(p, ()):
                 yield CacheManner(f, p, 0, s, ranged, "", holder)
 
 
@@ -116,7 +99,7 @@ class Trial:
 
     def __init__(self, build: Build, sizes: Sizes) -> None:
         """build: a new module in a format, with room for more than 5 tokens."""
-        self.build = build
+        self.build, self.sizes = build, sizes
         shape = (sizes.batch, TOKENS, sizes.d_in)
         self.x = FORMATS["bfloat16"].round(np.random.default_rng(1).normal(size=shape))
 
@@ -142,6 +125,8 @@ class Trial:
             return 0
         if whole is not None and whole.shape == steps.shape and close(whole, steps):
             return len(RANKS)
+        if candidate.holder is not None and not candidate.holder.certain:
+            return 0
         changed = self.steps(candidate, other=True)
         if changed is not None and not close(steps[:, 3:], changed[:, 3:]):
             return 2
@@ -157,7 +142,7 @@ class Trial:
 
         def fed() -> Array:
             module, outputs = self.build(dtype), []
-            state = candidate.begin(module)
+            state = self.begun(candidate, module)
             for chunk in np.split(x, np.cumsum(CHUNKS)[:-1], axis=1):
                 output, state = candidate.step(module, state, chunk, dtype)
                 outputs.append(output)
@@ -182,16 +167,34 @@ class Trial:
 
     def grows(self, candidate: CacheManner) -> bool:
         """Whether what the caller holds has an axis that is as long as what was fed, after each step."""
+        if candidate.holder is not None:
+            return self.is_filled(candidate)
         if not candidate.held_by_caller:
             return False
         module, lengths = self.build("float32"), list[set[int]]()
-        state = candidate.begin(module)
+        state = self.begun(candidate, module)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             for chunk in np.split(self.x, np.cumsum(CHUNKS)[:-1], axis=1):
                 _, state = candidate.step(module, state, chunk, "float32")
                 lengths.append({length for part in tensors(state.past) for length in part.shape})
         fed = np.cumsum(CHUNKS).tolist()
         return all(total in found for total, found in zip(fed, lengths, strict=True))
+
+    def is_filled(self, candidate: CacheManner) -> bool:
+        """Whether an object holds other tensors after a step than before it, and steps run."""
+        if self.steps(candidate) is None:
+            return False
+        module = self.build("float32")
+        state = self.begun(candidate, module)
+        before = [tensor.clone() for tensor in tensors(state.past)]
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            candidate.step(module, state, self.x[:, : CHUNKS[0]], "float32")
+        after = [*tensors(state.past)]
+        return len(before) != len(after) or not all(map(torch.equal, before, after))
+
+    def begun(self, candidate: CacheManner, module: nn.Module) -> State:
+        """The state before the first token."""
+        return candidate.begin(module, self.sizes, len(self.x))
 
     def whole(self) -> Array | None:
         """The output of one call without anything besides."""
@@ -215,13 +218,15 @@ class Trial:
         return torch.tensor(self.x, dtype=torch.float32)
 
 
-def tensors(past: Any) -> Iterator[torch.Tensor]:
-    """All that a past holds, however deep in lists, tuples and dicts."""
+def tensors(past: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+    """All that a past holds, in lists, tuples, dicts and attributes."""
     if isinstance(past, torch.Tensor):
         yield past
     elif isinstance(past, list | tuple | dict):
         for part in past.values() if isinstance(past, dict) else past:
-            yield from tensors(part)
+            yield from tensors(part, depth + 1)
+    elif depth < DEEP and hasattr(past, "__dict__"):
+        yield from tensors(vars(past), depth + 1)
 
 
 def tried(ask: Callable[[], Array]) -> Array | None:

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
+from properties.recognition.asking.holders import Holder
 from properties.recognition.turning.handed import hook_of
 from properties.subjects.instance import in_eval, kind, to_array
 from properties.subjects.results import output_in
+from properties.truth.parameters import Sizes
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class CacheManner:
     flag: the argument that switches the cache on; past: the one for what the caller holds, which comes
     back at `place` of what is returned (0: it is a dict that forward writes to); position: the one for
     how many tokens came before, `ranged` if it wants the place of each token; reset: the method by
-    which the module forgets; "" for what there is not. holder: the class of what the caller holds, where
+    which the module forgets; "" for what there is not. holder: how what the caller holds is made, where
     that is an object which forward updates.
     """
 
@@ -37,7 +39,7 @@ class CacheManner:
     position: str = ""
     ranged: bool = False
     reset: str = ""
-    holder: type | None = None
+    holder: Holder | None = None
 
     @property
     def held_by_caller(self) -> bool:
@@ -67,16 +69,17 @@ class CacheManner:
         where = "held by the caller" if self.past else "inside"
         if self.in_slots:
             where = "in slots"
-        past = f"{self.past}={self.holder.__name__}()" if self.holder else self.past
+        past = f"{self.past}={self.holder}" if self.holder else self.past
         named = (past, f"{self.flag}=True" * bool(self.flag), self.position)
         return ", ".join(filter(None, (where, *named, f"{self.reset}()" * bool(self.reset))))
 
-    def begin(self, module: nn.Module) -> State:
-        """Before the first token."""
+    def begin(self, module: nn.Module, sizes: Sizes, batch: int) -> State:
+        """Before the first token of so many sequences; sizes: those of the module."""
         if self.reset:
             getattr(module, self.reset)()
         if self.holder is not None:
-            return State(0, self.holder())
+            dtypes = [parameter.dtype for parameter in module.parameters()]
+            return State(0, self.holder.make(sizes, batch, (*dtypes, torch.float32)[0]))
         return State(0, {} if self.past and not self.place else None)
 
     def step(

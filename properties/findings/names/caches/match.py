@@ -19,7 +19,7 @@ from properties.cases.case import Case
 from properties.cases.steps import Steps, chunks, splits
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.names import instead
-from properties.findings.names.caches.catalogue import CATALOGUE
+from properties.findings.names.caches.forms import CATALOGUE
 from properties.findings.names.caches.memory import Memory
 from properties.findings.names.caches.standin import Supposing, given
 from properties.subjects.subject import Subject
