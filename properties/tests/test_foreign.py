@@ -158,3 +158,14 @@ def test_what_gives_no_array_is_refused_as_before() -> None:
 
     with pytest.raises(QuestionError, match="returned str"):
         find(words)
+
+
+def test_a_function_that_pickle_does_not_find_is_accused_of_nothing() -> None:
+    """What vmap makes has the name of what it was made of."""
+    mapped = torch.vmap(torch.vmap(alone))
+    assert check(mapped, only=["state/pickle"], profile="quick").findings == []
+
+
+def alone(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Attention of one head."""
+    return (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v

@@ -23,6 +23,7 @@ from properties.recognition.adapters import plain_function, qkv_function, torch_
 from properties.recognition.asking import on_device
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.foreign import finding
+from properties.recognition.foreign.classes import subject as classes
 from properties.subjects.subject import Subject
 
 
@@ -66,12 +67,20 @@ def subject_for(
         subject: Subject = adapter.subject(target, family)
         return subject
     if inspect.isclass(target):
-        return torch_module.subject(target, family, given)
+        return of_class(target, family, given)
     if qkv_function.serves(target):
         return with_arrays(target, 3, lambda function: of_qkv(function, family))
     if plain_function.is_plain(target):
         return with_arrays(target, 1, lambda function: of_x(function, family))
-    return torch_module.subject(target, family, given)
+    return of_class(target, family, given)
+
+
+def of_class(target: Callable[..., Any], family: str | None, given: Mapping[str, Any]) -> Subject:
+    """The subject of a class or factory of modules, torch's or another library's."""
+    original = classes.original_of(target)
+    if original is None:
+        return torch_module.subject(target, family, given)
+    return classes.subject(original, family, given)
 
 
 def of_qkv(function: Callable[..., Any], family: str | None) -> Subject:

@@ -145,9 +145,11 @@ class Blueprint:
 
     def refuse(self, wrong: str) -> QuestionError:
         """The error for a constructor that cannot be used."""
+        library = messages.library_of(self.target)
+        made = f"a module of {library}" if library else "a torch.nn.Module"
         return messages.refusal(
             wrong + dropped_name(self.target, wrong),
-            "a torch.nn.Module, built from valid sizes alone",
+            f"{made}, built from valid sizes alone",
             "correct it, or change what it is handed here, in a factory function or an adapter:",
             self.way_out(),
         )

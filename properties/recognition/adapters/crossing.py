@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from properties.recognition.adapters import trials
+from properties.recognition.foreign.arrays import Arrays
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.subject import Subject
 
@@ -20,12 +21,20 @@ def cross(
 
     call: what it computes from such inputs.
     """
-    if not isinstance(function, Bridge):
-        return
-    arrays = function.arrays
+    if isinstance(function, Bridge):
+        in_arrays(subject, function.arrays, call, inputs)
+
+
+def in_arrays(
+    subject: Subject, arrays: Arrays, call: Callable[..., Any], inputs: Sequence[Tensor]
+) -> None:
+    """Say what follows where these arrays are what it takes."""
     subject.compiled = arrays.compiled
     subject.capabilities |= {"other arrays"}
     subject.notes = (*subject.notes, f"it is asked in arrays of {arrays.name}")
+    lost = arrays.inexact() if len(subject.dtypes) > 1 else {}
+    subject.dtypes = tuple(name for name in subject.dtypes if name not in lost)
+    subject.notes += tuple(f"not asked in {name}: {reason}" for name, reason in lost.items())
     if not arrays.derives:
         subject.differentiable = False
         subject.lacking = {**subject.lacking, "gradients": f"{arrays.name} has none"}

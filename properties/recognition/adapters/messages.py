@@ -15,6 +15,7 @@ from typing import Any
 from properties.basics.cells import located
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters.spellings import argument_role, is_context_width
+from properties.recognition.foreign.classes import kinds
 
 OURS = str(Path(__file__).resolve().parents[1])
 
@@ -43,6 +44,10 @@ class Mine(properties.Subject):
                 if layer.bias is not None:
                     layer.bias.copy_(torch.from_numpy(bias) if bias is not None else layer.bias * 0)
         return module  # called with x (B, T, d_in), it returns (B, T, config.width)
+"""
+
+FOREIGN = """
+# of a module of {library}: properties.recognition.foreign.modules.ForeignSubject, as docs/adapters.md shows
 """
 
 ARRAYS = """
@@ -173,7 +178,17 @@ def adapter(
     name: str, target: Any = None, settings: Settings = NO_SETTINGS, family: str = "multihead"
 ) -> str:
     """An adapter that does, and that loads the weights; family: one with an output projection."""
+    if library := library_of(target):
+        return FOREIGN.format(library=library)
     return ADAPTER.format(**calling(name, target, 1, settings), family=family)
+
+
+def library_of(target: Any) -> str:
+    """The library, other than torch, whose modules a class makes or stands for; "" for none."""
+    if original := getattr(target, "original", None):
+        return str(original.kind.name)
+    kind = kinds.kind_of(target) if inspect.isclass(target) else None
+    return kind.name if kind else ""
 
 
 def shell(

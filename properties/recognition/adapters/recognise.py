@@ -18,6 +18,7 @@ from torch import nn
 
 from properties.recognition.adapters import calls
 from properties.recognition.adapters.spellings import LETTER, fused_order, normalise, parameter_role
+from properties.recognition.foreign.classes import kinds
 
 NAME = re.compile(r"att(n|ention|end)|multi_?head|mha", re.IGNORECASE)
 CONTAINER = re.compile(
@@ -53,17 +54,21 @@ def takes_projections(candidate: Any) -> bool:
     """Whether its forward has to be given queries, keys and values, and it is no block around attention."""
     if not has_forward(candidate) or CONTAINER.search(candidate.__name__):
         return False
-    call = calls.signature(candidate.forward, skipped=1)
+    kind = kinds.by_base(candidate)
+    method = candidate.forward if kind is None else kind.method_of(candidate)
+    call = calls.signature(method, skipped=1)
     return call is not None and bool(call.tokens)
 
 
 def can_be_called(candidate: type) -> bool:
-    """Whether its instances are modules."""
-    return issubclass(candidate, nn.Module)
+    """Whether its instances are modules, torch's or those of another library."""
+    return issubclass(candidate, nn.Module) or kinds.by_base(candidate) is not None
 
 
 def has_forward(candidate: type) -> bool:
     """Whether it is a module with a forward, not only a base that holds layers for others."""
+    if kinds.by_base(candidate) is not None:
+        return True
     return issubclass(candidate, nn.Module) and candidate.forward is not nn.Module.forward
 
 
@@ -92,13 +97,13 @@ def fused_of(name: str, value: ast.expr) -> str:
     `self.attn` is such a layer in some code and a whole module in most: only linear layers count.
     """
     text = ast.unparse(value).lower()
-    return fused_order(name) if "linear" in text or "parameter" in text else ""
+    return fused_order(name) if re.search("linear|dense|parameter", text) else ""
 
 
 def attributes(candidate: type) -> Iterator[tuple[str, ast.expr]]:
     """Each `self.name = value` in the class and those it is derived from, up to nn.Module."""
     for base in candidate.__mro__:
-        if base.__module__.startswith("torch."):
+        if base.__module__.startswith(("torch.", *kinds.packages())):
             break
         for node in ast.walk(parsed(base)):
             if isinstance(node, ast.Assign):

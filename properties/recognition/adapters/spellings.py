@@ -23,7 +23,8 @@ ARGUMENTS = {
         output_channels output_dimension out_dimension output_width n_out context_dim
         context_vector_dim context_vec_dim d_context attn_dim attention_dim d_attn d_attention
         proj_dim projection_dim projected_dim d_proj inner_dim out_embd out_embed output_embed_dim
-        embed_dim_out embd_out d_outp output_d dim_outp output_emb_dim qkv_dim dim_qkv d_qkv""",
+        embed_dim_out embd_out d_outp output_d dim_outp output_emb_dim qkv_dim dim_qkv d_qkv
+        qkv_features""",
     "embed": """embed_dim embedding_dim emb_dim embd_dim embed_dims emb_dims embedding_dims d_model
         dim_model model_dim model_dims d_embed d_embd d_emb d_embedding n_embd n_embed n_emb
         n_embedding n_model n_state num_embd num_embed num_embeds num_embedding num_embeddings hidden_size

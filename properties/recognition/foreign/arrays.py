@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -49,6 +49,10 @@ class Arrays(ABC):
         each input of floating-point numbers; None where the library has none.
         """
         return None
+
+    def inexact(self) -> Mapping[str, str]:
+        """The formats in which the library's own functions have fewer digits, each with a reason."""
+        return {}
 
     def is_array(self, value: Any) -> bool:
         """Whether a value is one of its arrays: a single number is, too."""

@@ -252,11 +252,14 @@ def deep_copy(case: Case) -> float:
 )
 def pickled(case: Case) -> float:
     """Workers of another process get their module that way. A class is pickled by its name; where
-    it cannot be found by that (a notebook's, a function's own), the state_dict is pickled instead.
+    it cannot be found by that (a notebook's, a function's own), the state_dict is pickled instead, as
+    of the module that is ours around a function.
     """
     instance = case.build()
     instance.run(case.x)
-    importable = all(found_by_name(type(part)) for part in instance.module.modules())
+    importable = not case.subject.has("function") and all(
+        found_by_name(type(part)) for part in instance.module.modules()
+    )
     try:
         if importable:
             module = pickle.loads(pickle.dumps(instance.module))

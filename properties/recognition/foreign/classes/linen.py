@@ -1,0 +1,44 @@
+"""flax.linen: parameters are apart from the module, and made by a first call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from properties.recognition.foreign import jax_arrays
+from properties.recognition.foreign.arrays import Arrays
+from properties.recognition.foreign.classes.kind import Kind, Opened, flat, nested, required
+
+TOKENS = 5
+
+
+class Linen(Kind):
+    """A call is handed a generator for dropout."""
+
+    name, packages, late = "flax.linen", ("flax.linen.",), True
+
+    @property
+    def arrays(self) -> Arrays:
+        """JAX's."""
+        return jax_arrays.ARRAYS
+
+    def opened(self, make: Callable[[], Any], width: int, dtype: str) -> Opened:
+        """Parameters by the names of layers."""
+        import jax
+        import jax.numpy as jnp
+
+        module = make()
+        inputs = [jnp.zeros((1, TOKENS, width))] * required(module.__call__)
+        made = dict(module.init(jax.random.key(0), *inputs))
+        parameters = flat(made.pop("params", {}))
+
+        def call(
+            weights: Mapping[str, Any], given: Any, named: Any, training: bool, seed: Any
+        ) -> Any:
+            rngs = {"dropout": jax.random.key(seed)} if training else {}
+            return module.apply({**made, "params": nested(weights)}, *given, **named, rngs=rngs)
+
+        return Opened(call, parameters)
+
+
+KIND = Linen()
