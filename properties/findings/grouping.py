@@ -71,8 +71,9 @@ def groups(failures: Sequence[Failure], explains: Explains) -> list[Group]:
         if failure.clause.half != Half.RIGHT:
             kind = {Half.GUARDED: "unguarded", Half.EDGE: "edge"}[failure.clause.half]
             level = str(failure.clause.level)
+            names = list(failure.behaves_like) if kind == "edge" else []
             found.append(
-                Group(kind if level == "MUST" else "advice", [failure.clause.id], level=level)
+                Group(kind if level == "MUST" else "advice", [failure.clause.id], [], names, level)
             )
     return found
 

@@ -32,7 +32,9 @@ def lesser(report: Report) -> list[Lesser]:
     others = [finding for finding in findings(report) if finding.kind not in MAIN]
     others.sort(key=lambda finding: (list(LABELS).index(finding.kind), -len(finding.level)))
     said = [
-        Lesser(LABELS[f.kind], f.clauses[0], f.level, first_line(f.message) + with_others(f))
+        Lesser(
+            LABELS[f.kind], f.clauses[0], f.level, named(f) + first_line(f.message) + with_others(f)
+        )
         for f in others
     ]
     for result in report.results:
@@ -41,6 +43,12 @@ def lesser(report: Report) -> list[Lesser]:
                 Lesser(word(result), result.clause, result.level, first_line(result.message))
             )
     return said
+
+
+def named(finding: Finding) -> str:
+    """What a finding is called, where its message does not say so."""
+    told = finding.name and finding.name not in finding.message
+    return f"{finding.name}: " if told else ""
 
 
 def with_others(finding: Finding) -> str:

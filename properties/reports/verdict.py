@@ -85,7 +85,7 @@ def rest(report: Report) -> list[str]:
     found = [f"unguarded: {len(unguarded)} ({', '.join(unguarded)})"] if unguarded else []
     untried = sum(r.half == "guarded" for r in report.unsupported)
     found += [f"bad input: {plural(untried, 'law')} could not be asked"] * bool(untried)
-    return [*found, *(f"edge: {brief}" for brief in edges)]
+    return [*found, *(f"edge: {brief}" for brief in dict.fromkeys(edges))]
 
 
 def with_waivers(report: Report) -> str:

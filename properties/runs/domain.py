@@ -21,12 +21,14 @@ from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.cases.strategies import coincide, make_case
 from properties.spec.clauses.conditions import visible
-from properties.spec.clauses.numerics import weights_in_float32, with_all_bits
+from properties.spec.clauses.numerics import scaled_in_float32, weights_in_float32, with_all_bits
 from properties.subjects.limits import Limits
 from properties.subjects.subject import Subject
 from properties.truth.parameters import Sizes
 
 BASE = Sizes(batch=2, tokens=4, d_in=7, heads=3, head_dim=4, context_length=6)
+WEIGHTS = "numerics/float64-weights-are-no-float32"
+SCALE_IN_FLOAT32 = "keeps its scale in float32, whatever the format of the input"
 LONG = 40  # tokens; every-past-token-is-seen asks for up to 33
 Change = Callable[[Subject], Subject]
 
@@ -112,8 +114,7 @@ def explore(subject: Subject) -> tuple[Subject, list[Limitation]]:
         inside.dtypes = tuple(dtype for dtype in FORMATS if works(inside, BASE, dtype))
         stale = tuple(f"not asked in {dtype}" for dtype in inside.dtypes)
         inside.notes = tuple(note for note in inside.notes if not note.startswith(stale))
-    if narrow := computed_in_float32(inside):
-        limitation = in_float32(narrow)
+    if limitation := narrowed(inside):
         inside = copy.copy(inside)
         inside.dtypes = tuple(dtype for dtype in inside.dtypes if dtype != "float64")
         inside.lacking = {**inside.lacking, "float64": f"it {limitation.words}"}
@@ -167,14 +168,27 @@ def longest(subject: Subject) -> int:
     return low
 
 
+def narrowed(subject: Subject) -> Limitation | None:
+    """What is computed in float32 whatever the format of the input; None for nothing found."""
+    if not subject.has("projections") or not {"float32", "float64"} <= set(subject.dtypes):
+        return None
+    if narrow := computed_in_float32(subject):
+        return in_float32(narrow)
+    sizes = replace(BASE, head_dim=5)  # whose root is no number of float32
+    case = replace(request(with_exact_angles(subject), sizes), dtype="float64")
+    try:
+        rounded = scaled_in_float32(case)
+    except SubjectError:
+        return None
+    return Limitation(SCALE_IN_FLOAT32, WEIGHTS, case) if rounded else None
+
+
 def computed_in_float32(subject: Subject) -> Case | None:
     """An example in float64 whose attention weights are numbers of float32, right to its rounding.
 
     One-hot values pass weights on exactly, so a softmax that is always taken in float32 shows. An
     output that comes back in another format is another matter.
     """
-    if not subject.has("projections") or not {"float32", "float64"} <= set(subject.dtypes):
-        return None
     case = replace(request(with_exact_angles(subject), BASE), dtype="float64")
     try:
         if not weights_in_float32(visible(case)):
@@ -200,7 +214,7 @@ def in_float32(narrow: Case) -> Limitation:
     if off:
         return Limitation(f"computes {always}", "numerics/no-quiet-downcast", narrow)
     words = f"computes the weights {always}"
-    return Limitation(words, "numerics/float64-weights-are-no-float32", narrow)
+    return Limitation(words, WEIGHTS, narrow)
 
 
 def with_exact_angles(subject: Subject) -> Subject:

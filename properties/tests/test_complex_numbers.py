@@ -13,7 +13,7 @@ from properties.runs.runner import run
 from properties.subjects.instance import complex_numbers, in_format
 
 KNOWN = "position/rotary-is-a-known-one"
-HUGE = "causality/huge-future-stays-out"
+HUGE = "causality/future-at-the-end-of-the-range-stays-out"
 SLOPES = "gradient/gradcheck"
 MOVED = "state/dtype-move-takes-the-mask-along"
 

@@ -202,6 +202,71 @@ def test_an_output_that_comes_back_in_float32_is_no_softmax_in_float32() -> None
     assert explore(find_one(fault.module, fault.family))[1] == []
 
 
+class CausalRootKept(CausalWholeContext):
+    """The root of head_dim is a tensor of float32 that no `to` moves."""
+
+    def __init__(self, d_in: int, d_out: int, context_length: int, dropout: float) -> None:
+        super().__init__(d_in, d_out, context_length, dropout)
+        self.root = torch.sqrt(torch.FloatTensor([d_out]))
+
+    def scaled(self, scores: Tensor, head_dim: int) -> Tensor:
+        return scores / self.root
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = self.W_query(x), self.W_key(x), self.W_value(x)
+        mask = self.mask[: x.shape[1], : x.shape[1]]
+        scores = self.scaled(queries @ keys.mT, keys.shape[-1]).masked_fill(mask, -torch.inf)
+        return self.dropout(scores.softmax(-1)) @ values
+
+
+class CausalRootInABuffer(CausalRootKept):
+    """Which becomes float64, and is none the better for it."""
+
+    def __init__(self, d_in: int, d_out: int, context_length: int, dropout: float) -> None:
+        super().__init__(d_in, d_out, context_length, dropout)
+        del self.root
+        self.register_buffer("root", torch.tensor(d_out).sqrt())
+
+
+class CausalFactorMade(CausalRootKept):
+    """A number of float32 that multiplies, made in each call."""
+
+    def scaled(self, scores: Tensor, head_dim: int) -> Tensor:
+        return scores * torch.tensor(head_dim, dtype=torch.float32).rsqrt()
+
+
+class CausalRootOfTokens(CausalRootKept):
+    """Of another number."""
+
+    def scaled(self, scores: Tensor, head_dim: int) -> Tensor:
+        return scores / torch.tensor(scores.shape[-1], dtype=torch.float32).sqrt()
+
+
+class CausalRootInBFloat16(CausalRootKept):
+    """Which shows in float32, too."""
+
+    def scaled(self, scores: Tensor, head_dim: int) -> Tensor:
+        return scores / torch.tensor(head_dim, dtype=torch.bfloat16).sqrt().to(scores.dtype)
+
+
+@pytest.mark.parametrize("module", [CausalRootKept, CausalRootInABuffer, CausalFactorMade])
+def test_a_scale_that_is_kept_in_float32_is_told_once(module: type[nn.Module]) -> None:
+    report = quick(subject(module))
+    assert report.right, report.failed
+    [edge] = [f for f in report.findings if "in float32" in f.name]
+    assert (edge.kind, edge.name) == (
+        "edge",
+        "keeps its scale in float32, whatever the format of the input",
+    )
+    assert "float64" not in report.dtypes
+
+
+@pytest.mark.parametrize("module", [CausalRootOfTokens, CausalRootInBFloat16])
+def test_a_scale_in_float32_that_is_wrong_is_told_as_wrong(module: type[nn.Module]) -> None:
+    report = quick(subject(module), only=["weights", "oracle"])
+    assert SCALE in report.failed
+
+
 def subject(module: type[nn.Module]) -> Subject:
     """The class as a subject."""
     return find_one(module, "causal")

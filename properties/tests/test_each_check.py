@@ -330,7 +330,7 @@ def right(clause: str, target: Target, family: str | None = None) -> Seen:
 RIGHT = [
     right("gradient/every-parameter-receives-gradient", WithoutTheBiasOfKeys, "multihead"),
     right("position/the-rest-is-left", QueriesOfAPartTurnedBack),
-    right("causality/huge-future-stays-out", TurnedInFloat32),
+    right("causality/future-at-the-end-of-the-range-stays-out", TurnedInFloat32),
     right("shape/parameter-shapes-and-count", NoBiasOfKeys),
     *(
         right(id, rights()[name].target)

@@ -32,6 +32,13 @@ SAID = {
     r"fast_?weights?": "linear attention by fast weights",
     r"graph": "attention along the edges of a graph",
     r"deformable": "deformable attention, of places between tokens",
+    r"sigmoid": "sigmoid attention, whose rows do not sum to one",
+    r"relu|squared_relu": "attention by a rectifier, without a softmax",
+    r"cosine|cos_sim": "cosine attention, of directions alone",
+    r"top_?k|sparse": "attention of few keys",
+    r"(sparse|ent)max": "attention by sparsemax or entmax",
+    r"performer|favor|random_?features?": "attention by random features",
+    r"softmax_?(1|one)": "attention with one more in the denominator of the softmax",
 }
 """A word before Attention in the name of a class, and what it says."""
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -43,9 +50,14 @@ FIXED_TOKENS = (4, 9, 16, 25, 49, 50, 64, 65, 144, 196, 197, 256)
 
 def said(owner: str) -> str:
     """What the name of a class says that it is, other than attention; "" for nothing."""
-    name = HUMP.sub("_", owner).lower()
-    between = "_(multi_?head_|self_|cross_)*attention"
+    name = plainly(owner)
+    between = "_(multi_?head_|self_|cross_|causal_)*att(ention|n|end)"
     return next((t for word, t in SAID.items() if re.search(f"(^|_)({word}){between}", name)), "")
+
+
+def plainly(text: str) -> str:
+    """Words in lower case with one line between them: of LinearAttention, linear-attention and the like."""
+    return re.sub(r"[\s_-]+", "_", HUMP.sub("_", text)).lower()
 
 
 def input_taken(module: nn.Module, sizes: Sizes) -> str:

@@ -19,6 +19,7 @@ from properties.recognition.adapters import (
     differentiability,
     families,
     messages,
+    other_weights,
     trials,
     widths,
 )
@@ -196,6 +197,7 @@ def subject(function: Function, family: str | None) -> Subject:
             "leave --family out, or name a function of x",
         )
     function = convention(function)
+    other_weights.require_softmax(function, family)
     found, remark = found_family(function)
     subject = FunctionSubject(function, family or found)
     if remark and family is None:

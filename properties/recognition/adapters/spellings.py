@@ -28,7 +28,7 @@ ARGUMENTS = {
     "embed": """embed_dim embedding_dim emb_dim embd_dim embed_dims emb_dims embedding_dims d_model
         dim_model model_dim model_dims d_embed d_embd d_emb d_embedding n_embd n_embed n_emb
         n_embedding n_model n_state num_embd num_embed num_embeds num_embedding num_embeddings hidden_size
-        hidden_dim hidden_dims d_hidden n_hidden hidden_units num_hiddens dim d dims n_dim n_dims
+        hidden_dim hidden_dims hid_dim d_hidden n_hidden hidden_units num_hiddens dim d dims n_dim n_dims
         emb_size embed_size embd_size embedding_size model_size emb embed embd embedding embeding
         channels n_channels width model_width d_mod dmodels embedding_dimension
         embed_dimension model_dimension embeddings_dim embeddings_size c hidden features

@@ -57,6 +57,7 @@ SIGNATURES = {
 HIDES = re.compile(
     r"true\W+(\w+\W+){0,2}(hides?|hidden|mask(s|ed)|ignored?|not allowed)", re.IGNORECASE
 )
+MULTIPLIES = re.compile(r"multipl|\*\s*scal|times the scal", re.IGNORECASE)
 OF_BOOLEANS = re.compile(r"bool", re.IGNORECASE)
 ASKED = (
     "mask",
@@ -93,6 +94,7 @@ def manner(plain: Manner, names: Collection[str], scale: str = "") -> Manner:
     if of_numbers(found, names):
         found = found.without("mask")
     found = with_what_is_supported(with_window(with_kinds_of_mask(found)))
+    found = with_scale(found, names)
     found = with_flag_apart(with_what_always_comes(with_what_comes(found)))
     sizes = {"groups": probing.level(3, 3, heads=4, groups=2), "lengths": probing.level(3, 4)}
     ask = asking(found)
@@ -205,6 +207,16 @@ def with_window(found: Manner) -> Manner:
         if probing.asked(asking(guess), probing.level(5, 5), Arguments(window=(2, 0))):
             return replace(guess, counted=pair and isinstance(found.call, Bridge))
     return found.without("window")
+
+
+def with_scale(found: Manner, names: Collection[str]) -> Manner:
+    """With a scale that divides where it does, and neither the docstring nor arguments named as somebody's
+    are, whose scale multiplies, say otherwise. By default both are the same.
+    """
+    followed = any(signature.names <= set(names) for signature in SIGNATURES.values())
+    if "scale" not in found.takes or followed or MULTIPLIES.search(said(found)):
+        return found
+    return replace(found, divides=probing.divides(asking(found)))
 
 
 def with_what_comes(found: Manner) -> Manner:
@@ -322,8 +334,8 @@ def declared(names: Collection[str]) -> tuple[str, Conventions]:
 
 
 def unusual(found: Manner, names: Collection[str]) -> list[str]:
-    """A remark on each convention that differs from what such a signature usually comes with, and on a
-    flag that no mask may stand beside.
+    """A remark on each convention that differs from what such a signature usually comes with, on a flag
+    that no mask may stand beside, and on a scale that divides.
     """
     kept = answered(found.conventions)
     remarks = [
@@ -336,7 +348,9 @@ def unusual(found: Manner, names: Collection[str]) -> list[str]:
     flag = found.takes.get("causal", "")
     alone = f"{found.takes.get('mask')} takes the place of hiding the future"
     beside = f"{flag} beside a mask is refused: the mask hides the future"
-    return remarks + [beside] * found.apart + [alone] * found.replaces
+    divided = f"{found.takes.get('scale')} divides the scores: its inverse is what multiplies them"
+    told = ((beside, found.apart), (alone, found.replaces), (divided, found.divides))
+    return remarks + [remark for remark, holds in told if holds]
 
 
 def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:

@@ -30,7 +30,8 @@ class Manner:
     order of the axes of its tensors; pair: whether a window is given as (left, right); counted: whether a
     side without a limit has to be a large number, not -1; apart: whether a call with a mask and the
     causal flag is refused, so that the mask hides the future, too; hides: whether it hides the future
-    without being told so; replaces: whether a mask takes the place of that; origins: how each convention
+    without being told so; replaces: whether a mask takes the place of that; divides: whether a scale
+    divides the scores, so that one is handed over whose inverse is meant; origins: how each convention
     is known; trial, head_dim: the format of trials, and the smallest width of a head in them.
     """
 
@@ -44,6 +45,7 @@ class Manner:
     apart: bool = False
     hides: bool = False
     replaces: bool = False
+    divides: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
     trial: str = "float32"
     head_dim: int = 1
@@ -157,7 +159,7 @@ class Manner:
         heads, groups = inputs["queries"].shape[1], inputs["keys"].shape[1]
         if self.apart:
             a = joined(a, inputs, self.conventions.align or "top left")
-        found: dict[str, Any] = {"causal": bool(a.causal), "scale": a.scale, "cap": a.cap}
+        found: dict[str, Any] = {"causal": bool(a.causal), "scale": self.scale(a), "cap": a.cap}
         if groups < heads:
             found["groups"] = True
         if a.slopes is not None:
@@ -182,6 +184,12 @@ class Manner:
             if v is not None and self.takes.get(role)
         }
         return named | ({self.dropout: dropout} if self.dropout else {})
+
+    def scale(self, a: Arguments) -> float | None:
+        """What is handed over for the scale, None where it keeps its default."""
+        if a.scale is None or not self.divides:
+            return a.scale
+        return 1.0 / a.scale if a.scale else float("inf")
 
     def masks(self, a: Arguments, fmt: torch.dtype) -> dict[str, Tensor]:
         """The boolean mask and the bias; where one argument is for both, a bias with what it hides."""

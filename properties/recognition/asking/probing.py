@@ -106,6 +106,20 @@ def adds(ask: Ask) -> bool:
     return answer is not None and bool(np.allclose(answer.output, 1.75, rtol=NEAR))
 
 
+def divides(ask: Ask) -> bool:
+    """Whether a given scale divides the scores: of two keys of 4 columns the second has the product 1, and
+    the odds e to the power of one half by a scale of 2, and of two by one of a half.
+    """
+    inputs = {name: np.zeros((1, 1, 2, 4)) for name in ("queries", "keys", "values")}
+    inputs["queries"][..., 0] = inputs["keys"][..., 1, 0] = inputs["values"][..., 1, 0] = 1.0
+    for scale in (2.0, 0.5):
+        answer = asked(ask, inputs, Arguments(scale=scale))
+        right = 1.0 / (1.0 + np.exp(-1.0 / scale))
+        if answer is None or not near(float(answer.output[0, -1, 0]), right):
+            return False
+    return True
+
+
 BY_CAUSALITY = {"top left": ("0|01",), "bottom right": ("012|0123",)}
 IN_A_WINDOW = {
     "top left": ("0|01", "012|0123", "01|012"),

@@ -14,6 +14,7 @@ from properties.cases.case import Case
 from properties.cases.devices import (
     pad,
     read_weights,
+    wide_enough,
     with_queries_keys_values,
     with_visible_weights,
 )
@@ -26,6 +27,7 @@ from properties.spec.clauses.conditions import (
     seen,
     showing_weights,
 )
+from properties.spec.clauses.numerics import STEEP
 from properties.subjects.subject import CAUSAL_FAMILIES
 from properties.truth.attend import repeated
 from properties.truth.oracle import merge
@@ -196,7 +198,7 @@ def narrowest(case: Case) -> str:
 @clause(
     "causality/huge-future-stays-out",
     Level.MUST,
-    "Hidden keys and values at the edge of the format's range change no output before them.",
+    "Hidden keys that score 1024, with values at the end of the range, change no output before them.",
     families=CAUSAL_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
@@ -207,20 +209,34 @@ def narrowest(case: Case) -> str:
     ),
 )
 def huge_future_stays_out(case: Case) -> float:
-    """The hidden scores are a quarter of the largest number: minus any smaller constant they still
-    dominate, and where weights are zeroed after the softmax nothing is left to divide. Every
-    product stays finite, so zero times a hidden value is zero. Where queries and keys are turned in
-    float32, which all that is wider passes through, the edge is that of float32.
+    """Scores of 1024 must be withstood where they are seen (`numerics/large-scores-stay-finite`), so they
+    are hidden here: less a constant such as 100 they still dominate, and where weights are zeroed after the
+    softmax nothing is left to divide. Every product stays finite, so zero times a hidden value is zero.
+    """
+    own = exact_inputs(case).trace.queries
+    head_dim = wide_enough(case, (*own.shape[:-1], own.shape[-1] + 1))
+    return unchanged_by_hidden(case, STEEP * 2.0 ** np.ceil(np.log2(head_dim) / 2))
+
+
+def end_of_range(case: Case) -> float:
+    """A quarter of the largest number. Where queries and keys are turned in float32, which all that is
+    wider passes through, that of float32.
+    """
+    return float(2.0 ** (np.floor(np.log2(FORMATS[narrowest(case)].largest)) - 2))
+
+
+def unchanged_by_hidden(case: Case, product: float) -> float:
+    """The share of the bound by which an output before them differs, for hidden keys with which every
+    product is this one, and hidden values at the end of the range.
     """
     kept = before_the_end(case) + 1
-    edge = 2.0 ** (np.floor(np.log2(FORMATS[narrowest(case)].largest)) - 2)
     own = exact_inputs(case).trace
     queries, keys = (pad(part, part.shape[-1] + 1) for part in (own.queries, own.keys))
     values = pad(own.values, queries.shape[-1])
     queries[..., -1] = 1.0
     quiet = with_queries_keys_values(case, queries, keys, values)
-    keys[..., kept:, :], values[..., kept:, :] = 0.0, edge
-    keys[..., kept:, -1] = edge
+    keys[..., kept:, :], values[..., kept:, :] = 0.0, end_of_range(case)
+    keys[..., kept:, -1] = product
     loud = with_queries_keys_values(case, queries, keys, values)
     after, before, allowed = (
         part[:, :kept] for part in (loud.output, quiet.output, difference(quiet))

@@ -1,8 +1,9 @@
 """What is hidden stays hidden where every score that is seen is far below zero.
 
-A constant in the place of minus infinity, such as -1e4, is then the largest of its row: what is hidden
-takes all of the weight. Scores of trained models have been found below -15000
-(huggingface/transformers#17121).
+A constant in the place of minus infinity is the largest of its row where scores are lower: what is hidden
+takes all of the weight. Scores of -1024 must be withstood where they are seen, so what is hidden has to be
+lower (`numerics/large-scores-stay-finite`). A constant such as -1e4 shows below -10000 alone: that is an
+edge, see `extreme_scores`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from properties.cases.question import Question, question
 from properties.spec.clause import Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS, before_the_end
 from properties.spec.clauses.mask import SEVERAL, SHOWN, last, several_keys, with_hidden
+from properties.spec.clauses.numerics import STEEP
 from properties.spec.clauses.padding import REAL
 from properties.subjects.subject import CAUSAL_FAMILIES
 
-LOW = -(2.0**14)  # a power of two below -1e4; a constant of -1e9 is let pass
+LOW = -STEEP
 OTHER = 4.0  # what is added to hidden values
 
 
 @clause(
     "causality/low-scores-leave-the-future-hidden",
     Level.MUST,
-    "Where every score that is seen is below -10000, hidden values still change nothing.",
+    "Where every score that is seen is -1024, hidden values still change nothing.",
     families=CAUSAL_FAMILIES,
     needs={"projections"},
     counts=SEVERAL_TOKENS,
@@ -39,13 +41,19 @@ OTHER = 4.0  # what is added to hidden values
     examples=6,
 )
 def low_scores_leave_the_future_hidden(case: Case) -> float:
-    """All tokens up to a place have a key with which each score is -16384, those after it a key of zeros.
-    A constant such as -1e4 in the place of hidden scores is the largest of the row then.
+    """All tokens up to a place have a key with which each score is -1024, those after it a key of zeros.
+    A constant such as -100 in the place of hidden scores is the largest of the row then.
+    """
+    return unchanged_by_the_future(case, LOW)
+
+
+def unchanged_by_the_future(case: Case, score: float) -> float:
+    """The share of the bound by which an output differs, with other values for the tokens after a place,
+    where each score that is seen is this one.
     """
     kept = before_the_end(case) + 1
-    before, after = (
-        with_queries_keys_values(case, *parts) for parts in low(of_tokens(case), case, slice(kept))
-    )
+    pairs = low(of_tokens(case), case, slice(kept), score)
+    before, after = (with_queries_keys_values(case, *parts) for parts in pairs)
     changed, unchanged, allowed = (
         part[:, :kept] for part in (after.output, before.output, difference(before))
     )
@@ -55,7 +63,7 @@ def low_scores_leave_the_future_hidden(case: Case) -> float:
 @clause(
     "mask/low-scores-leave-keys-hidden",
     Level.MUST,
-    "Where every score that is seen is below -10000, the value of a hidden key still changes nothing.",
+    "Where every score that is seen is -1024, the value of a hidden key still changes nothing.",
     needs={"takes mask"},
     counts=SEVERAL,
     after=(SHOWN,),
@@ -63,43 +71,47 @@ def low_scores_leave_the_future_hidden(case: Case) -> float:
 )
 def low_scores_leave_keys_hidden(case: Case) -> float | None:
     """The last key is hidden from every query by the mask, and is zero; with all others each score is
-    -16384. Hidden scores of -1e4 are larger.
+    -1024. Hidden scores of -100 are larger.
     """
-    return unchanged(case, lambda asked: with_hidden(asked, [last(case)]))
+    return unchanged(case, masked, LOW)
+
+
+def masked(asked: Question) -> Question:
+    """With the last key hidden by the mask."""
+    return with_hidden(asked, [last(asked.case)])
 
 
 @clause(
     "mask/low-scores-leave-padding-hidden",
     Level.MUST,
-    "Where every score that is seen is below -10000, the value of padding still changes nothing.",
+    "Where every score that is seen is -1024, the value of padding still changes nothing.",
     needs={"takes padding"},
     counts=SEVERAL,
     after=(REAL,),
     examples=6,
 )
 def low_scores_leave_padding_hidden(case: Case) -> float | None:
-    """The last key is padding, and is zero; with all others each score is -16384. Hidden scores of
-    -1e4 are larger.
+    """The last key is padding, and is zero; with all others each score is -1024. Hidden scores of -100
+    are larger.
     """
-
-    def padded(asked: Question) -> Question:
-        batch, _, _, keys = asked.shape
-        return asked.changed(
-            padding=np.broadcast_to(np.arange(keys) < keys - 1, (batch, keys)).copy()
-        )
-
-    return unchanged(case, padded)
+    return unchanged(case, padded, LOW)
 
 
-def unchanged(case: Case, told: Callable[[Question], Question]) -> float | None:
+def padded(asked: Question) -> Question:
+    """With the last key for padding."""
+    batch, _, _, keys = asked.shape
+    return asked.changed(padding=np.broadcast_to(np.arange(keys) < keys - 1, (batch, keys)).copy())
+
+
+def unchanged(case: Case, told: Callable[[Question], Question], score: float) -> float | None:
     """The share of the bound by which an output differs, with another value for the last key, which is
-    hidden by what is told.
+    hidden by what is told, where each score that is seen is this one.
     """
     if not several_keys(case):
         return None
     plain = question(case)
     given = [plain.inputs[name] for name in INPUTS] if plain.function else of_tokens(case)
-    pairs = low(given, case, slice(-1))
+    pairs = low(given, case, slice(-1), score)
     if plain.function:
         asked = [told(plain.with_inputs(dict(zip(INPUTS, parts, strict=True)))) for parts in pairs]
     else:
@@ -120,9 +132,11 @@ def of_tokens(case: Case) -> list[Array]:
     return [FORMATS[case.dtype].round(part) for part in (own.queries, own.keys, own.values)]
 
 
-def low(given: list[Array], case: Case, shown: slice) -> tuple[tuple[Array, ...], ...]:
-    """Queries, keys and values of these shapes, twice: with keys that are shown each scaled score is -16384
-    or somewhat less, with others zero; the second time these others have other values.
+def low(
+    given: list[Array], case: Case, shown: slice, score: float
+) -> tuple[tuple[Array, ...], ...]:
+    """Queries, keys and values of these shapes, twice: with keys that are shown each scaled score is this
+    one or somewhat less, with others zero; the second time these others have other values.
     """
     queries, keys, values = np.zeros_like(given[0]), np.zeros_like(given[1]), given[2]
     head_dim = queries.shape[-1]
@@ -130,7 +144,7 @@ def low(given: list[Array], case: Case, shown: slice) -> tuple[tuple[Array, ...]
         head_dim = wide_enough(case, queries.shape)
     least = -FORMATS[case.dtype].largest / 2  # before the scale
     queries[..., 0] = 1.0
-    keys[..., shown, 0] = max(LOW * 2.0 ** np.ceil(np.log2(head_dim) / 2), least)
+    keys[..., shown, 0] = max(score * 2.0 ** np.ceil(np.log2(head_dim) / 2), least)
     hidden = np.ones(keys.shape[2], dtype=np.bool_)
     hidden[shown] = False
     return (queries, keys, values), (queries, keys, values + OTHER * hidden[:, None])

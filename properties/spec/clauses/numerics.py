@@ -15,6 +15,7 @@ from properties.cases.devices import pad, read_weights, wide_enough, with_querie
 from properties.spec.clause import ENOUGH, Condition, Half, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
 from properties.subjects.subject import PROJECTED_FAMILIES
+from properties.truth import bounds, oracle
 
 STEEP = 2.0**10  # exp of it overflows every format; sqrt(D) times it stays inside float16
 HALF_FORMATS = ("bfloat16", "float16")
@@ -167,7 +168,7 @@ def with_all_bits(case: Case) -> Case:
 @clause(
     "numerics/float64-weights-are-no-float32",
     Level.MUST,
-    "The weights of a float64 input are numbers of float64.",
+    "The weights of a float64 input are computed in float64.",
     needs={"projections", "float64"},
     counts=SEVERAL_TOKENS,
     half=Half.EDGE,
@@ -178,12 +179,19 @@ def float64_weights_are_no_float32(case: Case) -> None:
     """A softmax that is always taken in float32 is a habit of libraries whose models run in half
     precision: it is better there, and worse in float64 alone. It is told and decides nothing. Values that
     go through float32 besides are `numerics/no-quiet-downcast`, and weights that are wrong in float32,
-    too, are nothing of this law.
+    too, are nothing of this law. So is a scale that is kept as a tensor of float32, as the root of
+    head_dim often is: what is divided by it is right in float32, and to seven digits in float64.
     """
+    double = replace(case, dtype="float64")
     require(
-        not weights_in_float32(visible(replace(case, dtype="float64"))),
+        not weights_in_float32(visible(double)),
         "weights of float64",
         "numbers of float32 throughout",
+    )
+    require(
+        not scaled_in_float32(double),
+        "scores that are scaled in float64",
+        "those of a scale that was rounded to float32",
     )
 
 
@@ -201,6 +209,25 @@ def weights_in_float32(probe: Case) -> bool:
     )
     sums = np.abs(weights.sum(axis=-1) - 1.0), exact.sum(axis=-1), narrow.sum(axis=-1)
     return any(bool((o > e).any() and (o <= n).all()) for o, e, n in ((off, exact, narrow), sums))
+
+
+def scaled_in_float32(case: Case) -> bool:
+    """Whether an output of float64 is that of a scale which was rounded to float32, and of no exact one."""
+    if not case.scaled or scaled_by(case, None):
+        return False
+    root = np.sqrt(np.float64(case.sizes.head_dim))
+    rounded = (1 / np.float64(np.float32(root)), np.float32(1 / root), 1 / np.float32(root))
+    return any(scaled_by(case, float(scale)) for scale in rounded)
+
+
+def scaled_by(case: Case, scale: float | None) -> bool:
+    """Whether the output is within the bound of what the formula gives with this scale."""
+    request = replace(case.request, scale=scale)
+    trace = oracle.attention(
+        case.x, case.weights, heads=case.sizes.heads, request=request, positions=case.rotary
+    )
+    budget = bounds.budget(case.x, case.weights, trace, case.dtype, angles=case.angles)
+    return bool((np.abs(case.output - trace.output) <= budget.output).all())
 
 
 @clause(

@@ -62,7 +62,7 @@ BREAKS = {
     "sdpa-mask-written-to": ("memory/arguments-are-not-written-to",),
     "sdpa-small-fill": (
         "mask/empty-row-is-answered-as-ever",
-        "mask/low-scores-leave-keys-hidden",
+        "mask/lowest-scores-leave-keys-hidden",
     ),
     "sdpa-fill-overflows-in-half": ("mask/empty-row-is-answered-as-ever",),
     "sdpa-least-number-added-twice": ("mask/empty-row-is-answered-as-ever",),
@@ -187,11 +187,13 @@ OF_MODULES = {
     "encoder-mask-multiplied-into-scores": (
         "mask/shows-what-it-shows",
         "mask/padding-shows-what-is-real",
+        "mask/low-scores-leave-keys-hidden",
+        "mask/low-scores-leave-padding-hidden",
     ),
     "encoder-mask-of-the-first-item": ("mask/padding-shows-what-is-real",),
     "encoder-small-fill": (
-        "mask/low-scores-leave-keys-hidden",
-        "mask/low-scores-leave-padding-hidden",
+        "mask/lowest-scores-leave-keys-hidden",
+        "mask/lowest-scores-leave-padding-hidden",
     ),
     "encoder-true-hides-in-pairs": ("mask/shows-what-it-shows", "mask/joins-padding"),
     "masked-mask-replaces-causal": (

@@ -13,6 +13,8 @@ PREFIX = "causality/prefix-gives-prefix"
 ZERO = "weights/hidden-exactly-zero"
 HUGE = "causality/huge-future-stays-out"
 LOW = "causality/low-scores-leave-the-future-hidden"
+END = "causality/future-at-the-end-of-the-range-stays-out"
+LOWEST = "causality/lowest-scores-leave-the-future-hidden"
 SEEN = "causality/every-past-token-is-seen"
 FIRST = "causality/first-token-returns-its-own-value"
 SUM = "weights/rows-sum-to-one"
@@ -139,6 +141,7 @@ class MaskAddsMinusOne(PlainMultiHead):
     "mask-adds-minus-one-hundred",
     ZERO,
     HUGE,
+    LOW,
     "causality/nan-future-stays-out",
     symptom="the future leaks by 1e-44, and by more where scores are large",
 )
@@ -149,8 +152,8 @@ class MaskAddsMinusOneHundred(PlainMultiHead):
 
 @fault(
     "mask-adds-minus-ten-thousand",
-    HUGE,
-    LOW,
+    END,
+    LOWEST,
     symptom="right until a future score exceeds the others by ten thousand",
     source="bentrevett/pytorch-seq2seq#191",
 )
@@ -161,7 +164,7 @@ class MaskAddsMinusTenThousand(PlainMultiHead):
 
 @fault(
     "mask-fills-with-minus-ten-thousand",
-    LOW,
+    LOWEST,
     symptom="right until all scores that are seen are below -10000: then the future takes the weight",
     source="huggingface/transformers#17121, #15199",
 )
@@ -172,7 +175,7 @@ class MaskFillsWithMinusTenThousand(PlainMultiHead):
 
 @fault(
     "mask-adds-minus-a-billion",
-    HUGE,
+    END,
     symptom="right until a future score exceeds a billion; in float16 the constant overflows",
     source="facebookresearch/fairseq#3575, NVIDIA/apex#1105",
     family="causal",

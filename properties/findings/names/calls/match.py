@@ -24,7 +24,11 @@ AREAS = frozenset(
 )
 OF_BOTH = frozenset({"groups"})  # areas that ask modules by their weights, too
 FORGOTTEN = "memory/earlier-call-is-forgotten"
-LOW_SCORES = ("mask/low-scores-leave-keys-hidden", "mask/low-scores-leave-padding-hidden")
+LOW_SCORES = tuple(
+    f"mask/{low}-scores-leave-{hidden}-hidden"
+    for low in ("low", "lowest")
+    for hidden in ("keys", "padding")
+)
 FEW = 3  # names that nothing tells apart
 CONDITIONS = (
     Condition("beside the causal flag", lambda q, how: bool(q.arguments.causal)),
