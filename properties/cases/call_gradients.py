@@ -69,7 +69,7 @@ def claimed(question: Question) -> Request:
     """What is asked; where it is not known what a row gives that sees nothing, it may be NaN, of which
     nothing is claimed.
     """
-    known = question.case.subject.conventions.empty
+    known = question.empty not in ("", "mixture")
     return question.request if known else replace(question.request, empty="nan")
 
 

@@ -26,13 +26,16 @@ from properties.cases.case import Case
 from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
 from properties.subjects.instance import describe, seed_generators
 from properties.truth import bounds, oracle, visibility
-from properties.truth.attend import Attended, attend
+from properties.truth.attend import Attended, attend, repeated
 from properties.truth.bounds import AttendBudget, attend_budget
 from properties.truth.oracle import merge
 from properties.truth.parameters import Weights
 from properties.truth.positions import Rotary
 from properties.truth.request import Request
 from properties.truth.visibility import Align
+
+BY_FORMULA = {"": "zeros", "mixture": "uniform"}
+"""What is taken for what a row gives that sees nothing, where that is not known or not one answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,9 +223,14 @@ class Question:
         if a.padding_numbers is not None:
             added = a.padding_numbers[:, None, None, :]
             bias = added if bias is None else bias + added
-        empty = self.case.subject.conventions.empty or "zeros"
+        empty = BY_FORMULA.get(self.empty, self.empty)
         scale = 1.0 if a.scale is None and not self.case.subject.scaled else a.scale
         return Request(seen, scale=scale, cap=a.cap, bias=bias, empty=empty)
+
+    @property
+    def empty(self) -> str:
+        """What the subject gives where nothing is seen, "" where that is not known."""
+        return self.case.subject.conventions.empty
 
     def within_reach(self, tokens: int, keys: int) -> Seen:
         """What the flag and the window leave of so many queries and keys, (1, T, S)."""
@@ -395,6 +403,8 @@ def of_function(question: Question) -> Truth:
     allowed = attend_budget(q, k, v, question.request, attended, question.case.dtype)
     output, context = merge(attended.context), merge(allowed.context)
     truth = truth_of(attended, output, context, allowed)
+    if question.empty == "mixture":
+        truth = with_mixtures(truth, merge(repeated(spread(v), q.shape[1])))
     if question.arguments.documents is None:
         return truth
     behind = (
@@ -418,7 +428,13 @@ def of_module(question: Question) -> Truth:
     given = (x, weights, trace, case.dtype)
     of_output = bounds.budget(*given, angles=case.angles).output
     allowed = bounds.budget_inside(*given, angles=case.angles)
-    return truth_of(trace.attended, trace.output, of_output, allowed)
+    truth = truth_of(trace.attended, trace.output, of_output, allowed)
+    if question.empty != "mixture":
+        return truth
+    further = merge(repeated(spread(trace.values), case.sizes.heads))
+    if weights is not None and weights.out is not None:
+        further = further @ np.abs(weights.out)
+    return with_mixtures(truth, further)
 
 
 def of_one_context(question: Question) -> tuple[Weights | None, Array | None]:
@@ -436,6 +452,18 @@ def of_one_context(question: Question) -> tuple[Weights | None, Array | None]:
         value=np.concatenate([nothing, weights.value]),
     )
     return both, np.concatenate([context, of_values], axis=2)
+
+
+def spread(values: Array) -> Array:
+    """How far a mixture of values (B, G, S, Dv) may be from their mean, (B, G, 1, Dv)."""
+    far: Array = np.abs(values - values.mean(axis=2, keepdims=True)).max(axis=2, keepdims=True)
+    return far
+
+
+def with_mixtures(truth: Truth, further: Array) -> Truth:
+    """The same where a row that sees nothing may be any mixture: so much further off, (B, 1, W)."""
+    row = np.asarray(truth.empty.any(axis=1))[..., None]
+    return replace(truth, allowed_if_empty=truth.allowed_if_empty + np.where(row, further, 0.0))
 
 
 def truth_of(attended: Attended, output: Array, allowed: Array, inside: AttendBudget) -> Truth:

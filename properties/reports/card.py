@@ -53,6 +53,7 @@ WORDS = {
         "zeros": "a row that sees nothing: zeros",
         "nan": "a row that sees nothing: NaN",
         "uniform": "a row that sees nothing: the mean of all values",
+        "mixture": "a row that sees nothing: a mixture of all values, since a number is added to scores",
         "": "a row that sees nothing: neither zeros nor NaN nor the mean of all values",
     },
     "weights": {
@@ -86,6 +87,7 @@ BRIEF = {
         "zeros": "an empty row gives zeros",
         "nan": "an empty row gives NaN",
         "uniform": "an empty row gives the mean",
+        "mixture": "an empty row gives a mixture",
     },
     "weights": {"per head": "weights per head", "averaged": "weights averaged"},
     "lse": {"natural": "LSE natural", "base 2": "LSE base 2"},

@@ -96,8 +96,9 @@ class Conventions:
     of a context; align: where the diagonal lies if T is not S, of the causal flag, of a window and of
     slopes, "top left" or "bottom right"; window: "others" besides the query's own key, or "counting
     oneself"; sides: whether a window has "one" width, of the past, one for "both" sides, or "two"; empty:
-    what a row that sees nothing gives, "zeros", "nan" or "uniform"; weights: "per head" or "averaged";
-    lse: "natural" or "base 2", and lse_axes: "B H T" or "B T H".
+    what a row that sees nothing gives, "zeros", "nan", "uniform" or, where a number is added to the
+    scores of what is hidden, a "mixture" of all values, by what rounding leaves of the scores; weights:
+    "per head" or "averaged"; lse: "natural" or "base 2", and lse_axes: "B H T" or "B T H".
     """
 
     mask: str = ""
@@ -121,7 +122,7 @@ ANSWERS = {
     "align": ("top left", "bottom right"),
     "window": ("others", "counting oneself"),
     "sides": ("one", "both", "two"),
-    "empty": ("zeros", "nan", "uniform"),
+    "empty": ("zeros", "nan", "uniform", "mixture"),
     "weights": ("per head", "averaged"),
     "lse": ("natural", "base 2"),
     "lse_axes": ("B H T", "B T H"),

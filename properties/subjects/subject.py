@@ -106,6 +106,7 @@ CAPABILITIES = {
     "own slopes": "the module has slopes of ALiBi, which can be put back",
     "float64": "it runs in float64",
     "half-precision": "it runs in bfloat16 or float16",
+    "float16": "it runs in float16",
     "wide format": "it runs in float64 or float32",
     "finer than bfloat16": "it runs in a format of more digits than bfloat16 has",
 }
@@ -341,6 +342,7 @@ class Subject(ABC):
             "positions": self.positions is not None,
             "partly turned": self.positions is not None and self.positions.portion < 1.0,
             "float64": "float64" in self.dtypes,
+            "float16": "float16" in self.dtypes,
             "half-precision": not {"bfloat16", "float16"}.isdisjoint(self.dtypes),
             "wide format": not {"float64", "float32"}.isdisjoint(self.dtypes),
             "finer than bfloat16": set(self.dtypes) != {"bfloat16"},

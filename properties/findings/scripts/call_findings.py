@@ -201,6 +201,7 @@ EMPTY = {
     "{queries}.shape[1] // {values}.shape[1], 1).numpy()",
 }
 """What a row that sees nothing gives, by each convention."""
+EMPTY["mixture"] = EMPTY["uniform"]  # further off, as what is allowed says
 
 
 def kept_or_dropped(script: CallScript, told: list[Told]) -> None:

@@ -374,5 +374,6 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
         told["sides"] = given.get("sides") or ("two" if found.pair else probing.sides(ask))
     held = replace(found, conventions=Conventions(**told))
     if "mask" in found.takes:
-        told["empty"] = given.get("empty") or probing.empty_row(asking(held))
+        wide_and_short = (asking(held, dtype) for dtype in ("float64", "float16"))
+        told["empty"] = given.get("empty") or probing.empty_row(asking(held), *wide_and_short)
     return Conventions(**told)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from properties.basics.dtypes import FORMATS
 from properties.recognition.asking import modules, probing
 from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, ModuleManner
 from properties.recognition.asking.roles import certain, roles
@@ -59,13 +60,19 @@ class Trial:
         items: int,
         dtype: str = "float32",
         handing: Handing | None = None,
+        *,
+        uneven: bool = False,
     ) -> Answer | None:
-        """The answer for so many items, all alike; None where the call raises."""
+        """The answer for so many items, all alike; None where the call raises. uneven: whether scores grow
+        from key to key.
+        """
         s = replace(self.sizes, batch=items)
         query, key, value = (
             np.zeros((s.d_in_of(role), s.width_of(role))) for role in ("query", "key", "value")
         )
         value[0, 0] = 1.0
+        if uneven:
+            query[0, 0] = key[0, 0] = 1.0
         weights = Weights(query=query, key=key, value=value)
         return probing.asked(
             lambda inputs, told: manner.ask(
@@ -126,7 +133,13 @@ class Trial:
         mask = self.pairs(np.ones(KEYS, dtype=np.bool_), 1)
         mask[..., -1, :] = False
         answer = self.ask(manner, Arguments(mask=mask), items=1)
-        return "" if answer is None else probing.of_nothing(float(answer.output[0, -1, 0]))
+        known = "" if answer is None else probing.of_nothing(float(answer.output[0, -1, 0]))
+        if known != "uniform":
+            return known
+        told = (Arguments(mask=mask), 1)
+        others = (self.ask(manner, *told, dtype, uneven=True) for dtype in FORMATS)
+        numbers = (float(other.output[0, -1, 0]) for other in others if other is not None)
+        return "mixture" if any(map(probing.is_mixture, numbers)) else known
 
 
 class CrossTrial(Trial):

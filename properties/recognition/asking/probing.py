@@ -69,14 +69,16 @@ def keys_of(mean: float, keys: int) -> frozenset[int] | None:
     return None
 
 
-def masked(ask: Ask, role: str, rows: NDArray[Any]) -> Answer | None:
+def masked(
+    ask: Ask, role: str, rows: NDArray[Any], inputs: Callable[[int, int], Inputs] = level
+) -> Answer | None:
     """The answer to a call of two queries with these rows of a mask, (2, S); where that is refused, of
     eight, the last row repeated. None where that is, too.
     """
     for more in (0, 6):
         told = np.concatenate([rows, np.repeat(rows[1:], more, axis=0)])
         argument: dict[str, Any] = {role: told[None, None]}
-        answer = asked(ask, level(*told.shape), Arguments(**argument))
+        answer = asked(ask, inputs(*told.shape), Arguments(**argument))
         if answer is not None:
             return answer
     return None
@@ -173,10 +175,31 @@ def sides(ask: Ask) -> str:
     return "both" if len(rows) == 5 and max(rows[2] or {0}) > 2 else "one"
 
 
-def empty_row(ask: Ask) -> str:
-    """What a query gives that sees nothing, the other seeing all; "" if nothing known."""
-    answer = masked(ask, "mask", np.array([[False] * 4, [True] * 4]))
-    return "" if answer is None else of_nothing(float(answer.output[0, 0, 0]))
+def uneven(queries: int, keys: int) -> Inputs:
+    """Scores that grow by 16 from key to key, with the values of `level`: a number that is added to them is
+    so large in some format that they round differently.
+    """
+    grown = 16.0 * np.arange(float(keys)).reshape(1, 1, keys, 1)
+    return {**level(queries, keys), "queries": np.ones((1, 1, queries, 1)), "keys": grown}
+
+
+def empty_row(ask: Ask, *further: Ask) -> str:
+    """What a query gives that sees nothing, the other seeing all; "" if nothing known. further: the same
+    calls in other formats, of which one may show that scores still count.
+    """
+    rows = np.array([[False] * 4, [True] * 4])
+    answer = masked(ask, "mask", rows)
+    known = "" if answer is None else of_nothing(float(answer.output[0, 0, 0]))
+    if known != "uniform":
+        return known
+    others = (masked(one, "mask", rows, uneven) for one in (ask, *further))
+    numbers = (float(other.output[0, 0, 0]) for other in others if other is not None)
+    return "mixture" if any(map(is_mixture, numbers)) else known
+
+
+def is_mixture(number: float) -> bool:
+    """Whether a number is between the values of four keys, and is not their mean."""
+    return 1.0 <= number <= 8.0 and of_nothing(number) != "uniform"
 
 
 def of_nothing(number: float) -> str:

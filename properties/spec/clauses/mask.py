@@ -16,7 +16,7 @@ from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.question import Question, flags, question
-from properties.spec.clause import Condition, Level, clause
+from properties.spec.clause import Condition, Half, Level, clause
 from properties.subjects.call import Seen
 
 SHOWN = "mask/shows-what-it-shows"
@@ -221,25 +221,23 @@ def empty_row_harms_no_other(case: Case) -> float:
 @clause(
     "mask/empty-row-is-answered-as-ever",
     Level.MUST,
-    "A query that sees nothing gives what it gave before: zeros, NaN or the mean of all values.",
+    "A query that sees nothing gives what it gave before: zeros, NaN or the mean of all values; where a "
+    "number is added to what is hidden, any mixture of them.",
     needs=MASK,
     after=(SHOWN,),
 )
 def empty_row_as_ever(case: Case) -> float:
     """Zeros: torch's scaled_dot_product_attention, flash attention. NaN: a plain softmax. The mean: a
-    most negative number in place of minus infinity. Each is known; another answer for other sizes,
-    or none of these, is not.
+    most negative number in place of minus infinity. A number that is added to all scores of a row leaves
+    as much of them as rounding does: in float64 the row is as if it saw everything, in short formats the
+    mean. Each is known; another answer for other sizes, or none of these, is not.
     """
-    asked = question(case)
-    mask = np.ones(asked.shape, dtype=np.bool_)
-    mask[:, :, -1] = False
-    asked = asked.changed(mask=mask)
-    try:
-        answer = asked.answer().output[:, -1]
-    except SubjectError as error:
-        raise OutsideError("a query that sees nothing") from error
+    asked = last_sees_nothing(case)
+    answer = of_the_last(asked)
     kind = case.subject.conventions.empty
     require(bool(kind), "zeros, NaN or the mean of all values", nearest(answer))
+    if beyond_float16(case, answer):
+        raise OutsideError("a query that sees nothing, in float16")
     return near(
         f"a query that sees nothing to give {WORDS[kind]}: an output of",
         answer,
@@ -249,7 +247,53 @@ def empty_row_as_ever(case: Case) -> float:
     )
 
 
-WORDS = {"zeros": "zeros", "nan": "NaN", "uniform": "the mean of all values"}
+@clause(
+    "mask/empty-row-in-float16",
+    Level.MUST,
+    "Where a query that sees nothing gives a mean or a mixture of all values, it does in float16, too.",
+    needs=MASK | {"float16"},
+    after=("mask/empty-row-is-answered-as-ever",),
+    half=Half.EDGE,
+    brief="a row that sees nothing is NaN in float16",
+    examples=6,
+)
+def empty_row_in_float16(case: Case) -> None:
+    """-1e9 is minus infinity in float16, and so is the most negative number with a score below zero: a row
+    of nothing else is NaN, and a padded batch ends in NaN. It is told and decides nothing.
+    """
+    half = replace(case, dtype="float16")
+    answer = of_the_last(last_sees_nothing(half))
+    require(not beyond_float16(half, answer), "a number in float16", "nan")
+
+
+def last_sees_nothing(case: Case) -> Question:
+    """A call in which the last query of each item sees no key."""
+    asked = question(case)
+    mask = np.ones(asked.shape, dtype=np.bool_)
+    mask[:, :, -1] = False
+    return asked.changed(mask=mask)
+
+
+def of_the_last(asked: Question) -> Array:
+    """The output of the last query of each item, (B, W)."""
+    try:
+        return asked.answer().output[:, -1]
+    except SubjectError as error:
+        raise OutsideError("a query that sees nothing") from error
+
+
+def beyond_float16(case: Case, answer: Array) -> bool:
+    """Whether a mean or a mixture is NaN since float16 has no such number as is put for minus infinity."""
+    meant = case.subject.conventions.empty in ("uniform", "mixture")
+    return meant and case.dtype == "float16" and bool(np.isnan(answer).any())
+
+
+WORDS = {
+    "zeros": "zeros",
+    "nan": "NaN",
+    "uniform": "the mean of all values",
+    "mixture": "a mixture of all values",
+}
 
 
 def nearest(answer: Array) -> str:

@@ -264,6 +264,21 @@ def one_key_is_its_value(query: Tensor, key: Tensor, value: Tensor, scale: float
 
 
 @fault(
+    "mask-of-minus-a-billion",
+    "mask/empty-row-in-float16",
+    symptom="in float16 a row of padding is NaN, and so is the loss",
+    source="huggingface/transformers#17306",
+    family="self",
+)
+def mask_of_minus_a_billion(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """True hides, by a number that float16 does not have."""
+    z = query @ key.mT / query.shape[-1] ** 0.5
+    return (z if mask is None else z + mask.to(z) * -1e9).softmax(-1) @ value
+
+
+@fault(
     "a-mask-replaces-the-window",
     "window/joins-a-mask",
     symptom="a sliding window is lost as soon as a batch is padded",
