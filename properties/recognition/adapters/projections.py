@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.derived import Derived, all_derived, derived
+from properties.recognition.adapters.low_rank import is_added
 from properties.recognition.adapters.spellings import LETTER, bias_role, fused_order, parameter_role
 
 MOST = 9  # parameters that a message shows
@@ -207,10 +208,8 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
         return tuple(inside) if len(inside) == 1 else ()
     if isinstance(value, nn.Module):
         weight = getattr(value, "weight", None)
-        if weight is None and not value._parameters:  # a module of one's own around the layer
-            parts = value.named_children()
-            inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
-            return tuple(inside) if len(inside) == 1 else ()
+        if weight is None and all(map(is_added, value._parameters)):
+            return around_one(value, path)
         weight = of_one_pixel(value, weight)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             return ()
@@ -224,6 +223,15 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
     if value.ndim == 3:  # (H, d_in, D)
         return tuple(Cell(f"{path}[{head}]", part) for head, part in enumerate(value.detach()))
     return (Cell(path, value),) if value.ndim == 2 else ()
+
+
+def around_one(around: nn.Module, path: str) -> tuple[Cell, ...]:
+    """The cell inside a module of one's own around a layer, and what is added to it aside; none if there
+    are several.
+    """
+    parts = [(name, part) for name, part in around.named_children() if not is_added(name)]
+    inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
+    return tuple(inside) if len(inside) == 1 else ()
 
 
 def joined(value: Any) -> Any:
