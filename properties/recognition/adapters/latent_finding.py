@@ -1,13 +1,18 @@
-"""Which layers make latents and which take them, as in multi-head latent attention: by their names."""
+"""Which layers make latents and which take them: by their names, as in multi-head latent attention, or as
+the first and the second of the two layers that a projection is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from torch import nn
 
 from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.blueprint import Blueprint
+from properties.recognition.adapters.norms import OF_TORCH
+from properties.recognition.adapters.projections import roles_of
 from properties.recognition.adapters.spellings import latent_of, made_of_latent
 from properties.subjects.subject import Config
 
@@ -15,15 +20,19 @@ ROLLED = (
     "it makes a latent of the tokens: these in another order of columns stand in its place, and all else "
     "is asked"
 )
+FIRST = "the first of two layers: the columns in another order stand in its place, and all else is asked"
+PASSING = (nn.Dropout, nn.Identity, *OF_TORCH)  # layers that leave columns alone, or are taken out
 
 
 def with_rolled_latents(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
     """The same, or with each latent as wide as the tokens rolled, where forward runs so; told."""
-    latents = latents_in(calls.inside(module))
+    inner = calls.inside(module)
+    pairs = tuple(pairs_in(inner))
+    latents = (*latents_in(inner), *pairs)
     if not latents:
         return blueprint, module
     told = blueprint.arguments
-    asked = {latent[0]: ROLLED for latent in latents}
+    asked = {latent[0]: FIRST if latent in pairs else ROLLED for latent in latents}
     told = replace(told, unasked={**told.unasked, **asked})
     rolled = replace(blueprint, arguments=told, latents=latents)
     sizes = blueprint.first_sizes
@@ -49,6 +58,21 @@ def latents_in(module: nn.Module) -> tuple[tuple[str, ...], ...]:
         if letters:
             found.append((path, *(p for p, _ in above)))
     return tuple(found)
+
+
+def pairs_in(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """The paths of the two linear layers of each projection that is these, one after the other, where the
+    first leaves the width as it is.
+    """
+    for path, part in module.named_modules():
+        if not isinstance(part, nn.Sequential) or not roles_of(path.rpartition(".")[2]):
+            continue
+        layers = [(n, p) for n, p in part.named_children() if not isinstance(p, PASSING)]
+        if len(layers) != 2 or not all(isinstance(layer, nn.Linear) for _, layer in layers):
+            continue
+        (first, down), (second, _) = layers
+        if down.in_features == down.out_features:
+            yield f"{path}.{first}", f"{path}.{second}"
 
 
 def made_of(path: str, letters: str) -> bool:

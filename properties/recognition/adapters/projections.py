@@ -234,6 +234,21 @@ def around_one(around: nn.Module, path: str) -> tuple[Cell, ...]:
     return tuple(inside) if len(inside) == 1 else ()
 
 
+def of_several(module: nn.Module) -> str:
+    """The path of the first part with a role that is several linear layers; "" where there is none."""
+    for path, part in module.named_modules():
+        layers = [p for p in part.modules() if isinstance(p, nn.Linear) and p is not part]
+        named = roles_of(path.rpartition(".")[2])
+        if (
+            named
+            and len(layers) > 1
+            and not isinstance(part, nn.ModuleList)
+            and not cells_of(part, path)
+        ):
+            return path
+    return ""
+
+
 def joined(value: Any) -> Any:
     """A matrix for each head, (H, D, H * D), as the one that adds up what they give; all else as it is."""
     if not isinstance(value, Tensor) or value.ndim != 3 or not value.is_contiguous():
