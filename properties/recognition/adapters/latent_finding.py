@@ -13,7 +13,8 @@ from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.norms import OF_TORCH
 from properties.recognition.adapters.projections import roles_of
-from properties.recognition.adapters.spellings import latent_of, made_of_latent
+from properties.recognition.adapters.rotary_keys import require_none, takes_latent
+from properties.recognition.adapters.spellings import latent_of
 from properties.subjects.subject import Config
 
 ROLLED = (
@@ -25,8 +26,11 @@ PASSING = (nn.Dropout, nn.Identity, *OF_TORCH)  # layers that leave columns alon
 
 
 def with_rolled_latents(blueprint: Blueprint, module: nn.Module) -> tuple[Blueprint, nn.Module]:
-    """The same, or with each latent as wide as the tokens rolled, where forward runs so; told."""
+    """The same, or with each latent as wide as the tokens rolled, where forward runs so; told.
+    QuestionError where keys have a rotary part of their own.
+    """
     inner = calls.inside(module)
+    require_none(blueprint.owner, inner)
     pairs = tuple(pairs_in(inner))
     latents = (*latents_in(inner), *pairs)
     if not latents:
@@ -51,7 +55,7 @@ def latents_in(module: nn.Module) -> tuple[tuple[str, ...], ...]:
     found = []
     for path, down in layers:
         letters = latent_of(path.rpartition(".")[2])
-        above = [(p, up) for p, up in layers if letters and made_of(p, letters)]
+        above = [(p, up) for p, up in layers if letters and takes_latent(p, letters)]
         widths = {down.in_features, down.out_features, *(up.in_features for _, up in above)}
         if letters and (not above or len(widths) > 1):
             return ()
@@ -73,9 +77,3 @@ def pairs_in(module: nn.Module) -> Iterator[tuple[str, str]]:
         (first, down), (second, _) = layers
         if down.in_features == down.out_features:
             yield f"{path}.{first}", f"{path}.{second}"
-
-
-def made_of(path: str, letters: str) -> bool:
-    """Whether a layer of this name takes the latent for these of q, k and v."""
-    own = made_of_latent(path.rpartition(".")[2])
-    return bool(own) and set(own) <= set(letters)
