@@ -40,3 +40,9 @@ def test_attention_with_additions_that_are_zero_is_right(target: type[nn.Module]
 def test_wrong_attention_with_additions_is_told(target: type[nn.Module], law: str) -> None:
     """A mask that shows a token more, a base that is forgotten, values' addition on the keys."""
     assert failing(find_one(target), law)
+
+
+def test_additions_that_are_not_zero_leave_nothing_to_fill() -> None:
+    """The layer beside them is not all that the projection does: what needs its matrix is not asked."""
+    asked = find_one(low_rank.AddedFromTheStart)
+    assert not asked.has("projections")

@@ -208,7 +208,7 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
         return tuple(inside) if len(inside) == 1 else ()
     if isinstance(value, nn.Module):
         weight = getattr(value, "weight", None)
-        if weight is None and all(map(is_added, value._parameters)):
+        if weight is None and not own_parameters(value):
             return around_one(value, path)
         weight = of_one_pixel(value, weight)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
@@ -225,11 +225,21 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
     return (Cell(path, value),) if value.ndim == 2 else ()
 
 
+def own_parameters(module: nn.Module) -> list[str]:
+    """The names of the parameters that it holds itself, but for matrices of low-rank additions."""
+    found = module._parameters.items()
+    return [n for n, p in found if not is_added(n) or p is None or p.ndim != 2]
+
+
 def around_one(around: nn.Module, path: str) -> tuple[Cell, ...]:
     """The cell inside a module of one's own around a layer, and what is added to it aside; none if there
-    are several.
+    are several, or what is added is not zero.
     """
-    parts = [(name, part) for name, part in around.named_children() if not is_added(name)]
+    added = [p for name, p in around.named_parameters() if is_added(name)]
+    zero = any(not p.any() for p in added)
+    parts = [(name, p) for name, p in around.named_children() if not (zero and is_added(name))]
+    if added and not zero and around._parameters:
+        return ()
     inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
     return tuple(inside) if len(inside) == 1 else ()
 

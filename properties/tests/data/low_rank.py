@@ -121,6 +121,16 @@ class LoraBesideAttention(LoraAttention):
         return self.attend(q, self.k_proj(x), v)
 
 
+class AddedFromTheStart(LoraAttention):
+    """Right, with additions that are not zero as built."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads)
+        for name, parameter in self.named_parameters():
+            if name.endswith("lora_B"):
+                nn.init.ones_(parameter)
+
+
 class AddedToTheWrongOne(LoraBesideAttention):
     """Wrong: what is for the values is added to the keys."""
 
