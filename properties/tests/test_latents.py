@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+from typing import Any
+
 import pytest
 from torch import nn
 
+from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.cases.strategies import pinned_cases
 from properties.findings.scripts import script
@@ -69,3 +73,19 @@ def test_a_script_rolls_latents_itself() -> None:
     assert found is not None
     assert found.fails()
     found.run(latents.LatentAttention)
+
+
+@pytest.mark.parametrize(
+    ("target", "layer"),
+    [(latents.RotaryKeyAttention, "W_kr"), (latents.RotaryKeyBesideTheLatent, "W_dkv")],
+)
+def test_a_rotary_key_beside_the_latent_is_refused_and_its_layer_named(
+    target: type[nn.Module], layer: str
+) -> None:
+    """No one matrix makes its keys."""
+    with pytest.raises(QuestionError, match=f"rotary key of its own: {layer} makes") as refused:
+        find_one(target)
+    advice = str(refused.value).partition("by a function:\n")[2]
+    home: dict[str, Any] = {}
+    exec(textwrap.dedent(advice), home)
+    assert run(find_one(home["attention"]), profile="quick", only=["oracle"]).failed == []

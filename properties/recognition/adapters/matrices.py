@@ -25,6 +25,8 @@ def offer_projections(draft: Draft, blueprint: Blueprint, module: nn.Module) -> 
     structure = projections.find(module, blueprint.owner)
     if structure is None:
         reason = "nothing is named like W_query, W_key, W_value (q_proj, Wq, to_q, qkv ...)"
+        if several := projections.of_several(module):
+            reason = f"{several} is several layers, which together cannot be given one matrix"
         return lack_projections(draft, blueprint, module, reason)
     offer_out(draft, structure, config.sizes)
     projected = "out-projection" in draft.capabilities

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from properties.recognition.adapters import another, calls, extras, idle, projections, trials
+from properties.recognition.adapters import (
+    another,
+    calls,
+    extras,
+    idle,
+    low_rank,
+    projections,
+    trials,
+)
 from properties.recognition.adapters.draft import random_weights, trial_config
 from properties.recognition.adapters.gates import parameters_of
 from properties.recognition.adapters.module_subject import ModuleSubject
@@ -62,9 +70,11 @@ class Probe:
         """Ordinary tokens (B, T, d_in)."""
         return trials.random_input(self.sizes.batch, self.sizes.tokens, self.sizes.d_in)
 
-    def module(self) -> nn.Module:
-        """A new module with the weights."""
-        return self.subject.build(Config(self.sizes, dtype="float32"), self.weights)
+    def module(self, zeros: tuple[str, ...] = ()) -> nn.Module:
+        """A new module with the weights, those of some roles zero."""
+        none = {role: 0.0 * getattr(self.weights, role) for role in zeros}
+        weights = replace(self.weights, **none)
+        return self.subject.build(Config(self.sizes, dtype="float32"), weights)
 
     def output(self, module: nn.Module) -> Tensor | None:
         """What a module gives."""
@@ -101,6 +111,8 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
 
     gates = dict.fromkeys(parameters_of(module, finished.blueprint.gates))
     names = [name for name in projections.left_over(module, structure) if name not in gates]
+    added = low_rank.additions(names, structure.cells, probe.module, probe.output)
+    names = [name for name in names if name not in added]
     waiting = idle.waiting_for(names, probe.module, probe.x, probe.sizes)
     names = [name for name in names if name not in waiting]
     slopes = extras.slopes_in(module)
@@ -117,7 +129,8 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
         for name, number in finished.extras.items()
     }
     told |= {name: idle.WORDS.format(argument) for name, argument in waiting.items()}
-    finished.extras = {**finished.extras, **gates, **dict.fromkeys(waiting)}
+    told |= dict.fromkeys(added, low_rank.WORDS)
+    finished.extras = {**finished.extras, **gates, **dict.fromkeys((*waiting, *added))}
     if finished.extras:
         finished.notes = tuple(n for n in finished.notes if not n.startswith("left as constructed"))
     if name := next(filter(OF_T5.search, finished.extras), ""):

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.derived import Derived, all_derived, derived
+from properties.recognition.adapters.low_rank import is_added
 from properties.recognition.adapters.spellings import LETTER, bias_role, fused_order, parameter_role
 
 MOST = 9  # parameters that a message shows
@@ -207,10 +208,8 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
         return tuple(inside) if len(inside) == 1 else ()
     if isinstance(value, nn.Module):
         weight = getattr(value, "weight", None)
-        if weight is None and not value._parameters:  # a module of one's own around the layer
-            parts = value.named_children()
-            inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
-            return tuple(inside) if len(inside) == 1 else ()
+        if weight is None and not own_parameters(value):
+            return around_one(value, path)
         weight = of_one_pixel(value, weight)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             return ()
@@ -224,6 +223,40 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
     if value.ndim == 3:  # (H, d_in, D)
         return tuple(Cell(f"{path}[{head}]", part) for head, part in enumerate(value.detach()))
     return (Cell(path, value),) if value.ndim == 2 else ()
+
+
+def own_parameters(module: nn.Module) -> list[str]:
+    """The names of the parameters that it holds itself, but for matrices of low-rank additions."""
+    found = module._parameters.items()
+    return [n for n, p in found if not is_added(n) or p is None or p.ndim != 2]
+
+
+def around_one(around: nn.Module, path: str) -> tuple[Cell, ...]:
+    """The cell inside a module of one's own around a layer, and what is added to it aside; none if there
+    are several, or what is added is not zero.
+    """
+    added = [p for name, p in around.named_parameters() if is_added(name)]
+    zero = any(not p.any() for p in added)
+    parts = [(name, p) for name, p in around.named_children() if not (zero and is_added(name))]
+    if added and not zero and around._parameters:
+        return ()
+    inside = [cell for name, part in parts for cell in cells_of(part, f"{path}.{name}")]
+    return tuple(inside) if len(inside) == 1 else ()
+
+
+def of_several(module: nn.Module) -> str:
+    """The path of the first part with a role that is several linear layers; "" where there is none."""
+    for path, part in module.named_modules():
+        layers = [p for p in part.modules() if isinstance(p, nn.Linear) and p is not part]
+        named = roles_of(path.rpartition(".")[2])
+        if (
+            named
+            and len(layers) > 1
+            and not isinstance(part, nn.ModuleList)
+            and not cells_of(part, path)
+        ):
+            return path
+    return ""
 
 
 def joined(value: Any) -> Any:

@@ -106,3 +106,60 @@ class OfAWidthOfItsOwn(LatentAttention):
 
     def __init__(self, d_model: int, num_heads: int) -> None:
         super().__init__(d_model, num_heads, 3)
+
+
+class RotaryKeyAttention(LatentAttention):
+    """As in DeepSeek-V2, in one's own words: positions turn a part of queries and keys that is made of no
+    latent, and all heads share that of the keys.
+    """
+
+    rotary = 2  # columns of it
+
+    def __init__(self, d_model: int, num_heads: int, kv_latent_dim: int = 6) -> None:
+        super().__init__(d_model, num_heads, kv_latent_dim)
+        self.W_qr = nn.Linear(d_model, num_heads * self.rotary, bias=False)
+        self.W_kr = nn.Linear(d_model, self.rotary, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, d_model) -> the same."""
+        latent = self.W_dkv(x)
+        own = self.W_kr(x).repeat(1, 1, self.num_heads)
+        q = self.joined(self.W_q(x), self.turned(self.W_qr(x)))
+        k = self.joined(self.W_uk(latent), self.turned(own))
+        output: Tensor = self.W_o(self.merged(self.attend(q, k, self.W_uv(latent))))
+        return output
+
+    def scale(self) -> float:
+        return float((self.head_dim + self.rotary) ** -0.5)
+
+    def joined(self, made: Tensor, turned: Tensor) -> Tensor:
+        """For each head its columns of both, one after the other."""
+        parts = [part.unflatten(-1, (self.num_heads, -1)) for part in (made, turned)]
+        return torch.cat(parts, -1).flatten(2)
+
+    def turned(self, x: Tensor) -> Tensor:
+        """Pairs of columns, turned by the number of their token."""
+        angles = torch.arange(x.shape[1]).to(x.dtype)[:, None]
+        one, other = x[..., 0::2], x[..., 1::2]
+        pairs = (
+            one * angles.cos() - other * angles.sin(),
+            one * angles.sin() + other * angles.cos(),
+        )
+        return torch.stack(pairs, -1).flatten(2)
+
+
+class RotaryKeyBesideTheLatent(RotaryKeyAttention):
+    """The same, in which one layer makes the latent and the rotary key."""
+
+    def __init__(self, d_model: int, num_heads: int, kv_lora_rank: int = 6) -> None:
+        super().__init__(d_model, num_heads, kv_lora_rank)
+        self.W_dkv = nn.Linear(d_model, kv_lora_rank + self.rotary, bias=False)
+        del self.W_kr
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, d_model) -> the same."""
+        latent, key = self.W_dkv(x).tensor_split([-self.rotary], dim=-1)
+        q = self.joined(self.W_q(x), self.turned(self.W_qr(x)))
+        k = self.joined(self.W_uk(latent), self.turned(key.repeat(1, 1, self.num_heads)))
+        output: Tensor = self.W_o(self.merged(self.attend(q, k, self.W_uv(latent))))
+        return output
