@@ -21,6 +21,7 @@ from properties.recognition.adapters import (
     given_masks,
     given_zeros,
     trials,
+    two_inputs,
 )
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
@@ -76,6 +77,7 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
             module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
         except QuestionError:
             raise refused from refused.__cause__
+    blueprint, module = with_two_inputs(blueprint, module, heads)
     blueprint, module = with_image(blueprint, module, heads)
     blueprint, module = with_documents(blueprint, module, heads)
     blueprint, module = with_nothing_added(blueprint, module, heads)
@@ -87,6 +89,22 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
     check_width_argument(blueprint, module)
     blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
+
+
+def with_two_inputs(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or called with x and a context where forward takes these by other names or the other way
+    round.
+    """
+    sizes = blueprint.sizes(heads)
+    inputs = two_inputs.ordered(module, blueprint.owner, sizes)
+    if not inputs:
+        return blueprint, module
+    note = "queries are made of {}, keys and values of {}, as of a context".format(*inputs)
+    told = replace(blueprint.arguments, notes=(*blueprint.arguments.notes, note))
+    blueprint = replace(blueprint, arguments=told, inputs=inputs)
+    return blueprint, blueprint.attempt(Config(sizes), None)
 
 
 def with_documents(
