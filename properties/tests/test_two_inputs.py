@@ -131,6 +131,58 @@ def test_keys_of_both_inputs_are_refused_for_what_they_are() -> None:
         find(BesideItself)
 
 
+class ThreeWidths(PlainCross):
+    """As Set Transformer is told its widths: of queries, of keys, of all heads together."""
+
+    def __init__(self, dim_Q: int, dim_K: int, dim_V: int, num_heads: int) -> None:
+        super().__init__(dim_V, num_heads)
+        self.to_q = nn.Linear(dim_Q, dim_V)
+        self.to_k, self.to_v = nn.Linear(dim_K, dim_V), nn.Linear(dim_K, dim_V)
+
+    def forward(self, Q: Tensor, K: Tensor) -> Tensor:
+        return super().forward(Q, K)
+
+
+class ScaledByTheWidth(ThreeWidths):
+    """As published: 1/sqrt(dim_V) for several heads."""
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        return super().weigh(scores * self.num_heads**-0.5)
+
+
+class SetBlock(ThreeWidths):
+    """The projected queries are added, and a feed-forward layer follows, as in MAB."""
+
+    def forward(self, Q: Tensor, K: Tensor) -> Tensor:
+        mixed = self.to_q(Q) + super().forward(Q, K)
+        return mixed + self.to_out(mixed).relu()
+
+
+def test_widths_of_queries_keys_and_values_are_told_apart_from_those_of_a_head() -> None:
+    """The context has a width of its own then. A scale by the width of all heads is told."""
+    asked, wrong = subject(ThreeWidths), subject(ScaledByTheWidth)
+    assert {asked.matched[role] for role in ("d_in", "d_context", "d_out")} == {
+        *("dim_Q", "dim_K", "dim_V")
+    }
+    assert broken_by(asked, pinned_cases(asked)) == set()
+    assert "cross/as-many-keys-as-there-are" in broken_by(wrong, pinned_cases(wrong))
+
+
+class SetBlockOfXAndY(SetBlock):
+    """The same by names of which the second may be a context."""
+
+    def forward(self, X: Tensor, Y: Tensor) -> Tensor:
+        return super().forward(X, Y)
+
+
+@pytest.mark.parametrize(("target", "names"), [(SetBlock, "Q to K"), (SetBlockOfXAndY, "X to Y")])
+def test_a_block_of_two_inputs_is_refused_for_what_it_holds_besides_attention(
+    target: type[nn.Module], names: str
+) -> None:
+    with pytest.raises(QuestionError, match=rf"more than attention of {names}: .* residual"):
+        find(target)
+
+
 def test_what_a_context_is_called_is_not_taken_for_queries() -> None:
     """Queries made of the memory are no spelling, but may be an error."""
     with pytest.raises(QuestionError, match=r"No trial .* queries are made of x alone"):

@@ -21,12 +21,12 @@ from properties.recognition.adapters import (
     given_masks,
     given_zeros,
     trials,
-    two_inputs,
 )
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
 from properties.recognition.adapters.image import mixes, with_image
 from properties.recognition.adapters.spellings import WINDOW
+from properties.recognition.adapters.two_inputs import with_two_inputs
 from properties.recognition.adapters.unbounded import (
     WORDS,
     gives,
@@ -89,22 +89,6 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
     check_width_argument(blueprint, module)
     blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
-
-
-def with_two_inputs(
-    blueprint: Blueprint, module: nn.Module, heads: int
-) -> tuple[Blueprint, nn.Module]:
-    """The same, or called with x and a context where forward takes these by other names or the other way
-    round.
-    """
-    sizes = blueprint.sizes(heads)
-    inputs = two_inputs.ordered(module, blueprint.owner, sizes)
-    if not inputs:
-        return blueprint, module
-    note = "queries are made of {}, keys and values of {}, as of a context".format(*inputs)
-    told = replace(blueprint.arguments, notes=(*blueprint.arguments.notes, note))
-    blueprint = replace(blueprint, arguments=told, inputs=inputs)
-    return blueprint, blueprint.attempt(Config(sizes), None)
 
 
 def with_documents(
