@@ -177,7 +177,9 @@ def test_a_required_context_is_known_by_the_names_of_the_field(name: str) -> Non
 
 
 def test_keys_of_both_inputs_are_refused_for_what_they_are() -> None:
-    with pytest.raises(QuestionError, match=r"No trial .* keys and values of latents alone"):
+    with pytest.raises(
+        QuestionError, match=r"every token of x and of latents: keys and values are"
+    ):
         find(cross_called("latents", joined=True))
 
 

@@ -38,6 +38,7 @@ from properties.recognition.adapters.residual import (
     exchanged,
     without_residual,
 )
+from properties.recognition.adapters.two_inputs import InOrder, in_order
 from properties.recognition.asking.on_itself import OnItself, leading
 from properties.recognition.process.function import Process
 from properties.subjects.subject import CAUSAL_FAMILIES, JOINED_FAMILIES, Config, Subject
@@ -46,6 +47,7 @@ from properties.truth.parameters import Weights
 HOOKED = [
     "import inspect",
     "from dataclasses import dataclass, field",
+    "from inspect import Parameter",
     "from typing import Any",
     "import torch",
     "from torch import Tensor, nn",
@@ -250,11 +252,12 @@ def own_context() -> list[str]:
 
 
 def hooks(subject: ModuleSubject) -> list[str]:
-    """What hands a module the masks or zeros that it requires, documents or an image, takes its residual
-    out, holds its gates open, and rolls its latents.
+    """What hands a module its inputs in its own order, the masks or zeros that it requires, documents or an
+    image, takes its residual out, holds its gates open, and rolls its latents.
     """
     told = subject.blueprint
-    parts: list[Callable[..., Any]] = [GivenMasks, with_masks] if told.masks else []
+    parts: list[Callable[..., Any]] = [InOrder, in_order] if told.inputs else []
+    parts += [GivenMasks, with_masks] if told.masks else []
     parts += [GivenZeros, with_zeros] if told.zeros else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
     parts += [HeldOpen, held_open] if told.gates else []
@@ -309,6 +312,9 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 h.argument: h.spelled(given.pop(h.argument)) for h in blueprint.arguments.holders
             }
             made = call(ALIAS, given, *(f"{name}={text}" for name, text in held.items()))
+            if blueprint.inputs:
+                queries, keys = blueprint.inputs
+                made = f"in_order({made}, {queries!r}, {keys!r})"
             if blueprint.masks is not None:
                 made = f"with_masks({made}, {blueprint.masks!r})"
             if blueprint.zeros is not None:

@@ -545,9 +545,19 @@ def understand_widths(arguments: Arguments, target: Any) -> Arguments:
     """Say which width is meant by a size that may be d_in, d_out or both.
 
     embed_dim beside d_in is d_out, beside d_out it is d_in; a d_in alone is the width of both. A query_dim
-    beside a width of contexts or of a head is that of tokens.
+    beside a width of contexts or of a head is that of tokens. Three widths, of queries, keys and values,
+    beside a number of heads alone, are those of the tokens, of a context and of all heads together.
     """
     has = arguments.has
+    three = all(map(has, ("query_dim", "head_dim", "value_dim", "num_heads")))
+    if three and not has("d_in", "d_out", "embed", "d_context"):
+        for role, meant in (
+            ("query_dim", "d_in"),
+            ("head_dim", "d_context"),
+            ("value_dim", "d_out"),
+        ):
+            arguments = arguments.rename(role, meant)
+        return arguments
     wide = has("d_context") or (has("head_dim") and not has("value_dim"))
     if wide and has("query_dim") and not has("d_in", "embed"):
         arguments = arguments.rename("query_dim", "embed")

@@ -23,6 +23,7 @@ from properties.recognition.adapters.held_open import held_open
 from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.latents import with_latents
 from properties.recognition.adapters.residual import without_residual
+from properties.recognition.adapters.two_inputs import in_order
 from properties.recognition.asking.caches import OutputAlone
 from properties.recognition.turning.handed import Handed
 from properties.subjects.instance import in_eval, seed_generators
@@ -48,7 +49,7 @@ class Blueprint:
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
     image: the axes of an image that is one pixel wide, which it is given for tokens; gates: the layers
     that make gates, which are held open; documents: the argument for where these start in packed tokens,
-    of which each item of a batch is one; latents: see `with_latents`.
+    of which each item of a batch is one; latents: see `with_latents`; inputs: see `in_order`.
     """
 
     target: Callable[..., Any]
@@ -69,6 +70,7 @@ class Blueprint:
     gates: tuple[str, ...] = ()
     documents: str = ""
     latents: tuple[tuple[str, ...], ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -88,6 +90,8 @@ class Blueprint:
             with doing(f"while constructing {self.owner}"), around.lent(lent):
                 module = self.target(**given)
                 if isinstance(module, nn.Module):
+                    if self.inputs:
+                        in_order(module, *self.inputs)
                     take_out(module, self.taken_out)
                     held_open(module, self.gates)
                     with_latents(module, self.latents)

@@ -26,6 +26,7 @@ from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
 from properties.recognition.adapters.image import mixes, with_image
 from properties.recognition.adapters.spellings import WINDOW
+from properties.recognition.adapters.two_inputs import with_two_inputs
 from properties.recognition.adapters.unbounded import (
     WORDS,
     gives,
@@ -76,6 +77,7 @@ def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Bl
             module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
         except QuestionError:
             raise refused from refused.__cause__
+    blueprint, module = with_two_inputs(blueprint, module, heads)
     blueprint, module = with_image(blueprint, module, heads)
     blueprint, module = with_documents(blueprint, module, heads)
     blueprint, module = with_nothing_added(blueprint, module, heads)

@@ -36,6 +36,7 @@ from properties.recognition.adapters import (
     qkv_function,
     restoring,
     trials,
+    two_inputs,
 )
 from properties.recognition.adapters.as_function import as_function
 from properties.recognition.adapters.blueprint import Blueprint, dropped_name
@@ -127,6 +128,8 @@ def subject(
     if not chosen:
         require_attention(finished)
     if call.context and "context" not in finished.takes and not certain(call.context):
+        sizes = trial_config(blueprint, draft.family).sizes
+        two_inputs.require_nothing_beside(module, blueprint.owner, call, sizes)
         raise calls.needs_more(
             blueprint.owner, call, blueprint.target, blueprint.arguments.settings
         )

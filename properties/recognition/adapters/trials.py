@@ -118,8 +118,12 @@ def random_input(*shape: int, seed: int = 0) -> Tensor:
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Equal up to rounding, NaN equal to NaN."""
-    near = {"rtol": 1e-4, "atol": 1e-5}
-    return one.shape == other.shape and torch.allclose(one, other, **near, equal_nan=True)
+    return one.shape == other.shape and bool(near(one, other).all())
+
+
+def near(one: Tensor, other: Tensor) -> Tensor:
+    """The same of each number of two tensors of one shape."""
+    return torch.isclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def dependence(module: nn.Module, x: Tensor, size: float = 1.0) -> NDArray[np.bool_] | None:
