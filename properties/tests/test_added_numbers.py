@@ -105,10 +105,11 @@ def test_where_a_number_is_added_a_row_that_sees_nothing_may_be_any_mixture(
 
 
 def test_a_row_that_float16_makes_nan_is_an_edge() -> None:
-    """Minus a billion is minus infinity there."""
-    report = asked(a_billion)
-    assert [f.clauses for f in report.findings if f.kind == "edge"] == [[IN_FLOAT16]]
-    assert report.right
+    """Minus a billion is minus infinity there, and so is the least number with less than nothing."""
+    for target in (a_billion, least):
+        report = asked(target)
+        assert [f.clauses for f in report.findings if f.kind == "edge"] == [[IN_FLOAT16]]
+        assert report.right
 
 
 @pytest.mark.parametrize("target", [last_key_instead, twice_as_much])

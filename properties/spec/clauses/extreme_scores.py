@@ -7,16 +7,25 @@ are further away from zero than it. Up to 1024, which a softmax has to withstand
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
+from properties.basics.assertions import require
 from properties.cases.case import Case
 from properties.spec.clause import Half, Level, clause
 from properties.spec.clauses.causality import end_of_range, unchanged_by_hidden
 from properties.spec.clauses.conditions import SEVERAL_TOKENS
-from properties.spec.clauses.low_scores import masked, padded, unchanged, unchanged_by_the_future
-from properties.spec.clauses.mask import SEVERAL
+from properties.spec.clauses.low_scores import (
+    low_calls,
+    masked,
+    padded,
+    unchanged,
+    unchanged_by_the_future,
+)
+from properties.spec.clauses.mask import SEVERAL, beyond_float16, last_sees_nothing, of_the_last
 from properties.subjects.subject import CAUSAL_FAMILIES
 
+BELOW_ZERO = -32.0  # with the most negative number of float16 it is minus infinity there
 LOWEST = -(2.0**14)  # a power of two below -1e4; a constant of -1e9 is let pass
 
 extreme = partial(
@@ -80,3 +89,23 @@ def lowest_scores_leave_keys_hidden(case: Case) -> float | None:
 def lowest_scores_leave_padding_hidden(case: Case) -> float | None:
     """Each score that is seen is -16384. Hidden scores of -1e4 are larger."""
     return unchanged(case, padded, LOWEST)
+
+
+@clause(
+    "mask/empty-row-in-float16",
+    Level.MUST,
+    "Where a query that sees nothing gives a mean or a mixture of all values, it does in float16, too.",
+    needs={"takes mask", "float16"},
+    after=("mask/empty-row-is-answered-as-ever",),
+    half=Half.EDGE,
+    brief="a row that sees nothing is NaN in float16",
+    examples=6,
+)
+def empty_row_in_float16(case: Case) -> None:
+    """-1e9 is minus infinity in float16, and so is the most negative number with a score of -32: a row of
+    nothing else is NaN, and a padded batch ends in NaN. It is told and decides nothing.
+    """
+    half = replace(case, dtype="float16")
+    asked, _ = low_calls(half, slice(None), BELOW_ZERO)
+    answer = of_the_last(last_sees_nothing(asked))
+    require(not beyond_float16(half, answer), "a number in float16", "nan")

@@ -109,18 +109,21 @@ def unchanged(case: Case, told: Callable[[Question], Question], score: float) ->
     """
     if not several_keys(case):
         return None
-    plain = question(case)
-    given = [plain.inputs[name] for name in INPUTS] if plain.function else of_tokens(case)
-    pairs = low(given, case, slice(-1), score)
-    if plain.function:
-        asked = [told(plain.with_inputs(dict(zip(INPUTS, parts, strict=True)))) for parts in pairs]
-    else:
-        asked = [told(question(with_queries_keys_values(case, *parts))) for parts in pairs]
-    before, after = asked
+    before, after = map(told, low_calls(case, slice(-1), score))
     rows = before.rows_without([last(case)])
     return same_output(
         "with another value where it is hidden", after, before, np.s_[:, rows], np.s_[:, rows]
     )
+
+
+def low_calls(case: Case, shown: slice, score: float) -> list[Question]:
+    """The two calls of `low`, of a function or of a module."""
+    plain = question(case)
+    if plain.function:
+        pairs = low([plain.inputs[name] for name in INPUTS], case, shown, score)
+        return [plain.with_inputs(dict(zip(INPUTS, parts, strict=True))) for parts in pairs]
+    pairs = low(of_tokens(case), case, shown, score)
+    return [question(with_queries_keys_values(case, *parts)) for parts in pairs]
 
 
 INPUTS = ("queries", "keys", "values")

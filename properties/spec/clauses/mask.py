@@ -16,7 +16,7 @@ from properties.basics.errors import OutsideError, SubjectError
 from properties.cases.agreement import same_output
 from properties.cases.case import Case
 from properties.cases.question import Question, flags, question
-from properties.spec.clause import Condition, Half, Level, clause
+from properties.spec.clause import Condition, Level, clause
 from properties.subjects.call import Seen
 
 SHOWN = "mask/shows-what-it-shows"
@@ -232,7 +232,7 @@ def empty_row_as_ever(case: Case) -> float:
     as much of them as rounding does: in float64 the row is as if it saw everything, in short formats the
     mean. Each is known; another answer for other sizes, or none of these, is not.
     """
-    asked = last_sees_nothing(case)
+    asked = last_sees_nothing(question(case))
     answer = of_the_last(asked)
     kind = case.subject.conventions.empty
     require(bool(kind), "zeros, NaN or the mean of all values", nearest(answer))
@@ -247,28 +247,8 @@ def empty_row_as_ever(case: Case) -> float:
     )
 
 
-@clause(
-    "mask/empty-row-in-float16",
-    Level.MUST,
-    "Where a query that sees nothing gives a mean or a mixture of all values, it does in float16, too.",
-    needs=MASK | {"float16"},
-    after=("mask/empty-row-is-answered-as-ever",),
-    half=Half.EDGE,
-    brief="a row that sees nothing is NaN in float16",
-    examples=6,
-)
-def empty_row_in_float16(case: Case) -> None:
-    """-1e9 is minus infinity in float16, and so is the most negative number with a score below zero: a row
-    of nothing else is NaN, and a padded batch ends in NaN. It is told and decides nothing.
-    """
-    half = replace(case, dtype="float16")
-    answer = of_the_last(last_sees_nothing(half))
-    require(not beyond_float16(half, answer), "a number in float16", "nan")
-
-
-def last_sees_nothing(case: Case) -> Question:
-    """A call in which the last query of each item sees no key."""
-    asked = question(case)
+def last_sees_nothing(asked: Question) -> Question:
+    """The call, in which the last query of each item sees no key."""
     mask = np.ones(asked.shape, dtype=np.bool_)
     mask[:, :, -1] = False
     return asked.changed(mask=mask)
