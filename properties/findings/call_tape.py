@@ -71,12 +71,12 @@ class Listening(Kept):
     def __init__(self, case: Case) -> None:
         super().__init__(case.subject)
         self.case, self.calls = case, list[Asked]()
-        self.sizes: dict[int, tuple[Any, Sizes]] = {}  # of each module, which is kept with them
+        self.made: dict[int, tuple[Any, Sizes, Weights | None]] = {}  # each module, and for what
 
     def build(self, config: Config, weights: Weights | None) -> Any:
         """What the original builds."""
         module = super().build(config, weights)
-        self.sizes[id(module)] = module, config.sizes
+        self.made[id(module)] = module, config.sizes, weights
         return module
 
     def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
@@ -136,9 +136,11 @@ class Listening(Kept):
         return found
 
     def noted(self, inputs: Inputs, arguments: Arguments, dtype: str, **how: Any) -> Asked:
-        """A call that is about to be made."""
-        _, sizes = self.sizes.get(id(how.get("module")), (None, self.case.sizes))
+        """A call that is about to be made; a clause may ask a module of other sizes and weights."""
+        _, sizes, weights = self.made.get(id(how.get("module")), (None, self.case.sizes, None))
         case = with_heads(self.case, sizes.key_heads)
+        if weights is not None:
+            case = replace(self.case, sizes=sizes, weights=weights)
         question = Question(replace(case, dtype=dtype), inputs, arguments)
         self.calls.append(Asked(question, **how))
         return self.calls[-1]
@@ -168,7 +170,7 @@ class Building(Listening):
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
         """What the original builds."""
         module: nn.Module = self.recorded.build(config, weights)
-        self.sizes[id(module)] = module, config.sizes
+        self.made[id(module)] = module, config.sizes, weights
         return module
 
     def built(self, module: nn.Module) -> Build:

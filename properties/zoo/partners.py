@@ -119,7 +119,7 @@ class Uniform(dot_product.DotProduct):
         return super().normalise(scores).masked_fill(nothing(scores), 1.0 / scores.shape[-1])
 
 
-EMPTY = {"zeros": Zeros, "uniform": Uniform}
+EMPTY = {"zeros": Zeros, "uniform": Uniform, "mixture": Uniform}
 
 
 def nothing(scores: Tensor) -> Tensor:
