@@ -104,6 +104,7 @@ class Recorded(Subject):
         self.name, self.family = subject.name, subject.family
         self.capabilities, self.dtypes = subject.capabilities, subject.dtypes
         self.differentiable, self.dropout_shared = subject.differentiable, subject.dropout_shared
+        self.positions = subject.positions
         # The modules are kept, too, so that no other one gets the id of one that is gone.
         self.modules: dict[int, tuple[nn.Module, Build]] = {}
 

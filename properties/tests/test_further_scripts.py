@@ -20,6 +20,7 @@ from properties.tests.data import one_mask
 from properties.tests.test_call_scripts import UNREDUCED, raised
 from properties.tests.test_rotary import failing
 from properties.zoo.faults import faults
+from properties.zoo.faults.position import RotaryOfAPart
 from properties.zoo.partners import partner
 from properties.zoo.wide.rotary import PlainRotary
 
@@ -40,6 +41,9 @@ SAMPLE: dict[str, tuple[str, type[nn.Module] | None]] = {
     "grouped-last-head-of-a-group-learns": (GROUPED, None),
     "grouped-gradient-averaged": (GROUPED, None),
     "heads-repeated-and-cut": ("error/indivisible-key-value-heads", None),
+    "rotary-turns-the-rest-too": ("position/the-rest-is-left", RotaryOfAPart),
+    "query-divided-in-place": ("state/queries-keys-and-values-untouched", None),
+    "values-scaled-in-place-in-training": ("state/queries-keys-and-values-untouched", None),
     "indivisible-columns-are-left-out": ("error/indivisible-heads-lose-nothing", None),
 }
 """A law that a fault breaks, and the right module where it is not the fault's partner."""

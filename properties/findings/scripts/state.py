@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 from properties.cases.case import Case
 from properties.findings.recording import Tape, built
@@ -14,7 +15,7 @@ from properties.findings.scripts.script import Script, moved
 from properties.spec.clauses.argument import DRAWS, NEARLY_ALL
 from properties.spec.clauses.conditions import equal_scores
 from properties.spec.clauses.shape import emptied
-from properties.spec.clauses.state import found_by_name
+from properties.spec.clauses.state import found_by_name, probability
 
 
 @recipe("shape/every-parameter-is-registered")
@@ -42,6 +43,26 @@ def state_dict_round_trip(case: Case, tape: Tape) -> Iterator[Script]:
     run(script, blank, "x", "output")
     require_right(script, case, "output")
     yield script
+
+
+@recipe("state/queries-keys-and-values-untouched")
+def untouched(case: Case, tape: Tape) -> Iterator[Script]:
+    """What a function is handed, as views and as copies in order, is compared with what it was."""
+    for training, laid in product((False, True), ("", ".contiguous()")):
+        script = Script(case.subject)
+        module = script.build(built(case, probability(case)))
+        x = given(script, case)
+        script.add(
+            f"{module}.train({training})",
+            f"handed = [part.detach().clone(){laid} for part in {module}.handed_over({x})]",
+            "before = [part.clone() for part in handed]",
+            "with torch.no_grad():",
+            f"    {module}.attend(*handed)",
+            "for name, part, copied in zip(('queries', 'keys', 'values'), handed, before, strict=True):",
+            "    changed = int((part != copied).sum())",
+            "    assert not changed, f'expected untouched {name}, got {changed} changed numbers'",
+        )
+        yield script
 
 
 @recipe("state/deepcopy")
