@@ -20,7 +20,6 @@ from properties.tests.data import one_mask
 from properties.tests.test_call_scripts import UNREDUCED, raised
 from properties.tests.test_rotary import failing
 from properties.zoo.faults import faults
-from properties.zoo.faults.position import RotaryOfAPart
 from properties.zoo.partners import partner
 from properties.zoo.wide.rotary import PlainRotary
 
@@ -41,7 +40,6 @@ SAMPLE: dict[str, tuple[str, type[nn.Module] | None]] = {
     "grouped-last-head-of-a-group-learns": (GROUPED, None),
     "grouped-gradient-averaged": (GROUPED, None),
     "heads-repeated-and-cut": ("error/indivisible-key-value-heads", None),
-    "rotary-turns-the-rest-too": ("position/the-rest-is-left", RotaryOfAPart),
     "query-divided-in-place": ("state/queries-keys-and-values-untouched", None),
     "values-scaled-in-place-in-training": ("state/queries-keys-and-values-untouched", None),
     "indivisible-columns-are-left-out": ("error/indivisible-heads-lose-nothing", None),
@@ -96,6 +94,12 @@ CACHES = {
     "cached-padding-of-the-new-tokens-alone": "cache/padding-stays-hidden",
 }
 """A fault for every law of a cache."""
+
+
+def test_a_law_about_positions_has_a_script() -> None:
+    """What is recorded is turned as the subject is."""
+    fault = faults()["rotary-turns-the-rest-too"]
+    assert raised(found(fault.module, "position/the-rest-is-left"), fault.module)
 
 
 def test_every_law_of_a_cache_has_a_script() -> None:
