@@ -24,11 +24,6 @@ AREAS = frozenset(
 )
 OF_BOTH = frozenset({"groups"})  # areas that ask modules by their weights, too
 FORGOTTEN = "memory/earlier-call-is-forgotten"
-LOW_SCORES = tuple(
-    f"mask/{low}-scores-leave-{hidden}-hidden"
-    for low in ("low", "lowest")
-    for hidden in ("keys", "padding")
-)
 FEW = 3  # names that nothing tells apart
 CONDITIONS = (
     Condition("beside the causal flag", lambda q, how: bool(q.arguments.causal)),
@@ -56,8 +51,6 @@ def concerns(clause: str, case: Case) -> bool:
 
 def named(clause: str, case: Case) -> list[str]:
     """What the subject behaves like, as far as that explains why it fails a clause about calls."""
-    if of_other_weights(clause, case):
-        return []
     items = heard(clause, case)
     if not items:
         return []
@@ -73,17 +66,10 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
     """Whether a form of this name explains that a clause fails on a case; None: unknown."""
     if clause == FORGOTTEN and name in KEPT:
         return name in of_an_earlier_call(heard(clause, case))
-    if of_other_weights(clause, case):
-        return None
     answers = [explained(s, clause, case) for s in fitting(case.subject) if str(s) == name]
     if True in answers:
         return True
     return None if not answers or None in answers else False
-
-
-def of_other_weights(clause: str, case: Case) -> bool:
-    """Whether a clause asks a module with other weights than the case's, which no form is asked with."""
-    return clause in LOW_SCORES and not case.subject.has("function")
 
 
 def explained(supposed: Supposed, clause: str, case: Case) -> bool | None:
