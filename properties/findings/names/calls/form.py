@@ -15,7 +15,8 @@ import numpy as np
 from properties.basics.dtypes import Array
 from properties.cases.call_gradients import Slopes
 from properties.cases.question import Question, Truth
-from properties.subjects.call import ANSWERS, PLAINLY, Answer, Handing
+from properties.subjects.call import PLAINLY, Answer, Handing
+from properties.truth.request import EMPTY
 
 Asks = Callable[[Question], Question]
 Derives = Callable[[Question, Slopes], Slopes]
@@ -141,7 +142,7 @@ def in_rows(form: Form, asked: Question, output: Array, truth: Truth) -> bool:
     """Whether an output is the form's, and one of the known answers in rows that see nothing by it."""
     if not truth.empty.any():
         return within(output, truth.output, truth.allowed)
-    known = (form.truth(by(asked, empty=answer)) for answer in ANSWERS["empty"])
+    known = (form.truth(by(asked, empty=answer)) for answer in EMPTY)
     return any(within(output, t.output, t.allowed_if_empty) for t in known)
 
 
