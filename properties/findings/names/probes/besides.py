@@ -61,6 +61,8 @@ class WithoutDivision(Request):
 
 def capped_as(case: Case, wrong: type[Request]) -> bool:
     """Whether every bound is taken so; of a bound of one these wrong forms are right."""
+    if not case.subject.has("own cap"):
+        return False
     asked = (restored(case, Restored(cap=cap)) for cap in CAPS if cap != 1.0)
     return all(gives(one, wrong(**vars(one.request))) for one in asked)
 
@@ -79,6 +81,8 @@ def cap_without_division(case: Case) -> bool:
 
 def sink_times(case: Case, factor: float) -> bool:
     """Whether sinks count so many times."""
+    if not case.subject.has("own sink"):
+        return False
     asked = with_sinks(case)
     assert asked.request.sink is not None
     return gives(asked, replace(asked.request, sink=factor * asked.request.sink))
@@ -98,6 +102,8 @@ def sinks_scaled(case: Case) -> bool:
 
 def slopes_times(case: Case, factor: float) -> bool:
     """Whether what distance takes is so many times as large."""
+    if not case.subject.has("own slopes"):
+        return False
     asked = with_slopes(case)
     assert asked.request.bias is not None
     return gives(asked, replace(asked.request, bias=factor * asked.request.bias))
@@ -118,5 +124,7 @@ def distance_added(case: Case) -> bool:
 @probe("values are normed, too", "what the norm of keys is applied to", VALUES)
 def values_normed(case: Case) -> bool:
     """How large values are changes nothing, but for an epsilon."""
+    if not case.subject.has("own norms"):
+        return False
     plain, twice = (one.output for one in values_twice(with_norms(case)))
     return bool(np.allclose(plain, twice, rtol=1e-2)) and bool(plain.any())
