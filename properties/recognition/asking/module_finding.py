@@ -134,12 +134,10 @@ class Trial:
         mask[..., -1, :] = False
         answer = self.ask(manner, Arguments(mask=mask), items=1)
         known = "" if answer is None else probing.of_nothing(float(answer.output[0, -1, 0]))
-        if known != "uniform":
-            return known
         told = (Arguments(mask=mask), 1)
         others = (self.ask(manner, *told, dtype, uneven=True) for dtype in FORMATS)
         numbers = (float(other.output[0, -1, 0]) for other in others if other is not None)
-        return "mixture" if any(map(probing.is_mixture, numbers)) else known
+        return probing.by_uneven(known, numbers)
 
 
 class CrossTrial(Trial):

@@ -6,7 +6,7 @@ is 2**j: a row is the mean of some powers of two, and tells which keys it saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -190,11 +190,15 @@ def empty_row(ask: Ask, *further: Ask) -> str:
     rows = np.array([[False] * 4, [True] * 4])
     answer = masked(ask, "mask", rows)
     known = "" if answer is None else of_nothing(float(answer.output[0, 0, 0]))
-    if known != "uniform":
-        return known
     others = (masked(one, "mask", rows, uneven) for one in (ask, *further))
-    numbers = (float(other.output[0, 0, 0]) for other in others if other is not None)
-    return "mixture" if any(map(is_mixture, numbers)) else known
+    return by_uneven(known, (float(o.output[0, 0, 0]) for o in others if o is not None))
+
+
+def by_uneven(known: str, numbers: Iterable[float]) -> str:
+    """The answer that is known by even scores, or "mixture" where these, by uneven ones, say so; they are
+    asked for only then.
+    """
+    return "mixture" if known == "uniform" and any(map(is_mixture, numbers)) else known
 
 
 def is_mixture(number: float) -> bool:

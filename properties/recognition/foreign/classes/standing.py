@@ -90,5 +90,5 @@ def with_signature(function: Callable[..., Any], parameters: list[Parameter]) ->
 
     ordered = sorted(parameters, key=lambda p: p.kind)
     own = Parameter("self", Parameter.POSITIONAL_ONLY)
-    method.__signature__ = Signature([own, *ordered])  # type: ignore[attr-defined]
+    vars(method)["__signature__"] = Signature([own, *ordered])
     return method
