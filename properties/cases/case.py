@@ -142,12 +142,13 @@ class Case:
     @cached_property
     def trace(self) -> Trace:
         """What the oracle says, every step of it."""
+        return self.trace_of(self.request)
+
+    def trace_of(self, request: Request) -> Trace:
+        """The same of another request."""
+        heads, positions = self.sizes.heads, self.rotary
         return oracle.attention(
-            self.x,
-            self.weights,
-            heads=self.sizes.heads,
-            request=self.request,
-            positions=self.rotary,
+            self.x, self.weights, heads=heads, request=request, positions=positions
         )
 
     @cached_property
@@ -178,7 +179,11 @@ class Case:
     @cached_property
     def budget(self) -> Budget:
         """The error a right implementation may make on this example."""
-        return bounds.budget(self.x, self.weights, self.trace, self.dtype, angles=self.angles)
+        return self.budget_of(self.trace)
+
+    def budget_of(self, trace: Trace) -> Budget:
+        """The same for the trace of another request."""
+        return bounds.budget(self.x, self.weights, trace, self.dtype, angles=self.angles)
 
     def take(
         self,

@@ -15,7 +15,6 @@ from properties.cases.devices import pad, read_weights, wide_enough, with_querie
 from properties.spec.clause import ENOUGH, Condition, Half, Level, clause
 from properties.spec.clauses.conditions import ALIVE, SEVERAL_TOKENS, visible
 from properties.subjects.subject import PROJECTED_FAMILIES
-from properties.truth import bounds, oracle
 
 STEEP = 2.0**10  # exp of it overflows every format; sqrt(D) times it stays inside float16
 HALF_FORMATS = ("bfloat16", "float16")
@@ -223,12 +222,8 @@ def scaled_in_float32(case: Case) -> bool:
 
 def scaled_by(case: Case, scale: float) -> bool:
     """Whether the output is within the bound of what the formula gives with this scale."""
-    request = replace(case.request, scale=scale)
-    trace = oracle.attention(
-        case.x, case.weights, heads=case.sizes.heads, request=request, positions=case.rotary
-    )
-    budget = bounds.budget(case.x, case.weights, trace, case.dtype, angles=case.angles)
-    return bool((np.abs(case.output - trace.output) <= budget.output).all())
+    trace = case.trace_of(replace(case.request, scale=scale))
+    return bool((np.abs(case.output - trace.output) <= case.budget_of(trace).output).all())
 
 
 @clause(

@@ -18,7 +18,7 @@ from properties.spec.clause import Condition, Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS, without_out_bias
 from properties.subjects.restored import Restored
 from properties.subjects.subject import CAUSAL_FAMILIES
-from properties.truth import bounds, oracle, visibility
+from properties.truth import visibility
 from properties.truth.bounds.arithmetic import gamma
 
 AXES = "batch token column"
@@ -110,10 +110,7 @@ def own_slopes(case: Case) -> float | None:
     places = visibility.slopes(heads)[:, None, None] * np.arange(float(tokens))
     bias = np.broadcast_to(places, (1, heads, tokens, tokens))
     request = replace(asked.request, bias=bias)
-    trace = oracle.attention(
-        case.x, case.weights, heads=heads, request=request, positions=case.rotary
-    )
-    by_place = bounds.budget(case.x, case.weights, trace, case.dtype, angles=case.angles)
+    by_place = asked.budget_of(asked.trace_of(request))
     return agrees("with its slopes", asked, by_place.output)
 
 

@@ -21,7 +21,6 @@ from properties.spec.clauses.restored import (
     with_slopes,
 )
 from properties.subjects.restored import Restored
-from properties.truth import bounds, oracle
 from properties.truth.request import Request
 
 CAP = frozenset({"score/cap-of-the-constructor"})
@@ -33,11 +32,8 @@ SLACK = 4.0  # a wrong formula takes other steps than those for which the bound 
 
 def gives(asked: Case, request: Request) -> bool:
     """Whether a module answers another request, and not the one it is asked."""
-    x, weights, angles = asked.x, asked.weights, asked.angles
-    trace = oracle.attention(
-        x, weights, heads=asked.sizes.heads, request=request, positions=asked.rotary
-    )
-    allowed = SLACK * bounds.budget(x, weights, trace, asked.dtype, angles=angles).output
+    trace = asked.trace_of(request)
+    allowed = SLACK * asked.budget_of(trace).output
     found, right = asked.output, asked.trace.output
     other = bool((np.abs(found - right) > asked.budget.output).any())
     return other and bool((np.abs(found - trace.output) <= allowed).all())
