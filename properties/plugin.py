@@ -99,7 +99,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     targets = config.getoption("--attention")
     if not targets:
         return []
-    from properties.runs.runner import versions
+    from properties.runs.remarks import versions
 
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
     profile = config.getoption("--attention-profile")
@@ -182,8 +182,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from properties.basics.errors import QuestionError
     from properties.basics.ownership import require_own
+    from properties.runs.choosing import asked
     from properties.runs.memory import opened
-    from properties.runs.runner import asked
     from properties.runs.waivers import read
     from properties.spec.profiles import profile_named
     from properties.testing import Asked, behind_a_wall, checks

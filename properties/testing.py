@@ -20,11 +20,12 @@ from rich.console import Console
 from properties.basics.errors import QuestionError
 from properties.cases.case import Case
 from properties.reports.text import WIDTH, explained, first_line
+from properties.runs.choosing import asked, require_concern
 from properties.runs.isolation import Isolated, asked_with
 from properties.runs.memory import Memory, opened
 from properties.runs.recall import remembrances
 from properties.runs.result import Report, Result, Status
-from properties.runs.runner import asked, require_concern, run
+from properties.runs.runner import run
 from properties.spec.clause import Clause
 from properties.subjects.subject import Subject
 

@@ -181,8 +181,9 @@ class Work:
     def accuracy(self, name: str, formats: list[str] | None, examples: int, seed: int) -> None:
         """Search for the largest errors of one of the subjects, in the formats that it runs in."""
         from properties.runs.accuracy import accuracy
+        from properties.runs.choosing import asked_in
         from properties.runs.domain import explore
-        from properties.runs.runner import asked_in, quiet_and_repeatable
+        from properties.runs.runner import quiet_and_repeatable
 
         with quiet_and_repeatable():
             inside = asked_in(explore(self.subjects[name])[0], formats)

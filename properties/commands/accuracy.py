@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Search, print and write; 2 where a subject cannot be asked."""
     from properties.reports import accuracy as report
     from properties.runs.accuracy import LARGEST
-    from properties.runs.runner import versions
+    from properties.runs.remarks import versions
 
     require_formats(options.formats or ())
     outputs = {name: getattr(options, name) for name in ("json", "page") if getattr(options, name)}

@@ -39,8 +39,9 @@ from properties.compare.verdicts import compare_interfaces, compare_verdicts
 from properties.runs.drawing import draw
 from properties.runs.memory import FAILS, HOLDS, UNREADABLE, Entry, broken_by
 from properties.runs.recall import replayable
+from properties.runs.remarks import versions
 from properties.runs.result import Report, Status, describe_case
-from properties.runs.runner import quiet_and_repeatable, run, versions
+from properties.runs.runner import quiet_and_repeatable, run
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects import choosing, declaring
 from properties.subjects.subject import Subject

@@ -15,9 +15,11 @@ from typing import Any
 
 from properties.basics import interrupts
 from properties.cases.case import Case
+from properties.runs.choosing import asked
 from properties.runs.domain import explore
 from properties.runs.result import Status
-from properties.runs.runner import Listener, Run, asked, quiet_and_repeatable
+from properties.runs.runner import Listener, Run, quiet_and_repeatable
+from properties.runs.settling import block
 from properties.runs.tally import Outcome, Tally
 from properties.spec.profiles import profile_named
 from properties.subjects.subject import Subject
@@ -63,7 +65,7 @@ def told_of(run: Run, share: int, jobs: int, examples: list[Case]) -> Iterator[T
         for id, tally in tallies.items():
             mine = number % jobs == share if tally.clause.examples is None else id in own
             if mine and tally.wants_more:
-                run.block(tally, tallies)
+                block(tally, tallies)
             if mine and tally.wants_more:
                 run.listen(id, number, len(examples))
                 outcome = note(run, tally, case)

@@ -194,7 +194,7 @@ def sentence(name: str, loss: Loss, outcome: str) -> str:
 
 def give_up(lost: dict[str, str], options: dict[str, Any]) -> None:
     """After some losses the clauses that remain are not asked any more."""
-    from properties.runs.runner import asked
+    from properties.runs.choosing import asked
     from properties.spec.clause import clauses
 
     if sum(phase in clauses() for phase in lost) >= PATIENCE:

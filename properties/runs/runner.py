@@ -6,14 +6,11 @@ that are still standing, in the order of their dependence.
 
 from __future__ import annotations
 
-import platform
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from copy import copy
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from io import StringIO
 from os import PathLike
 from pathlib import Path
@@ -21,34 +18,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from properties.basics import advice, interrupts
-from properties.basics.errors import QuestionError
+from properties.basics import interrupts
 from properties.cases.case import Case
 from properties.cases.lending import Lender
 from properties.cases.reduction import reduce_case
 from properties.cases.strategies import pinned_cases
+from properties.runs.choosing import asked, asked_in, require_concern
 from properties.runs.domain import Limitation, explore
 from properties.runs.drawing import draw
 from properties.runs.failures import Failures
 from properties.runs.memory import Entry
 from properties.runs.observing import Observation, observation
 from properties.runs.recall import Recall, remembrances
+from properties.runs.remarks import declining, false_alarm, versions
 from properties.runs.result import Finding, Report, Status
+from properties.runs.settling import block, settle, unsupported_message
 from properties.runs.tally import (
     Outcome,
     Tally,
-    blocked_message,
     excuse,
     judge,
     keep_roots,
     stop,
 )
 from properties.runs.waivers import Waiver, read, require_asked
-from properties.spec.clause import Clause, select
+from properties.spec.clause import Clause
 from properties.spec.profiles import Profile, profile_named
 from properties.subjects.card import conventions_of
 from properties.subjects.subject import Subject
-from properties.truth import chance
 
 COMPILED = 40  # tries to make a failure smaller of what is compiled for each
 Listener = Callable[[str, int, int], None]  # clause or phase, cases done, cases in all
@@ -184,7 +181,7 @@ class Run:
                 if excuse(tally, case, tallies) or not tally.wants_more:
                     continue
                 self.listen(tally.clause.id, number, len(self.examples))
-                self.block(tally, tallies)
+                block(tally, tallies)
                 if tally.standing:
                     ahead = self.ahead.get((tally.clause.id, number))
                     self.check(tally, case, tallies, how, ahead)
@@ -197,7 +194,7 @@ class Run:
         self.recall.decide(tallies)
         for tally in tallies.values():
             if tally.standing:
-                self.settle(tally, tallies)
+                settle(tally, tallies, self.profile, limited=bool(self.inside.limits))
 
     def draw(self) -> None:
         """The examples, where there are none yet: the pinned ones, and those of the seed."""
@@ -226,36 +223,6 @@ class Run:
                 tally.recall(waiver, waiver.case(self.subject))
                 if waiver in tally.outlived:
                     self.notes.append(f"remove this waiver: it holds now; {waiver.place}")
-
-    def settle(self, tally: Tally, tallies: Mapping[str, Tally]) -> None:
-        """What becomes of a clause that stood to the end."""
-        wanted = min(self.profile.counted, tally.clause.examples or self.profile.counted)
-        earlier = [tallies[id] for id in tally.clause.awaited if id in tallies]
-        waived = [e.clause.id for e in earlier if e.waivers or e.excused]
-        if tally.outlived:
-            tally.status, tally.case = Status.FAIL, None
-            tally.message = remove_message(tally.outlived)
-        elif tally.waivers:
-            tally.status = Status.WAIVED
-        elif tally.counted < wanted <= tally.counted + tally.might_have_counted:
-            tally.status = Status.WAIVED
-            tally.message = f"needs {waived[0]}, which is waived; too few examples were left"
-        elif tally.counted < wanted and (tally.outside or self.inside.limits):
-            tally.status = Status.UNSUPPORTED
-            tally.message = "needs examples that the subject cannot take"
-            tally.message += f": {tally.declined}" if tally.declined else ""
-        elif tally.counted < wanted:
-            tally.status = Status.VACUOUS
-            tally.message = (
-                f"{tally.counted} of {tally.examples} examples had "
-                f"{tally.clause.counts.words}; at least {wanted} must"
-            )
-
-    def block(self, tally: Tally, tallies: dict[str, Tally]) -> None:
-        """A clause is not asked once one that it depends on is broken."""
-        for earlier in tally.clause.awaited:
-            if earlier in tallies and tallies[earlier].broken:
-                tally.status, tally.message = Status.BLOCKED, blocked_message(earlier, tallies)
 
     def check(
         self,
@@ -335,25 +302,6 @@ class Run:
         return min(self.profile.reduction, 10 * clause.examples)
 
 
-def remove_message(outlived: Iterable[Waiver]) -> str:
-    """What to say of waivers that are not needed any more."""
-    places = ", ".join(f"{waiver.place} ({waiver.reason})" for waiver in outlived)
-    return f"remove this waiver: it holds now; {places}"
-
-
-def false_alarm(tallies: Mapping[str, Tally]) -> float:
-    """What laws about chance, all of them of subjects that drop, may err with in this run."""
-    judged = any(t.counted or t.broken for t in tallies.values() if "dropout" in t.clause.needs)
-    return chance.RUN if judged else 0.0
-
-
-def unsupported_message(subject: Subject, missing: Iterable[str]) -> str:
-    """Why a clause cannot be asked."""
-    named = (subject.lacking.get(m, f"{subject.name} does not offer it") for m in missing)
-    reasons = map(advice.reason, named)
-    return "; ".join(f"needs {m}: {reason}" for m, reason in zip(missing, reasons, strict=True))
-
-
 @contextmanager
 def quiet_and_repeatable() -> Iterator[None]:
     """One thread, the subject's warnings silenced, and the caller's random state untouched."""
@@ -365,18 +313,6 @@ def quiet_and_repeatable() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-def versions() -> dict[str, str]:
-    """Of everything that a verdict depends on."""
-    packages = ("torch", "numpy", "hypothesis")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def asked(profile: str, only: Iterable[str] | None) -> list[Clause]:
-    """The clauses that are named, or those of the profile."""
-    only = list(only or ())
-    return [c for c in select(only or None) if only or c.asked_at(profile)]
 
 
 def run(
@@ -425,41 +361,3 @@ def run(
         chosen.options += ["--waivers", str(waivers)]
         chosen.notes.append(f"waivers are read from {waivers}, which holds {len(chosen.waivers)}")
     return chosen.report()
-
-
-def declining(tallies: Iterable[Tally]) -> list[str]:
-    """A remark on the calls that the subject says it does not support."""
-    found = [tally for tally in tallies if tally.declined]
-    if not found:
-        return []
-    named = ", ".join(tally.clause.id for tally in found[:3])
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return [
-        "calls that it says it does not support are not asked; laws with such calls: "
-        f"{named}{more}; it says: {found[0].declined}"
-    ]
-
-
-def asked_in(subject: Subject, formats: Sequence[str] | None) -> Subject:
-    """The subject in these of its formats alone; QuestionError where it runs in none of them."""
-    if formats is None:
-        return subject
-    fewer = copy(subject)
-    fewer.dtypes = tuple(dtype for dtype in subject.dtypes if dtype in formats)
-    if not fewer.dtypes:
-        has = ", ".join(subject.dtypes)
-        raise QuestionError(f"{subject.name} runs in {has}, not in {', '.join(formats)}")
-    return fewer
-
-
-def require_concern(subject: Subject, only: Collection[str]) -> None:
-    """QuestionError where none of the clauses and areas named concerns the subject.
-
-    What they depend on might, but that is not what was asked.
-    """
-    named = [c for c in select(list(only) or None) if not only or {c.id, c.area} & set(only)]
-    if not any(clause.concerns(subject) for clause in named):
-        raise QuestionError(
-            f"{subject.name} is of the family {subject.family}, which {', '.join(only)} does not "
-            "concern; `attention-properties explain CLAUSE` names the families of a clause."
-        )

@@ -14,8 +14,9 @@ from properties.cases.strategies import pinned_cases
 from properties.findings.grouping import Group, groups, origin
 from properties.recognition.targets import find, find_one
 from properties.runs import failures
+from properties.runs.choosing import asked
 from properties.runs.result import Finding, Report
-from properties.runs.runner import Run, asked, run
+from properties.runs.runner import Run, run
 from properties.spec.clause import Clause, Level, clauses
 from properties.spec.profiles import PROFILES
 from properties.zoo.faults import faults
