@@ -261,8 +261,11 @@ class Question:
     def hides_the_future(self) -> bool:
         """Whether it was told to, or does so by itself."""
         subject, a = self.case.subject, self.arguments
-        if "causal" in subject.takes or "context" in self.inputs:
-            return bool(a.causal)
+        beside = "context" in self.inputs
+        if "causal" in subject.takes:
+            return bool(a.causal) and not (beside and subject.conventions.align == "x alone")
+        if beside:
+            return self.case.causal and subject.conventions.align in ("top left", "bottom right")
         masked = a.mask is not None or a.bias is not None
         return self.case.causal and not (masked and subject.has("mask in place of the future"))
 

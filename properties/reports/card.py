@@ -36,6 +36,7 @@ WORDS = {
     "align": {
         "top left": "diagonal where T is not S: top left",
         "bottom right": "diagonal where T is not S: bottom right",
+        "x alone": "diagonal beside a context: none, the future of x alone is hidden",
         "": "diagonal where T is not S: neither top left nor bottom right",
     },
     "window": {
@@ -81,7 +82,11 @@ BRIEF = {
         "attend": "True is a real token of the context",
         "hide": "True is padding of the context",
     },
-    "align": {"top left": "diagonal top left", "bottom right": "diagonal bottom right"},
+    "align": {
+        "top left": "diagonal top left",
+        "bottom right": "diagonal bottom right",
+        "x alone": "nothing of a context is hidden",
+    },
     "window": {"others": "a window counts others", "counting oneself": "a window counts oneself"},
     "empty": {
         "zeros": "an empty row gives zeros",

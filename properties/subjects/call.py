@@ -94,11 +94,12 @@ class Conventions:
 
     mask, padding: what True means, "attend" or "hide", and context_mask, context_padding: in the masks
     of a context; align: where the diagonal lies if T is not S, of the causal flag, of a window and of
-    slopes, "top left" or "bottom right"; window: "others" besides the query's own key, or "counting
-    oneself"; sides: whether a window has "one" width, of the past, one for "both" sides, or "two"; empty:
-    what a row that sees nothing gives, "zeros", "nan", "uniform" or, where a number is added to the
-    scores of what is hidden, a "mixture" of all values, by what rounding leaves of the scores; weights:
-    "per head" or "averaged"; lse: "natural" or "base 2", and lse_axes: "B H T" or "B T H".
+    slopes, "top left" or "bottom right", or "x alone" where a module hides nothing of a context; window:
+    "others" besides the query's own key, or "counting oneself"; sides: whether a window has "one" width,
+    of the past, one for "both" sides, or "two"; empty: what a row that sees nothing gives, "zeros",
+    "nan", "uniform" or, where a number is added to the scores of what is hidden, a "mixture" of all
+    values, by what rounding leaves of the scores; weights: "per head" or "averaged"; lse: "natural" or
+    "base 2", and lse_axes: "B H T" or "B T H".
     """
 
     mask: str = ""
@@ -119,7 +120,7 @@ ANSWERS = {
     "padding": ("attend", "hide"),
     "context_mask": ("attend", "hide"),
     "context_padding": ("attend", "hide"),
-    "align": ("top left", "bottom right"),
+    "align": ("top left", "bottom right", "x alone"),
     "window": ("others", "counting oneself"),
     "sides": ("one", "both", "two"),
     "empty": ("zeros", "nan", "uniform", "mixture"),

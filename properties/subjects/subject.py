@@ -87,7 +87,7 @@ CAPABILITIES = {
     "cache": "it goes on from a past that is kept: `begin` and `step`",
     "reset cache": "`begin` forgets what a module has kept of a sequence before",
     "cache of the caller": "`step` leaves the past that it is given: several sequences go on from one",
-    "always causal": "a call of the function itself hides the future without being told so",
+    "always causal": "a call with other keys hides the future without being told so",
     "mask in place of the future": "a call with a mask hides what this hides, and no future besides",
     "dropout of calls": "a call of the function itself takes a probability of dropout",
     "dropout-shared-over-batch": "declared: one draw of dropout serves all items of a batch",

@@ -10,7 +10,7 @@ from torch import nn
 from properties.recognition.adapters import calls
 from properties.recognition.adapters.draft import trial_config
 from properties.recognition.adapters.module_subject import ModuleSubject
-from properties.recognition.asking import module_finding
+from properties.recognition.asking import corners, module_finding
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import contexts
@@ -54,6 +54,7 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         found = without_lost_rows(finished, without_flag(finished, found))
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
+        found = with_corner(finished, found, call, width)
     if not found.takes:
         return
     kept = module_finding.usable(found, finished.build, sizes, finished.dtypes, width)
@@ -71,6 +72,20 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     }
     asked = set(found.takes.values())
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
+
+
+def with_corner(
+    finished: ModuleSubject, found: ModuleManner, call: calls.Call, d_context: int
+) -> ModuleManner:
+    """With what is hidden of a context by a causal flag of forward, or by one of the constructor."""
+    sizes = trial_config(finished.blueprint, finished.family).sizes
+    asked = corners.Corners(finished.build, sizes, d_context)
+    if finished.family not in CAUSAL_FAMILIES or not finished.blueprint.arguments.has("causal"):
+        return corners.with_flag(found, call.further, asked, required=bool(call.context))
+    found = corners.by_itself(found, asked)
+    if found.conventions.align in ("top left", "bottom right"):
+        finished.capabilities |= {"always causal"}
+    return found
 
 
 def keep_to_one_width(finished: ModuleSubject) -> None:

@@ -101,11 +101,12 @@ def without_a_context(case: Case) -> float:
     after=(OTHER,),
     examples=ENOUGH,
 )
-def gradients(case: Case) -> float:
+def gradients(case: Case) -> float | None:
     """The chain rule's. What is computed once for a context and kept without a gradient leaves its encoder
-    untrained, and no output tells.
+    untrained, and no output tells. A row that sees nothing may give NaN, and so may all gradients then.
     """
-    return agree(crossed(case))
+    asked = crossed(case)
+    return None if asked.truth.empty.any() else agree(asked)
 
 
 @clause(
@@ -153,7 +154,7 @@ def padding_is_hidden(case: Case) -> float:
     Level.MUST,
     "Padding of a context might as well not be there.",
     needs=CONTEXT | {"takes context_padding"},
-    unless={"placed to the end"},
+    unless={"placed to the end", "always causal"},
     counts=SEVERAL,
     after=(REAL,),
 )

@@ -18,7 +18,7 @@ SIZES = {
     **dict.fromkeys(("d_model", "dim", "embed_dim", "d_in", "d_out"), 12),
     **dict.fromkeys(("n_heads", "num_heads"), 3),
     **dict.fromkeys(("context_length", "max_seq_len", "n_positions"), 32),
-    **{"d_context": 8, "dropout": 0.0, "max_batch_size": 4},
+    **{"d_context": 8, "dropout": 0.0, "max_batch_size": 4, "causal": True},
 }
 NAMES = {
     "q": ("q_proj", "W_query", "wq", "to_q", "query"),
@@ -236,13 +236,21 @@ for how, arguments in {
 
 
 def cross(
-    one: Sound, queries: int = 3, keys: int | None = 5, twice: bool = False, mask: str = ""
+    one: Sound,
+    queries: int = 3,
+    keys: int | None = 5,
+    twice: bool = False,
+    mask: str = "",
+    causal: bool = False,
 ) -> Pairs | None:
-    """A module with a context of S tokens; none where keys is None."""
+    """A module with a context of S tokens; none where keys is None. causal: by a flag of the call."""
     module = build(one)
     (_, name, *_) = inspect.signature(module.forward).parameters
     needed = inspect.signature(module.forward).parameters[name].default is inspect.Parameter.empty
     if (keys is None and needed) or (mask and not takes(module, mask)):
+        return None
+    flag = next((name for name in ("causal", "is_causal") if takes(module, name)), "")
+    if causal and not flag:
         return None
     width = 8 if "d_context" in inspect.signature(one.target).parameters else 12
     x, given, seen = drawn(3, queries, 12), {}, torch.ones((), dtype=torch.bool)
@@ -251,10 +259,15 @@ def cross(
         given[mask] = torch.arange(queries if mask == "mask" else keys) < 2
         given[mask] = given[mask].expand(3, -1)
         seen = seen if mask == "mask" else given[mask][:, None, None]
+    always, corner = "causal" in inspect.signature(one.target).parameters, one.says.get("corner")
+    if (causal or always) and not (corner == "x alone" and keys is not None):
+        seen = seen & past(queries, keys or queries, corner or "")
+    if causal:
+        given[flag] = True
     if twice:
         module(x, drawn(3, keys, width, seed=4))
     got = module(x, context, **given)
-    want, _ = truth(module, x, context, seen=seen)
+    want, _ = truth(module, x, context, seen=seen, empty=one.says.get("empty", "nan"))
     return [(got, want)]
 
 
@@ -267,6 +280,10 @@ for how, arguments in {
     "padding": {"mask": "encoder_attention_mask"},
     "padding of the context": {"mask": "context_mask"},
     "padding, as many keys as queries": {"mask": "mask", "keys": 3},
+    "plain, causal": {"keys": None, "causal": True},
+    "cross, causal": {"causal": True},
+    "cross, causal, more queries": {"queries": 4, "keys": 2, "causal": True},
+    "cross, causal, padding of the context": {"keys": 3, "mask": "context_mask", "causal": True},
 }.items():
     call("cross", how)(partial(cross, **arguments))
 

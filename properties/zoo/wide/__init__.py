@@ -15,7 +15,8 @@ Kinds, and what their callables take:
 What a specimen says of its conventions (`says`), where it has to say it:
 
 - mask: "attends" or "hides", what True means; padding: the same of a mask of keys, where it differs
-- corner: "top left" or "bottom right", where the causal triangle lies for T != S
+- corner: "top left" or "bottom right", where the causal triangle lies for T != S, or "x alone" where
+  nothing of a context is hidden
 - empty: "nan", "zero" or "uniform", the weights of a query that sees nothing
 - window: "others" or "counts oneself"; lse: "natural" or "base 2"; heads: "(B, H, T)" or "(B, T, H)"
 - masks: "keys" (B, T), "pairs" (B, T, T) or both; causal: "given", where the mask alone hides the future

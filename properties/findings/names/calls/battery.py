@@ -128,6 +128,11 @@ def of_context(case: Case) -> Iterator[Question]:
     for role in ("mask", "bias", "padding"):
         if f"context_{role}" in takes:
             yield crossed(case, role)
+    if "causal" in takes:
+        asked = crossed(case, "causal")
+        yield from (asked, asked.without(range(2, asked.shape[3])))
+        beside = [role for role in ("mask", "padding") if f"context_{role}" in takes]
+        yield from (crossed(case, "causal", role) for role in beside)
     if case.subject.has("padding of x"):
         yield crossed(case, padding_of_x=question(case, "padding").arguments.padding)
     if "weights" in takes:

@@ -32,6 +32,7 @@ CONDITIONS = (
         "beside a mask", lambda q, how: q.arguments.mask is not None or q.arguments.bias is not None
     ),
     Condition("where keys and queries differ in number", lambda q, how: q.shape[2] != q.shape[3]),
+    Condition("with more queries than keys", lambda q, how: q.shape[2] > q.shape[3]),
     Condition("with one query", lambda q, how: q.shape[2] == 1),
     Condition("where there is a context", lambda q, how: "context" in q.inputs),
     Condition("when the LSE is asked for", lambda q, how: q.arguments.lse),

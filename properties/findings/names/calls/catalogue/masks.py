@@ -165,6 +165,8 @@ rounded("bfloat16")
 rounded("float16")
 
 
+@asks("mask replaces causal", "the branch that a mask leads into", "padding")
+@asks("mask replaces causal", "the branch that a mask leads into", "mask", "bias", "padding")
 @asks("mask replaces causal", "the branch that a mask leads into", "mask", "bias")
 def mask_replaces_causal(asked: Question) -> Question:
     """The flag is forgotten."""

@@ -36,6 +36,11 @@ def seeing(asked: Question, seen: Seen) -> Question:
     return asked.changed(mask=shown(asked) & seen)
 
 
+def in_place_of_the_past(asked: Question, seen: Seen) -> Question:
+    """With these keys shown by the causal flag, where that hides any."""
+    return seeing(asked.changed(causal=False), seen) if asked.hides_the_future else asked
+
+
 @asks("causal ignored", "where the causal flag is used", "causal")
 def causal_ignored(asked: Question) -> Question:
     """The future is seen."""
@@ -46,7 +51,7 @@ def causal_ignored(asked: Question) -> Question:
 def other_corner(asked: Question) -> Question:
     """The other one than the subject keeps elsewhere."""
     _, _, tokens, keys = asked.shape
-    return seeing(asked.changed(causal=False), visibility.causal(tokens, keys, other(asked)))
+    return in_place_of_the_past(asked, visibility.causal(tokens, keys, other(asked)))
 
 
 @asks("causal shows the next token", "the comparison in the causal mask", "causal")
@@ -54,7 +59,7 @@ def shows_the_next(asked: Question) -> Question:
     """`>` for `>=`."""
     _, _, tokens, keys = asked.shape
     ahead = visibility.ahead(tokens, keys, aligned(asked))
-    return seeing(asked.changed(causal=False), ahead <= 1)
+    return in_place_of_the_past(asked, ahead <= 1)
 
 
 @asks("causal shows the next token", "the comparison in the causal mask", "causal")
@@ -75,12 +80,20 @@ def shows_the_next_of_unequal_numbers(asked: Question) -> Question:
     )
 
 
+@asks("causal shows the next token", "the comparison in the causal mask", "causal")
+def shows_the_next_of_any_numbers(asked: Question) -> Question:
+    """Wherever no probe can tell the corner, which is the last."""
+    if asked.case.subject.conventions.align:
+        return asked
+    return shows_the_next(by(asked, align="bottom right"))
+
+
 @asks("causal hides oneself", "the comparison in the causal mask", "causal")
 def hides_oneself(asked: Question) -> Question:
     """`>` for `>=`, the other way."""
     _, _, tokens, keys = asked.shape
     ahead = visibility.ahead(tokens, keys, aligned(asked))
-    return seeing(asked.changed(causal=False), ahead < 0)
+    return in_place_of_the_past(asked, ahead < 0)
 
 
 def window(called: str, look: str) -> Callable[[Callable[[int, int], Pair]], None]:

@@ -1,0 +1,90 @@
+"""What a module that hides the future hides of a context: from which corner on, or nothing.
+
+Legend: T queries, S keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from properties.recognition.asking import probing
+from properties.recognition.asking.module_finding import KEYS, Build, CrossTrial, Trial
+from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.roles import roles
+from properties.subjects.call import Arguments
+from properties.truth.parameters import Sizes
+
+FEW = 2  # queries: of one fewer than keys, a diagonal one late is that of the other corner
+CORNERS = {"0|01": "top left", "012|0123": "bottom right"}
+ALL = "0123"
+
+
+def all_of(seen: str) -> bool:
+    """Whether every query sees every key."""
+    return set(seen.split("|")) == {ALL}
+
+
+class Corners:
+    """Asks what is seen of x alone, of a context with more tokens than x, and of one with as many."""
+
+    def __init__(self, build: Build, sizes: Sizes, d_context: int) -> None:
+        """build, sizes: of a trial; d_context: the width of a context, 0 for that of x."""
+        self.alone = Trial(build, sizes)
+        self.longer, self.level = (CrossTrial(build, sizes, d_context, n) for n in (FEW, KEYS))
+
+    def seen(self, trial: Trial, found: ModuleManner, causal: bool | None = None) -> str:
+        """The keys that each query sees, as "0|01"; "" where the call raises."""
+        answer = trial.ask(found, Arguments(causal=causal), 1)
+        rows = probing.seen(answer, KEYS)
+        return "|".join("".join(map(str, sorted(row or ()))) for row in rows)
+
+    def shows_all(self, trial: Trial, found: ModuleManner, causal: bool | None = None) -> bool:
+        """Whether nothing is hidden."""
+        return all_of(self.seen(trial, found, causal))
+
+    def corner(self, found: ModuleManner, causal: bool | None = None) -> str:
+        """Where the diagonal lies beside a context, "x alone" where nothing is hidden of any; "" for
+        neither.
+        """
+        if self.shows_all(self.longer, found, causal):
+            return "x alone" if self.shows_all(self.level, found, causal) else ""
+        return CORNERS.get(self.seen(self.longer, found, causal), "")
+
+
+def with_flag(
+    found: ModuleManner, names: Iterable[str], corners: Corners, *, required: bool
+) -> ModuleManner:
+    """With the causal flag of a forward that takes a context, and what it hides of that; as it is where a
+    call with the flag raises, or something is hidden without it.
+
+    required: whether a context has to be given. Then, and where nothing is hidden of x alone either, the
+    flag is for no other use, and hiding nothing of a context is wrong.
+    """
+    argument = roles(names).get("causal")
+    if argument is None or "context" not in found.takes or found.hinted:
+        return found
+    told = replace(found, takes={**found.takes, "causal": argument})
+    trials = (corners.alone, corners.longer)
+    if not all(corners.shows_all(trial, told, False) for trial in trials):
+        return found
+    of_x, of_context = (corners.seen(trial, told, True) for trial in trials)
+    if not of_x or not of_context or may_be_a_hint(told, {of_x, of_context}):
+        return found
+    corner = corners.corner(told, True)
+    if corner == "x alone" and (required or all_of(of_x)):
+        corner = ""
+    return replace(told, conventions=replace(found.conventions, align=corner))
+
+
+def may_be_a_hint(told: ModuleManner, seen: set[str]) -> bool:
+    """Whether nothing is hidden by the flag, and a mask of pairs may be what it only speaks of."""
+    masked = bool({"mask", "context_mask"} & set(told.takes))
+    return masked and all(map(all_of, seen))
+
+
+def by_itself(found: ModuleManner, corners: Corners) -> ModuleManner:
+    """With what a module hides of a context that was made to hide the future, and is told nothing."""
+    if "context" not in found.takes or "causal" in found.takes:
+        return found
+    return replace(found, conventions=replace(found.conventions, align=corners.corner(found)))
