@@ -69,7 +69,8 @@ def subject_for(
     if inspect.isclass(target):
         return of_class(target, family, given)
     if qkv_function.serves(target):
-        return with_arrays(target, 3, lambda function: of_qkv(function, family))
+        arrays = qkv_function.tensors_of(target)
+        return with_arrays(target, arrays, lambda function: of_qkv(function, family))
     if plain_function.is_plain(target):
         return with_arrays(target, 1, lambda function: of_x(function, family))
     return of_class(target, family, given)

@@ -23,12 +23,23 @@ from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.merged import Merged
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.asking.widened import Widened
+from properties.recognition.asking.written import Written
 from properties.subjects.instance import seed_generators
 from properties.subjects.limits import Limits
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES, Config
 from properties.truth.parameters import Sizes, Weights
 
-AROUND = (packed.Packed, Merged, Widened, InATuple, Required, Headed, OnDevice, AsFunction)
+AROUND = (
+    packed.Packed,
+    Merged,
+    Widened,
+    InATuple,
+    Required,
+    Headed,
+    Written,
+    OnDevice,
+    AsFunction,
+)
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T H D", "T D")
 
@@ -211,6 +222,8 @@ def told(function: Function) -> list[str]:
         if isinstance(way, OnDevice):
             found.append(f"it refuses tensors on the CPU: they are copied to {way.device} and back")
         found += notes(way) if isinstance(way, Required) else []
+        if isinstance(way, Written):
+            found.append(f"what is written into {way.name} is judged; infinity stands there before")
         if isinstance(way, Headed) and way.merges:
             found.append(
                 f"heads are merged in what it is given, (B, T, H * D), and told by {way.heads}"

@@ -43,6 +43,7 @@ from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.asking.widened import widened
+from properties.recognition.asking.written import Written, output_among
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
 from properties.subjects.subject import JOINED_FAMILIES, Config, Subject
@@ -224,7 +225,20 @@ def serves(target: Callable[..., Any]) -> bool:
     call = calls.signature(target)
     if call is None:
         return False
-    return [parameter_role(name) for name in (call.required + call.optional)[:3]] == list(LETTER)
+    return [parameter_role(name) for name in arguments(call)[1][:3]] == list(LETTER)
+
+
+def tensors_of(target: Callable[..., Any]) -> int:
+    """How many tensors such a function requires: three, or four where one is for its output."""
+    call = calls.signature(target)
+    return 3 + bool(call and output_among(call.required))
+
+
+def arguments(call: calls.Call) -> tuple[str, list[str], list[str]]:
+    """The one for an output that the function writes, "" for none, then the others, and those required."""
+    output = output_among(call.required)
+    others = [name for name in call.required + call.optional if name != output]
+    return output, others, [name for name in call.required if name != output]
 
 
 def understand(target: Callable[..., Any], name: str) -> Function:
@@ -233,7 +247,8 @@ def understand(target: Callable[..., Any], name: str) -> Function:
     Raises QuestionError if it needs anything else.
     """
     call = calls.signature(target) or calls.Call((), ())
-    rest = (call.required + call.optional)[3:]
+    output, others, required = arguments(call)
+    rest, required = others[3:], required[3:]
     roles = {argument: argument_role(argument) for argument in rest}
     causal, dropout = (
         next((argument for argument in rest if roles[argument] == role), "")
@@ -250,19 +265,21 @@ def understand(target: Callable[..., Any], name: str) -> Function:
         for role in ("num_heads", "kv_heads")
     )
     target = target if isinstance(target, Bridge) else widened(target)
-    target = completed(target, call.required[3:], dropout)
+    if output:
+        target = Written(target, output, first=output == call.required[0])
+    target = completed(target, required, dropout)
     made = (target.scale, target.seed, *target.masks) if isinstance(target, Required) else ()
     counted = (heads, key_heads) if heads else ()
-    unknown = [a for a in call.required[3:] if a not in (causal, dropout, *told, *made, *counted)]
+    unknown = [a for a in required if a not in (causal, dropout, *told, *made, *counted)]
     if unknown:
         raise messages.refusal(
             f"{name} requires {messages.listed(unknown)} besides query, key and value.",
             "f(query, key, value), and if need be is_causal and dropout_p",
             "name a function that fills it in:",
-            messages.function(name, call.required[3:], causal, dropout),
+            messages.function(name, required, causal, dropout),
         )
     unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told, *counted)) | left
-    others = tuple(a for a in rest if a not in (dropout, *told[1:], *left, *counted))
+    asked = tuple(a for a in rest if a not in (dropout, *told[1:], *left, *counted))
     target = Headed(target, heads, key_heads) if heads else target
     way = packed.Packed(target, documents) if documents else target
-    return Function(way, name, causal, dropout, arguments=others, unasked=unasked)
+    return Function(way, name, causal, dropout, arguments=asked, unasked=unasked)

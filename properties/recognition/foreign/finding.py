@@ -50,8 +50,8 @@ def kinds() -> tuple[Arrays, ...]:
 def bridged(target: Callable[..., Any], inputs: int) -> Bridge | None:
     """The function as one of tensors, if it says that it wants another library's arrays; else None.
 
-    inputs: how many arrays it needs. What its code names is held against a trial: q / np.sqrt(d) may be
-    torch's.
+    inputs: how many arrays it needs, a fourth one for its output. What its code names is held against a
+    trial: q / np.sqrt(d) may be torch's.
     """
     if arrays := said(target):
         return Bridge(target, arrays)
@@ -135,6 +135,7 @@ def tried(target: Callable[..., Any], inputs: int) -> Bridge | None:
             interrupts.subjects_own(error)
             continue
         parts = returned if isinstance(returned, tuple | list) else [returned]
+        parts = given[3:] if returned is None else parts  # what it may have written into
         for kind in kinds():
             if any(kind.is_array(part) and part.shape for part in parts):
                 return Bridge(target, kind)
