@@ -8,7 +8,7 @@ from properties import Subject
 from properties.basics.errors import QuestionError, SubjectError
 from properties.cases.case import Case
 from properties.cases.strategies import make_case, pinned_sizes
-from properties.recognition.adapters import adapters, spellings
+from properties.recognition.adapters import adapters, argument_names, spellings
 from properties.recognition.targets import find
 from properties.subjects.subject import CAPABILITIES, Config
 from properties.truth import oracle
@@ -386,7 +386,7 @@ def test_spellings_are_of_one_role_each() -> None:
     """A spelling listed under two roles would be decided by the order of a table."""
     listed = [
         spelling.replace("_", "")
-        for text in spellings.ARGUMENTS.values()
+        for text in argument_names.ARGUMENTS.values()
         for spelling in text.split()
     ]
     assert sorted(listed) == sorted(set(listed))

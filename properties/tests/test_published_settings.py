@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from properties.recognition.adapters.spellings import argument_role
+from properties.recognition.adapters.spellings import argument_role, misspelt_role
 from properties.recognition.targets import find_one
 from properties.runs.runner import run
 
@@ -21,11 +22,23 @@ PUBLISHED = {
     "context_length": "n_ctx n_positions max_position_embeddings max_target_positions max_position",
     "rotary_dim": "rotary_dim rotary_ndims rotary_emb_dim",
 }
+TAUGHT = {
+    "d_in": "in_dims input_dims in_ch input_feature_dim",
+    "d_out": "out_dims att_dim attn_size inner_size attn_inner_dim all_head_size",
+    "embed": "n_embed hid_dim dim_embed n_feat num_hidden ninp n_hid embed_sz adim num_units",
+    "head_dim": "d_h dh qk_dim head_hidden_size hidden_size_per_head kq_dim dim_of_head",
+    "value_dim": "v_dim v_head_dim val_dim",
+    "num_heads": "nheads aheads att_heads attn_head encoder_attention_heads num_multi_heads",
+    "kv_heads": "num_key_value_groups n_key_value_heads kv_head_num heads_kv",
+    "context_length": "max_seq maxlen block_sz max_sequence max_context_size max_text_len max_pos_len",
+    "dropout": "attn_drop_rate prob_dropout dropout_proba attn_weight_dropout drop_ratio att_p",
+    "qkv_bias": "use_bias_qkv bias_term with_biases attn_qkv_bias",
+    "causal": "is_casual causal_attention mask_future",
+}
+NAMES = [(r, n) for kind in (PUBLISHED, TAUGHT) for r, names in kind.items() for n in names.split()]
 
 
-@pytest.mark.parametrize(
-    ("role", "name"), [(role, name) for role, names in PUBLISHED.items() for name in names.split()]
-)
+@pytest.mark.parametrize(("role", "name"), NAMES)
 def test_a_published_name_has_its_meaning(role: str, name: str) -> None:
     assert argument_role(name) == role
 
@@ -87,3 +100,57 @@ def test_settings_of_heads_that_share_keys_are_understood(target: type[nn.Module
 
 def test_heads_of_keys_that_are_dealt_out_in_turn_are_told() -> None:
     assert run(find_one(Dealt), profile="quick", only=["groups"]).failed != []
+
+
+class SpelledInALecture(nn.Module):
+    """Each of its arguments is required."""
+
+    scale = 0.5
+
+    def __init__(self, n_feat: int, aheads: int, prob_dropout: float, bidirectional: bool) -> None:
+        super().__init__()
+        self.aheads, self.both = aheads, bidirectional
+        self.linear_q, self.linear_k = nn.Linear(n_feat, n_feat), nn.Linear(n_feat, n_feat)
+        self.linear_v, self.linear_out = nn.Linear(n_feat, n_feat), nn.Linear(n_feat, n_feat)
+        self.dropout = nn.Dropout(prob_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, n_feat) -> the same."""
+        layers = (self.linear_q, self.linear_k, self.linear_v)
+        q, k, v = (f(x).unflatten(-1, (self.aheads, -1)).transpose(1, 2) for f in layers)
+        scores = q @ k.mT / q.shape[-1] ** self.scale
+        if not self.both:
+            past = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+            scores = scores.masked_fill(~past, -torch.inf)
+        context = self.dropout(scores.softmax(-1)) @ v
+        output: Tensor = self.linear_out(context.transpose(1, 2).flatten(2))
+        return output
+
+
+class SpelledInALectureAndUnscaled(SpelledInALecture):
+    """Wrong: by the width, not its root."""
+
+    scale = 1.0
+
+
+SPELT = ["oracle", "argument", "causality", "weights"]
+
+
+def test_arguments_as_lectures_spell_them_are_understood() -> None:
+    """One that says the opposite of a known name is told the opposite."""
+    asked = find_one(SpelledInALecture)
+    assert (asked.family, asked.matched["both_ways"]) == ("multihead", "bidirectional")
+    assert run(asked, profile="quick", only=SPELT).failed == []
+
+
+def test_what_is_wrong_beside_such_arguments_is_told() -> None:
+    assert run(find_one(SpelledInALectureAndUnscaled), profile="quick", only=SPELT).failed != []
+
+
+def test_attention_in_both_directions_is_told_so_by_its_argument() -> None:
+    asked = find_one(SpelledInALecture, "encoder")
+    assert run(asked, profile="quick", only=SPELT).failed == []
+
+
+def test_what_is_kept_is_no_misspelling_of_what_is_dropped() -> None:
+    assert misspelt_role("attention_dropout_keep") is None

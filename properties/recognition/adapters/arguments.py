@@ -15,9 +15,9 @@ from torch import nn
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import calls, configs, messages, standin, surroundings
+from properties.recognition.adapters.argument_names import ARGUMENTS
 from properties.recognition.adapters.configs import Holder, Understood
 from properties.recognition.adapters.spellings import (
-    ARGUMENTS,
     INPUT,
     argument_role,
     is_context_width,
@@ -140,6 +140,7 @@ class Arguments:
             "max_batch": 2 * sizes.batch,  # some laws put a batch beside another one
             "dropout": nn.Dropout(config.dropout) if self.dropped_by else config.dropout,
             "qkv_bias": config.bias,
+            "both_ways": family is not None and family not in CAUSAL_FAMILIES,
             **FIXED,
         }
         if family or self.has("num_heads") or self.roles.get("causal") in self.required:
@@ -450,6 +451,8 @@ def role_of(parameter: Parameter, target: Any) -> str | None:
     role = role_named(name, target)
     if role == "causal" and optional and not isinstance(parameter.default, bool):
         return None  # a mask, not a switch
+    if role == "both_ways" and optional:
+        return None  # its default says what is meant
     if name == "scale" and isinstance(parameter.default, bool):
         return "scaled"  # a switch, not a number
     if role or optional:
@@ -513,6 +516,7 @@ def known() -> str:
         "rotary_dim",
         "kv_heads",
         "causal",
+        "both_ways",
         "max_batch",
         *FIXED,
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from properties.recognition.adapters.spellings import ARGUMENTS
+from properties.recognition.adapters.argument_names import ARGUMENTS
 
 ABSENT: Any = object()
 
