@@ -14,39 +14,14 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
 from properties.cases.question import Question
+from properties.findings.kept import Kept
 from properties.findings.recording import Build, Recorded, Tape
 from properties.spec.clause import Clause
 from properties.subjects.call import PLAINLY, Answer, Arguments, Handing, Inputs
-from properties.subjects.subject import Config, Subject
+from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes, Weights
 
-KEPT = (
-    "name",
-    "family",
-    "capabilities",
-    "dtypes",
-    "differentiable",
-    "limits",
-    "takes",
-    "conventions",
-    "positions",
-    "bare",
-    "modes",
-)
 Given = TypeVar("Given")
-
-
-class Kept(Subject):
-    """A subject like another one: what it takes, its conventions, its limits."""
-
-    def __init__(self, original: Subject) -> None:
-        self.original = original
-        for name in KEPT:
-            setattr(self, name, getattr(original, name))
-
-    def build(self, config: Config, weights: Weights | None) -> Any:
-        """What the other one builds."""
-        return self.original.build(config, weights)
 
 
 @dataclass(eq=False)

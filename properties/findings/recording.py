@@ -24,6 +24,7 @@ from properties.basics.assertions import Violation
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
+from properties.findings.kept import Kept
 from properties.recognition.adapters.image import of_tokens
 from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.spec.clause import Clause
@@ -95,29 +96,26 @@ class Tape:
         return [event for event in self.events if isinstance(event, Call)]
 
 
-class Recorded(Subject):
+class Recorded(Kept):
     """A subject whose modules are noted as they are built."""
 
     def __init__(self, subject: Subject, tape: Tape) -> None:
         """Behave as `subject` does."""
-        self.subject, self.tape = subject, tape
-        self.name, self.family = subject.name, subject.family
-        self.capabilities, self.dtypes = subject.capabilities, subject.dtypes
-        self.differentiable, self.dropout_shared = subject.differentiable, subject.dropout_shared
-        self.positions = subject.positions
+        super().__init__(subject)
+        self.tape = tape
         # The modules are kept, too, so that no other one gets the id of one that is gone.
         self.modules: dict[int, tuple[nn.Module, Build]] = {}
 
     def build(self, config: Config, weights: Weights | None) -> Any:
         """What the subject builds."""
-        fresh = constructed(self.subject, config)
+        fresh = constructed(self.original, config)
         self.tape.refused.append(config)
-        module = self.subject.build(config, weights)
+        module = super().build(config, weights)
         self.tape.refused.pop()
         if isinstance(module, nn.Module):
             held = tensors(self.apart(module, config, weights), fresh)
             places = {path: place(module, path) for path in held}
-            build = Build(self.subject, module, config, weights, held, places)
+            build = Build(self.original, module, config, weights, held, places)
             self.modules[id(module)] = module, build
             self.tape.events.append(build)
         return module
@@ -128,15 +126,15 @@ class Recorded(Subject):
         What was written into a shared part first is gone, and a module that shares nothing needs it.
         """
         parts = [part for _, part in module.named_modules(remove_duplicate=False)]
-        if len(set(map(id, parts))) == len(parts) or not isinstance(self.subject, ModuleSubject):
+        if len(set(map(id, parts))) == len(parts) or not isinstance(self.original, ModuleSubject):
             return module
         own = separated(module)
-        self.subject.fill(own, config, weights)
+        self.original.fill(own, config, weights)
         return own
 
     def collect(self, named: Mapping[str, Array], config: Config) -> Weights | None:
         """What the subject collects."""
-        return self.subject.collect(named, config)
+        return self.original.collect(named, config)
 
 
 def separated(module: nn.Module) -> nn.Module:

@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
+from properties.findings.kept import Kept
 from properties.findings.names.caches.memory import Memory, Read
-from properties.subjects.subject import Config, Subject
+from properties.subjects.subject import Config
 from properties.truth import bounds
 from properties.truth.attend import attend
 from properties.truth.oracle import Trace, affine, merge, out_projection, split_into_heads
 from properties.truth.parameters import Weights
 from properties.truth.request import Request
-
-KEPT = ("name", "family", "capabilities", "dtypes", "limits", "positions", "cached_in")
 
 
 def given(x: Array, read: Read, case: Case) -> tuple[Array, Array]:
@@ -64,14 +63,12 @@ class Remembering(nn.Module):
         return torch.from_numpy(self.answer(tokens, self.memory.alone(tokens))).to(x.dtype)
 
 
-class Supposing(Subject):
+class Supposing(Kept):
     """One that goes on as a memory does."""
 
     def __init__(self, case: Case, form: type[Memory]) -> None:
-        self.case, self.form = case, form
-        for name in KEPT:
-            setattr(self, name, getattr(case.subject, name))
-        self.differentiable = False
+        super().__init__(case.subject)
+        self.case, self.form, self.differentiable = case, form, False
 
     def build(self, config: Config, weights: Weights | None) -> Any:
         """A module with a cache that holds nothing."""

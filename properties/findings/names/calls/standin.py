@@ -14,7 +14,8 @@ import numpy as np
 from properties.basics.dtypes import Array
 from properties.cases.case import Case
 from properties.cases.question import Question
-from properties.findings.call_tape import Kept, heard_until_it_fails, with_heads
+from properties.findings.call_tape import heard_until_it_fails, with_heads
+from properties.findings.kept import Kept
 from properties.findings.names import instead
 from properties.findings.names.calls.backward import gradients_of, item
 from properties.findings.names.calls.form import RIGHT, Supposed
