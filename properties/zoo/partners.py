@@ -45,8 +45,11 @@ def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[.
     counts, what rows give that see nothing.
     """
     if inspect.isclass(target):
-        if set(inspect.signature(target.forward).parameters) >= {"attn_mask", "padding_mask"}:  # type: ignore[attr-defined]
+        told = set(inspect.signature(target.forward).parameters)  # type: ignore[attr-defined]
+        if told >= {"attn_mask", "padding_mask"}:
             return TwoMasks
+        if "start_pos" in told and issubclass(target, rotary.PlainRotary):
+            return Started
         bases = (
             b for b in target.__mro__[1:] if b.__module__ in BASES or b.__name__[:5] == "Plain"
         )
@@ -58,8 +61,8 @@ def partner(target: Callable[..., Any], kept: Conventions = PLAIN) -> Callable[.
         return dot_product.as_function(EMPTY.get(kept.empty, dot_product.DotProduct))
     if "cu_seqlens_q" in names:
         return packed.as_function(Rising)
-    told = names <= set(inspect.signature(attention).parameters)
-    return partial(attention, kept=kept) if told else None
+    taken = names <= set(inspect.signature(attention).parameters)
+    return partial(attention, kept=kept) if taken else None
 
 
 class TwoMasks(encoder.PlainEncoder):
@@ -73,6 +76,14 @@ class TwoMasks(encoder.PlainEncoder):
         return super().forward(
             x, torch.stack(torch.broadcast_tensors(*told)).all(0) if told else None
         )
+
+
+class Started(rotary.PlainRotary):
+    """Queries and keys begin at one position."""
+
+    def forward(self, x: Tensor, start_pos: int = 0) -> Tensor:
+        """(B, T, d_model) -> (B, T, d_model)."""
+        return self.attend(x, self.angles[start_pos : start_pos + x.shape[1]])
 
 
 class FlashKept(flash.Flash):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -47,6 +48,7 @@ TWO_CALLS = frozenset(
     }
 )
 """Laws that compare two calls, and so are shown by both."""
+ONE_ANSWER = "paths/one-answer-to-a-row-that-sees-nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,9 @@ def findings(clause: Clause, tape: CallTape) -> Iterator[CallFinding]:
     if isinstance(tape.failure, SubjectError) and last.error is not None:
         returned = isinstance(last.error, SubjectError)  # something, and not what can be read
         yield CallFinding([last], right_shape if returned and last.upstream is None else None)
+    if clause.id == ONE_ANSWER:
+        yield from other_answers(tape.calls)
+        return
     by_relation, by_numbers = relations(tape.calls), numbers(tape.calls)
     if clause.id in TWO_CALLS:
         yield from by_relation
@@ -100,6 +105,17 @@ def relations(calls: list[Asked]) -> Iterator[CallFinding]:
             if pair is not None:
                 calls = [earlier, answered[number]]
                 yield CallFinding(calls, same_rows(pair, off_alone(earlier)))
+
+
+def other_answers(calls: list[Asked]) -> Iterator[CallFinding]:
+    """Two ways of asking the same, in which a row that sees nothing is answered otherwise."""
+    for one, other in combinations([call for call in calls if call.answer is not None], 2):
+        assert one.answer is not None
+        assert other.answer is not None
+        allowed = 2.0 * other.question.truth.allowed_if_empty
+        if off(other.answer.output, one.answer.output, allowed):
+            pair = Pair((), (), allowed, whole=True)
+            yield CallFinding([one, other], same_rows(pair, first_is_wrong=False))
 
 
 def off_alone(call: Asked) -> bool:

@@ -42,6 +42,13 @@ def gradient_within_bound(case: Case, tape: Tape) -> Iterator[Script]:
             yield script
 
 
+@recipe("gradient/low-precision-within-bound")
+def low_precision(case: Case, tape: Tape) -> Iterator[Script]:
+    """The same in bfloat16 or float16."""
+    for probe in clauses.two_tokens_in_half_formats(case):
+        yield from gradient_within_bound(probe, tape)
+
+
 def laid_down(case: Case, weights: Weights | None) -> dict[str, Array]:
     """Numbers in our layout as the module's own parameters hold them, by its names.
 
@@ -156,8 +163,7 @@ def alive(case: Case, tape: Tape) -> Iterator[Script]:
 @recipe("gradient/gradcheck")
 def gradcheck(case: Case, tape: Tape) -> Iterator[Script]:
     """Torch's own comparison of gradients with slopes."""
-    tokens = range(min(clauses.PROBED, case.sizes.tokens))
-    small = replace(clauses.moderate(case).take(batch=[0], tokens=tokens), dtype="float64")
+    small = clauses.few_tokens(case)
     script = Script(case.subject)
     module = script.build(built(small))
     x = given(script, small)
@@ -176,5 +182,47 @@ def gradcheck(case: Case, tape: Tape) -> Iterator[Script]:
         "    torch.autograd.gradcheck(output, leaves, fast_mode=True)",
         "except Exception as error:",
         "    raise AssertionError(f'expected the slopes of the output, got {error}') from error",
+    )
+    yield script
+
+
+@recipe("gradient/second-derivative")
+def second_derivative(case: Case, tape: Tape) -> Iterator[Script]:
+    """The gradient along a direction, differentiated, against its slope; it may refuse to be."""
+    small = clauses.few_tokens(case)
+    script = Script(case.subject)
+    module = script.build(built(small))
+    x = given(script, small)
+    script.add(
+        f"{module}.eval()",
+        f"parameters = [p for p in {module}.parameters() if p.requires_grad]",
+        f"leaves = [{x}.requires_grad_(), *parameters]",
+        f"torch.manual_seed({small.seed})",
+        "along, step = ([torch.randn_like(leaf) for leaf in leaves] for _ in range(2))",
+        "",
+        "",
+        "def gradient(twice=False):",
+        f"    total = {module}({x}).square().sum()",
+        "    found = torch.autograd.grad(total, leaves, create_graph=twice, allow_unused=True)",
+        "    return sum((g * d).sum() for g, d in zip(found, along, strict=True) if g is not None)",
+        "",
+        "",
+        "found = None",
+        "with suppress(Exception):",
+        "    total = gradient(twice=True)",
+        "    if total.requires_grad:",
+        "        total.backward()",
+        "    found = [0.0 if leaf.grad is None else leaf.grad for leaf in leaves]",
+        "if found is not None:  # refused would be right, too",
+        "    found = sum(float((g * d).sum()) for g, d in zip(found, step, strict=True))",
+        "    ends = []",
+        "    for sign in (1.0, -2.0):",
+        "        for leaf, d in zip(leaves, step, strict=True):",
+        f"            leaf.data += sign * {clauses.STEP:g} * d",
+        "        ends.append(float(gradient()))",
+        f"    slope = (ends[0] - ends[1]) / {2 * clauses.STEP:g}",
+        f"    allowed = {clauses.ABSOLUTE:g} + {clauses.RELATIVE:g} * abs(slope)",
+        "    got = f'expected a second derivative of {slope:.6g}, got {found:.6g}'",
+        "    assert abs(found - slope) <= allowed, got",
     )
     yield script

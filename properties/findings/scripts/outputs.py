@@ -198,7 +198,8 @@ def wrong_relations(clause: Clause, answers: list[Answer]) -> Iterator[Finding]:
             for first in rows:
                 allowed = 0.0 if clause.id in EXACT else apart(row if found.finite else first)
                 if differ(row.numbers, first.numbers, allowed).any():
-                    yield same_rows(first, row, allowed)
+                    pair = (first, row) if np.isfinite(first.numbers).all() else (row, first)
+                    yield same_rows(*pair, allowed)
             if len(rows) < 2:
                 rows.append(row)
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+from properties.cases.budgets import difference
 from properties.cases.case import Case
 from properties.findings.recording import Tape, built
 from properties.findings.scripts import text
 from properties.findings.scripts.asking import attempt, given, one_item, require_right, run
 from properties.findings.scripts.recipes import recipe
-from properties.findings.scripts.script import Script, moved
+from properties.findings.scripts.script import Script, construct, moved
 from properties.spec.clauses.argument import DRAWS, NEARLY_ALL
 from properties.spec.clauses.conditions import equal_scores
 from properties.spec.clauses.shape import emptied
@@ -42,6 +43,32 @@ def state_dict_round_trip(case: Case, tape: Tape) -> Iterator[Script]:
     attempt(script, f"{blank}.load_state_dict({trained}.state_dict())", "a state_dict that loads")
     run(script, blank, "x", "output")
     require_right(script, case, "output")
+    yield script
+
+
+@recipe("state/survives-deferred-construction")
+def deferred_construction(case: Case, tape: Tape) -> Iterator[Script]:
+    """A module is built without memory, is given some, and the state_dict of another one is loaded."""
+    script = Script(case.subject)
+    trained = script.build(built(case))
+    x = given(script, case)
+    made = construct(case.subject, case.config(), "deferred")
+    run(script, trained, x, "expected")
+    script.add(
+        "output = expected  # and stays so where what follows is refused, which would be right, too",
+        "with torch.no_grad(), suppress(Exception):",
+        '    with torch.device("meta"):',
+        *(f"        {line}" for line in made),
+        '    deferred.to_empty(device="cpu")',
+        "    for empty in (*deferred.buffers(), *deferred.parameters()):",
+        "        empty.zero_()  # whatever the memory held",
+        "    for part in deferred.modules():",
+        "        getattr(part, 'reset_parameters', lambda: None)()",
+        f"    deferred.load_state_dict({trained}.state_dict())",
+        f"    output = deferred.eval()({x})",
+        f"allowed = {text.slack(one_item(case, difference(case)))}",
+        "near(output, expected.to(torch.float64), allowed)",
+    )
     yield script
 
 

@@ -215,10 +215,15 @@ def low_precision_within_bound(case: Case) -> float:
     """
     shares = [
         near_gradients(f"in {probe.dtype} ", probe, probe.gradients)
-        for half in in_half_formats(case)
-        for probe in two_tokens(half)
+        for probe in two_tokens_in_half_formats(case)
     ]
     return max(shares, default=0.0)
+
+
+def two_tokens_in_half_formats(case: Case) -> Iterator[Case]:
+    """`two_tokens` of the case in each short format that the subject claims."""
+    for half in in_half_formats(case):
+        yield from two_tokens(half)
 
 
 def two_tokens(case: Case) -> Iterator[Case]:
