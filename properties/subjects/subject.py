@@ -99,6 +99,8 @@ CAPABILITIES = {
     "widens": "a number among its arrays may widen them, as is usual in its library",
     "positions": "queries and keys are turned by where their tokens stand (rotary positions)",
     "partly turned": "positions turn some of the columns of a head, and leave the others",
+    "unknown places": "it has relative positions that cannot be put out of action, as its weights "
+    "cannot be set: what the order of the tokens does is not known",
     "own norms": "queries and keys are normalised by layers of the module, which can be put back",
     "own cap": "the constructor takes a bound on the scores",
     "own window": "the constructor takes how far back a query sees",

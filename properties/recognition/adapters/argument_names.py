@@ -49,7 +49,8 @@ ARGUMENTS = {
         d_heads dim_of_head head_hidden head_hidden_size hidden_per_head hidden_dim_per_head
         hidden_size_per_head hidden_size_per_attention_head embed_dim_per_head features_per_head
         head_embd_dim head_output_dim head_out_dim qk_head_dim dim_qk_head query_key_size d_h kq_dim
-        kq_size dim_k_head n_embd_head channels_head single_head_dim head_feature_dim attention_key_size""",
+        kq_size dim_k_head n_embd_head channels_head single_head_dim head_feature_dim attention_key_size
+        d_kv""",
     "value_dim": """d_v dim_v d_value value_dim value_size d_out_v v_dim
         val_dim d_val value_head_dim v_head_dim head_dim_v v_size""",
     "query_dim": "d_q dim_q d_query query_dim query_size q_dim",

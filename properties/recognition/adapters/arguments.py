@@ -20,6 +20,7 @@ from properties.recognition.adapters.configs import Holder, Understood
 from properties.recognition.adapters.spellings import (
     INPUT,
     argument_role,
+    is_block,
     is_context_width,
     meaning,
     misspelt_role,
@@ -431,8 +432,9 @@ def named_parameters(signature: Signature) -> dict[str, Parameter]:
 
 def role_named(name: str, target: Any) -> str | None:
     """What a name stands for in a constructor of this class."""
-    crossed = is_context_width(name) and calls.takes_context(target)
-    return "d_context" if crossed else argument_role(name)
+    if is_context_width(name) and calls.takes_context(target):
+        return "d_context"
+    return "context_length" if is_block(name, target) else argument_role(name)
 
 
 def role_in_settings(name: str | int, target: Any) -> str | None:

@@ -37,6 +37,7 @@ WORDS: Mapping[float | str | None, str] = {
     IDENTITY: "it is the identity",
 }
 SLOPES = next(iter(re.compile(kind) for kind in KINDS if "alibi" in kind))
+PLACES = re.compile("|".join(k for k, number in KINDS.items() if number == 0.0), re.IGNORECASE)
 SINKS = next(kind for kind in KINDS if "sinks" in kind)
 LAYERS = (nn.Linear, nn.Conv2d)  # that may mix heads; a bias before a softmax has no effect
 MASKING = 1e4  # what is as large hides a key, and stays

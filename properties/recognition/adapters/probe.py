@@ -102,6 +102,7 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
     """Fill the parameters that attention as defined has not so that nothing of them is left."""
     structure = projections.find(module, finished.blueprint.owner)
     if structure is None or not finished.has("projections"):
+        leave_places(finished, module)
         return
     probe = Probe.of(finished)
 
@@ -136,6 +137,15 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
     if name := next(filter(OF_T5.search, finished.extras), ""):
         offer_none(finished, f"{name} is there, as in T5")
     finished.unasked = {**finished.unasked, **told}
+
+
+def leave_places(finished: ModuleSubject, module: nn.Module) -> None:
+    """Say of relative positions that they stay as they are built, where no weights can be set."""
+    named = (name for name, _ in module.named_parameters() if extras.PLACES.search(name))
+    if names := (*named, *extras.slopes_in(module)):
+        finished.capabilities |= {"unknown places"}
+        told = "it is as initialised, and what the order of tokens does is not asked"
+        finished.unasked = {**finished.unasked, **dict.fromkeys(names, told)}
 
 
 def offer_scale(finished: ModuleSubject, module: nn.Module) -> None:

@@ -25,6 +25,10 @@ CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_feat
     memory_dim mem_dim d_mem source_dim d_source text_dim text_embed_dim d_text context_in_dim
     d_in_context d_in_kv kv_in_dim"""
 
+# Where attention is called local: of its blocks, of which a token sees its own and perhaps others.
+LOCAL = re.compile(r"local|block_?wise|windowed|sliding|banded|chunk|bucket", re.IGNORECASE)
+BLOCK = re.compile(r"(block|chunk|bucket)_?(size|len|length)", re.IGNORECASE)
+
 CAP = "a bound on the scores"
 WINDOW = "how far back a query sees"
 NARROW = "by how much heads are narrower than tokens"
@@ -60,6 +64,12 @@ def meaning(name: str) -> str:
     """What attention calls by an argument's name that no role of ours has; "" for nothing known."""
     plain = name.lower()
     return next((text for text, known in MEANINGS.items() if re.search(known, plain)), "")
+
+
+def is_block(name: str, target: object) -> bool:
+    """Whether an argument of a class, by their names, says how many tokens are in a block."""
+    called = getattr(target, "__name__", "")
+    return bool(BLOCK.fullmatch(name) and LOCAL.search(called))
 
 
 @cache

@@ -56,6 +56,7 @@ from properties.recognition.adapters.probe import (
     require_attention,
 )
 from properties.recognition.adapters.projections import Structure
+from properties.recognition.adapters.spellings import is_block
 from properties.recognition.adapters.unbounded import without_bounds
 from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
@@ -306,7 +307,13 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
         draft.capabilities.add("own-head-dim")
     for role, capability in arguments.OPTIONAL.items():
         reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
-        draft.settle(capability, blueprint.arguments.has(role), reason)
+        there = name = blueprint.arguments.roles.get(role, "")
+        if is_block(name, blueprint.target):
+            there, reason = (
+                "",
+                f"{name} is of blocks: all tokens are in one, others are not asked about",
+            )
+        draft.settle(capability, bool(there), reason)
     reason = "one argument of the constructor is d_in and d_out"
     if blueprint.arguments.has("d_in"):
         reason = "a d_in that is not d_out is refused, or makes a module of one width"

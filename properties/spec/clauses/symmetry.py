@@ -73,7 +73,7 @@ def batch_independence(case: Case) -> float:
     "Without a mask, tokens in another order give their outputs in that order.",
     families=set(FAMILIES) - CAUSAL_FAMILIES,
     counts=SEVERAL_TOKENS,
-    unless={"positions"},
+    unless={"positions", "unknown places"},
     after=("numerics/deterministic-in-eval",),
 )
 def token_permutation(case: Case) -> float:
