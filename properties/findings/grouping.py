@@ -67,15 +67,20 @@ def groups(failures: Sequence[Failure], explains: Explains) -> list[Group]:
     if found:
         advice = absorbed(found, advice, explains)
     found += caused(advice, explains, "advice", "SHOULD")
-    for failure in told:
-        if failure.clause.half != Half.RIGHT:
-            kind = {Half.GUARDED: "unguarded", Half.EDGE: "edge"}[failure.clause.half]
-            level = str(failure.clause.level)
-            names = list(failure.behaves_like) if kind == "edge" else []
-            found.append(
-                Group(kind if level == "MUST" else "advice", [failure.clause.id], [], names, level)
-            )
+    found += beside([f for f in told if f.clause.half == Half.GUARDED], "unguarded")
+    found += beside([f for f in told if f.clause.half == Half.EDGE], "edge")
     return found
+
+
+def beside(failures: Iterable[Failure], kind: str) -> list[Group]:
+    """Bad input that is taken, each by itself; edges, those of one name together."""
+    found: dict[tuple[str, ...], Group] = {}
+    for failure in failures:
+        level, id = str(failure.clause.level), failure.clause.id
+        names = list(failure.behaves_like) if kind == "edge" else []
+        new = Group(kind if level == "MUST" else "advice", [], [], names, level)
+        found.setdefault((level, *names) if names else (level, id), new).clauses.append(id)
+    return list(found.values())
 
 
 def caused(failures: Sequence[Failure], explains: Explains, kind: str, level: str) -> list[Group]:

@@ -128,6 +128,17 @@ def test_advice_is_no_fault_and_bad_input_is_its_own_half() -> None:
     ]
 
 
+def test_edges_of_one_name_are_one_finding() -> None:
+    """Others stand by themselves."""
+    same = ["mask/lowest-scores-leave-keys-hidden", "mask/lowest-scores-leave-padding-hidden"]
+    other = "error/context-of-one-token"
+    found = groups([failed(same[0], NAME), failed(other), failed(same[1], NAME)], nothing)
+    assert [(group.kind, group.clauses) for group in found] == [
+        ("edge", same),
+        ("edge", [other]),
+    ]
+
+
 def test_the_origin_of_an_error_is_the_subjects_own_line() -> None:
     """The first cause counts; a law that does not hold has raised nothing."""
     with pytest.raises(ValueError, match="twice wrong") as caught:
@@ -175,10 +186,13 @@ def test_one_bug_is_one_finding(target: object) -> None:
 
 
 def one_of_each_kind() -> list[str]:
-    """Of every fourth file of the zoo its first fault, and all that are said to be told apart."""
+    """Of every fourth file of the zoo its first fault, two that are edges alone, and all that are said to
+    be told apart.
+    """
     firsts = {f.module.__module__: name for name, f in reversed(faults().items())}
+    edges = ("encoder-small-fill", "mask-adds-minus-ten-thousand")
     apart = [name for name, fault in faults().items() if fault.apart]
-    return list(dict.fromkeys([*sorted(firsts.values())[::4], *apart]))
+    return list(dict.fromkeys([*sorted(firsts.values())[::4], *edges, *apart]))
 
 
 @pytest.mark.parametrize("name", one_of_each_kind())

@@ -10,11 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from properties.basics.dtypes import Array
 from properties.cases.case import Case
 from properties.cases.question import Question
-from properties.findings.call_tape import heard_until_it_fails, with_heads
+from properties.findings.call_tape import heard_until_it_fails
 from properties.findings.kept import Kept
 from properties.findings.names import instead
 from properties.findings.names.calls.backward import gradients_of, item
@@ -22,16 +23,30 @@ from properties.findings.names.calls.form import RIGHT, Supposed
 from properties.findings.names.calls.items import Item
 from properties.spec.clause import clauses
 from properties.subjects.call import PLAINLY, Answer, Arguments, Handing, Inputs
+from properties.subjects.subject import Config
+from properties.truth.parameters import Weights
 
 ALIVE = 64  # failing cases of which it is kept what they were asked: those of a run
 
 
+class Carrying(nn.Module):
+    """What a module would be built with: its sizes and its weights."""
+
+    def __init__(self, config: Config, weights: Weights | None) -> None:
+        super().__init__()
+        self.sizes, self.weights = config.sizes, weights
+
+
 class Supposing(Kept):
-    """One that computes a form; nothing is built for it."""
+    """One that computes a form, of the inputs of a function or by the weights of a module."""
 
     def __init__(self, case: Case, supposed: Supposed) -> None:
         super().__init__(case.subject)
-        self.case, self.supposed, self.bare = case, supposed, True
+        self.case, self.supposed = case, supposed
+
+    def build(self, config: Config, weights: Weights | None) -> Carrying:
+        """What the form is computed by."""
+        return Carrying(config, weights)
 
     def ask(self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str) -> Answer:
         """The form's answer, by the conventions of the original."""
@@ -41,7 +56,7 @@ class Supposing(Kept):
         self, module: Any, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
     ) -> Answer:
         """The same, in a mode of its own."""
-        asked = self.question(inputs, arguments, dtype)
+        asked = self.question(module, inputs, arguments, dtype)
         form, kept = self.supposed.of(asked, handing), self.conventions
         with np.errstate(all="ignore"):
             truth = form.truth(asked)
@@ -55,13 +70,14 @@ class Supposing(Kept):
             form.touched(asked),
         )
 
-    def question(self, inputs: Inputs, arguments: Arguments, dtype: str) -> Question:
-        """What is asked. Where x is as wide as all heads, fewer columns are those of fewer heads."""
-        sizes = self.case.sizes
-        width = inputs["x"].shape[2] if "x" in inputs else sizes.d_in
-        fewer = sizes.key_heads * width // sizes.d_in
-        case = self.case if width == sizes.d_in else with_heads(self.case, fewer)
-        return Question(replace(case, dtype=dtype), inputs, arguments)
+    def question(
+        self, module: Carrying | None, inputs: Inputs, arguments: Arguments, dtype: str
+    ) -> Question:
+        """What is asked, of a module by what it carries."""
+        case = replace(self.case, dtype=dtype)
+        if module is not None:
+            case = replace(case, sizes=module.sizes, weights=module.weights)
+        return Question(case, inputs, arguments)
 
     def ask_handing(
         self, inputs: Inputs, arguments: Arguments, dtype: str, handing: Handing
@@ -74,7 +90,10 @@ class Supposing(Kept):
         self, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """Those of the form."""
-        asked = self.question(inputs, arguments, dtype)
+        return self.slopes(self.question(None, inputs, arguments, dtype), upstream)
+
+    def slopes(self, asked: Question, upstream: Array) -> dict[str, Array]:
+        """The derivatives of the form, by name."""
         with np.errstate(all="ignore"):
             form = self.supposed.of(asked, Handing(gradients=True))
             return dict(gradients_of(form, asked, upstream).right)
@@ -83,13 +102,13 @@ class Supposing(Kept):
         self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> Array:
         """That of the form, by x."""
-        return self.call_gradients(inputs, arguments, upstream, dtype)["x"]
+        return self.context_gradients(module, inputs, arguments, upstream, dtype)["x"]
 
     def context_gradients(
         self, module: Any, inputs: Inputs, arguments: Arguments, upstream: Array, dtype: str
     ) -> dict[str, Array]:
         """Those of the form."""
-        return self.call_gradients(inputs, arguments, upstream, dtype)
+        return self.slopes(self.question(module, inputs, arguments, dtype), upstream)
 
 
 @lru_cache(maxsize=ALIVE)
