@@ -104,6 +104,21 @@ class Trial:
             found or frozenset(), ""
         )
 
+    def acts(self, manner: ModuleManner, name: str) -> bool:
+        """Whether such a mask makes any difference, or is refused."""
+        told, plain = (
+            self.ask(manner, arguments, items=1)
+            for arguments in (self.telling(name, 1), Arguments())
+        )
+        return told is None or plain is None or not np.array_equal(told.output, plain.output)
+
+    def reads_one_row(self, manner: ModuleManner) -> bool:
+        """Whether the first row of a mask of pairs says what the last query sees."""
+        mask = self.pairs(LAST, 1)
+        alike = self.number(manner, Arguments(mask=mask))
+        mask[..., 0, :] = ~LAST
+        return alike != self.number(manner, Arguments(mask=mask))
+
     def adds(self, manner: ModuleManner) -> bool:
         """Whether numbers are added to the scores: log 3 for key 1 counts it three times."""
         bias = self.pairs(np.log([1.0, 3.0, 1.0, 1.0]), 1)
@@ -324,14 +339,21 @@ def with_own_triangle(found: ModuleManner) -> ModuleManner:
 def with_masks_of_context(
     trial: Trial, found: ModuleManner, named: Mapping[str, str]
 ) -> ModuleManner:
-    """With those that are called so; without any, with those of all others that say something of it."""
+    """With those that are called so; without any, with those of all others that say something of it, or
+    that say nothing of anything.
+    """
     own = {n.removeprefix("context_"): a for n, a in named.items() if n.startswith("context_")}
     if own:
         return with_masks(trial, found, own)
     others = {n: named[n] for n in ("mask", "padding") if n in named}
     both = with_masks(trial, found, others)
-    own_roles = [trial.roles[n] for n in ("mask", "padding")]
-    mute = [role for role in own_roles if not getattr(both.conventions, role)]
+    of_x = set(found.takes.values())
+    mute = [
+        role
+        for name, role in ((n, trial.roles[n]) for n in ("mask", "padding"))
+        if not getattr(both.conventions, role)
+        and (both.takes.get(role) in of_x or trial.acts(both, name))
+    ]
     return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
 
 
@@ -359,7 +381,18 @@ def with_masks_as(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -
                 forms[name][role] = form
                 break
     found = replace(found, takes=takes, pairs=forms["mask"], keys=forms["padding"])
-    return with_conventions(trial, with_bias(trial, found))
+    return with_conventions(trial, with_bias(trial, without_rows_of_keys(trial, found)))
+
+
+def without_rows_of_keys(trial: Trial, found: ModuleManner) -> ModuleManner:
+    """Without a mask of pairs for one item alone, (T, S), where the argument takes one of keys and reads
+    the first row as that of the item.
+    """
+    mask, padding = trial.roles["mask"], trial.roles["padding"]
+    one = found.takes.get(mask) == found.takes.get(padding)
+    if found.pairs.get(mask) != "T T" or not one or not trial.reads_one_row(found):
+        return found
+    return replace(found, takes={n: a for n, a in found.takes.items() if n != mask})
 
 
 def taken(trial: Trial, guess: ModuleManner, name: str) -> str:

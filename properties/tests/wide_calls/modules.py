@@ -256,8 +256,8 @@ def cross(
     x, given, seen = drawn(3, queries, 12), {}, torch.ones((), dtype=torch.bool)
     context = None if keys is None else drawn(3, keys, width, seed=1)
     if mask:
-        given[mask] = torch.arange(queries if mask == "mask" else keys) < 2
-        given[mask] = given[mask].expand(3, -1)
+        tokens = torch.arange(queries if mask == "mask" else keys)
+        given[mask] = tokens < torch.tensor([2, 3, 1])[:, None]
         seen = seen if mask == "mask" else given[mask][:, None, None]
     always, corner = "causal" in inspect.signature(one.target).parameters, one.says.get("corner")
     if (causal or always) and not (corner == "x alone" and keys is not None):
@@ -268,7 +268,8 @@ def cross(
         module(x, drawn(3, keys, width, seed=4))
     got = module(x, context, **given)
     want, _ = truth(module, x, context, seen=seen, empty=one.says.get("empty", "nan"))
-    return [(got, want)]
+    real = given.get("mask", ...)
+    return [(got[real], want[real])]
 
 
 for how, arguments in {
@@ -279,6 +280,7 @@ for how, arguments in {
     "two calls": {"twice": True},
     "padding": {"mask": "encoder_attention_mask"},
     "padding of the context": {"mask": "context_mask"},
+    "padding of a required context": {"mask": "attention_mask"},
     "padding, as many keys as queries": {"mask": "mask", "keys": 3},
     "plain, causal": {"keys": None, "causal": True},
     "cross, causal": {"causal": True},

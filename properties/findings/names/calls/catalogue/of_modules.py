@@ -176,13 +176,6 @@ def transposed_with_pairs(asked: Question) -> Question:
     return as_many(asked).changed(padding=None, mask=told(asked).swapaxes(-1, -2))
 
 
-@asks("mask of the first item for all", SHAPE, *BOTH)
-def of_the_first_item(asked: Question) -> Question:
-    """Every item is masked like the first."""
-    first = told(of_tokens(asked))[:1]
-    return asked.changed(padding=None, mask=first)
-
-
 @asks("mask replaces causal", "the branch that a mask leads into", *BOTH)
 def replaces_causal(asked: Question) -> Question:
     """The future that the module hides by itself is seen."""

@@ -6,17 +6,13 @@ Legend: B batch, H heads, T queries, S keys.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from properties.basics.dtypes import Array
 from properties.cases.call_gradients import Slopes
 from properties.cases.question import Question
 from properties.findings.names.calls.catalogue import asks, form
 from properties.findings.names.calls.catalogue.contexts import SOURCE, of_contexts
-from properties.findings.names.calls.catalogue.masks import SHAPE, numbers, real_keys
 from properties.findings.names.calls.catalogue.of_modules import of_tokens
 from properties.findings.names.calls.catalogue.windows import seeing
-from properties.findings.names.calls.form import RefusedError
 from properties.subjects.call import Seen
 
 HIDING = ("mask", "bias", "padding", "padding_numbers")
@@ -28,30 +24,6 @@ def values_from_the_keys(asked: Question) -> Question:
     """The tokens of values are never read."""
     kept = {name: array for name, array in asked.inputs.items() if name != "context_values"}
     return asked.with_inputs(kept)
-
-
-@asks("mask of items falls on heads", SHAPE, "mask", "bias")
-def laid_out_by_heads(asked: Question) -> Question:
-    """(B * H, T, S) is read as (H * B, T, S)."""
-    batch, heads = of_tokens(asked).shape[:2]
-    items = (np.arange(heads) * batch + np.arange(batch)[:, None]) // heads
-    return asked.changed(**{n: of_items(a, items) for n, a in numbers(asked).items()})
-
-
-def of_items(mask: Array, items: NDArray[np.signedinteger]) -> Array:
-    """A mask (B, 1, T, S) of which each head of each item gets that of another item, (B, H)."""
-    if mask.ndim < 4:  # which is not handed to modules
-        raise RefusedError(f"a mask {mask.shape}")
-    return mask[:, 0][items] if len(mask) > 1 else mask
-
-
-@asks("padding of another item", SHAPE, "padding", "padding_numbers")
-def tiled_padding(asked: Question) -> Question:
-    """(B, S) is tiled over the heads, which lie side by side in each item."""
-    batch, heads = of_tokens(asked).shape[:2]
-    items = np.arange(batch * heads).reshape(batch, heads) % batch
-    padding = real_keys(asked)[items][:, :, None, :]
-    return seeing(asked.changed(padding=None), padding)
 
 
 @asks("a row that sees nothing harms others", EMPTY, *HIDING, of_empty=True)
