@@ -6,7 +6,7 @@ Legend: B batch, T tokens of a step, S tokens so far, W width of the output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
 from properties.cases import probing
 from properties.cases.case import Case
-from properties.subjects.call import Seen
+from properties.subjects.call import Arguments, Seen
 from properties.subjects.instance import describe, in_eval, seed_generators
 
 Given = TypeVar("Given")
@@ -42,19 +42,27 @@ class Steps:
         return self.asked(lambda: self.case.subject.begin(self.module, batch))
 
     def step(
-        self, state: Any, x: Array, *, recording: bool = False, real: Seen | None = None
+        self,
+        state: Any,
+        x: Array,
+        *,
+        recording: bool = False,
+        real: Seen | None = None,
+        told: Arguments | None = None,
     ) -> tuple[Array, Any]:
         """The output (B, T, W) for the next tokens, and the state after them.
 
         recording: whether the step is recorded for gradients, as it is not where one decodes; real:
-        (B, S), which tokens so far and now are no padding.
+        (B, S), which tokens so far and now are no padding; told: a mask or a bias of pairs, (B, 1, T, S).
         """
         subject, given = self.case.subject, (self.module, state, x)
 
         def ask() -> tuple[Array, Any]:
-            if real is None:
-                return subject.step(*given, self.case.dtype)
-            return subject.step_padded(*given, real, self.case.dtype)
+            if told is not None:
+                return subject.step_masked(*given, told, self.case.dtype)
+            if real is not None:
+                return subject.step_padded(*given, real, self.case.dtype)
+            return subject.step(*given, self.case.dtype)
 
         with torch.set_grad_enabled(recording):
             output, after = self.asked(ask)
@@ -70,14 +78,17 @@ class Steps:
         *,
         recording: bool = False,
         real: Seen | None = None,
+        told: Arguments | None = None,
     ) -> Array:
         """The outputs (B, S, W) of a sequence that is fed in chunks of these lengths, from its first
-        token on; real: (B, S), which of them are no padding.
+        token on; real: (B, S), which of them are no padding; told: a mask or a bias of all pairs, (B, 1,
+        S, S), of which each step gets its rows.
         """
         state, outputs = self.begin(len(x)), []
         for chunk, end in zip(chunks(x, lengths), accumulate(lengths), strict=True):
             so_far = None if real is None else real[:, :end]
-            output, state = self.step(state, chunk, recording=recording, real=so_far)
+            rows = None if told is None else rows_of(told, end - chunk.shape[1], end)
+            output, state = self.step(state, chunk, recording=recording, real=so_far, told=rows)
             outputs.append(output)
         return np.concatenate(outputs, axis=1)
 
@@ -109,6 +120,12 @@ class Steps:
 def chunks(x: Array, lengths: Sequence[int]) -> Iterator[Array]:
     """Parts of x (B, S, d_in) one after the other."""
     yield from np.split(x, np.cumsum(lengths)[:-1], axis=1)
+
+
+def rows_of(told: Arguments, start: int, end: int) -> Arguments:
+    """What is told of the queries from start to end, and of the keys up to there."""
+    pairs = {name: array[:, :, start:end, :end] for name, array in told.given().items()}
+    return replace(told, **pairs)
 
 
 def in_words(lengths: Sequence[int]) -> str:

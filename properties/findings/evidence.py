@@ -94,7 +94,7 @@ def weights(case: Case) -> Iterator[Picture]:
 
 def weights_in_parts(case: Case) -> Iterator[Picture]:
     """The attention weights of a sequence that is fed in parts, and of others about a cache."""
-    if case.known and case.subject.has("cache"):
+    if case.known and case.causal and case.subject.has("cache"):
         probe = with_visible_weights(case)
         for words, found in fed(probe):
             yield weight_grid(probe, found, f"Attention weights {words}")

@@ -87,6 +87,7 @@ CAPABILITIES = {
     "cache": "it goes on from a past that is kept: `begin` and `step`",
     "reset cache": "`begin` forgets what a module has kept of a sequence before",
     "cache of the caller": "`step` leaves the past that it is given: several sequences go on from one",
+    "padding beside a cache": "a step may be told which tokens are padding: `step_padded`",
     "always causal": "a call with other keys hides the future without being told so",
     "mask in place of the future": "a call with a mask hides what this hides, and no future besides",
     "dropout of calls": "a call of the function itself takes a probability of dropout",
@@ -202,6 +203,8 @@ class Subject(ABC):
     positions: Positions | None = None  # by which queries and keys are turned; None: they are not
     cache: str = ""  # how a past is kept, in words, where that was found
     cached_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which it runs
+    masked_steps: tuple[str, ...] = ()  # "mask", "bias": what of pairs a step may be told
+    one_mask: bool = False  # whether such a mask is for all items at once
     bare: bool = False  # whether `ask` needs no module
     compiled: bool = False  # whether calls are compiled for each shape: then few shapes are asked
     modes: bool = False  # whether a module's calls may be made in training, with gradients
@@ -302,6 +305,16 @@ class Subject(ABC):
         """
         raise NotImplementedError
 
+    def step_masked(
+        self, module: Any, state: Any, x: Array, told: Arguments, dtype: str
+    ) -> tuple[Array, Any]:
+        """The same where the step is told of pairs. told: a mask or a bias, (B, 1, T, S), for the tokens of
+        the step and all so far; whatever of these comes after its query is hidden in it, too.
+
+        Only subjects with `masked_steps` are asked for it.
+        """
+        raise NotImplementedError
+
     def restoring(self, what: Restored) -> Subject:
         """The same with this at work, of what it has and is put out of action.
 
@@ -341,6 +354,7 @@ class Subject(ABC):
             "gradients of modules": self.modes and self.differentiable and bool(self.takes),
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
+            "masks beside a cache": bool(self.masked_steps),
             "positions": self.positions is not None,
             "partly turned": self.positions is not None and self.positions.portion < 1.0,
             "float64": "float64" in self.dtypes,

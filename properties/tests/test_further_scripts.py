@@ -87,6 +87,8 @@ CACHES = {
     "cached-and-training-switched-off": "cache/gradients-without-it-are-what-they-were",
     "cached-padding-lost-beside-a-past": "cache/padding-stays-hidden",
     "cached-padding-of-the-new-tokens-alone": "cache/padding-stays-hidden",
+    "cached-mask-of-the-last-columns": "cache/mask-of-pairs-goes-on",
+    "cached-added-mask-dropped": "cache/mask-of-pairs-goes-on",
 }
 """A law of a cache that a fault breaks."""
 

@@ -63,6 +63,7 @@ KNOWN_AS = {
 
 SEVERAL_CALLS = "shows in a second call alone"
 OF_MODULES = "is about what a module makes queries, keys and values of"
+BESIDE_A_CACHE = "is about a mask of pairs beside a cache, which no vector has"
 OF_PADDING = "is about numbers in a mask of keys, which the vectors hand over as booleans"
 NOT_SHOWN = {
     "numbers in the padding mask read as booleans": OF_PADDING,
@@ -71,7 +72,11 @@ NOT_SHOWN = {
     "cache used unasked": SEVERAL_CALLS,
     "context of an earlier call": SEVERAL_CALLS,
     "keys of an earlier sequence": SEVERAL_CALLS,
+    "mask ignored beside a past": BESIDE_A_CACHE,
     "mask kept in the buffer": SEVERAL_CALLS,
+    "mask of the new tokens alone beside a past": BESIDE_A_CACHE,
+    "mask of the new tokens on the first keys beside a past": BESIDE_A_CACHE,
+    "True and False of the mask exchanged beside a past": BESIDE_A_CACHE,
     "mask of an earlier call": SEVERAL_CALLS,
     "past written to": SEVERAL_CALLS,
     "reset forgets nothing": SEVERAL_CALLS,

@@ -19,6 +19,7 @@ from properties.zoo.faults import plain
 from properties.zoo.wide import (
     cached,
     cached_manners,
+    cached_masked,
     cached_padded,
     cross,
     dot_product,
@@ -33,7 +34,18 @@ from properties.zoo.wide import (
 PLAIN = Conventions()
 BASES = frozenset(
     m.__name__
-    for m in (plain, encoder, masked, cross, grouped, rotary, cached, cached_manners, cached_padded)
+    for m in (
+        plain,
+        encoder,
+        masked,
+        cross,
+        grouped,
+        rotary,
+        cached,
+        cached_manners,
+        cached_masked,
+        cached_padded,
+    )
 )
 
 

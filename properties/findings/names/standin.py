@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from properties.cases.case import Case
 from properties.findings.names.caches import match as caches
-from properties.findings.names.caches import padding
+from properties.findings.names.caches import told as masks
 from properties.findings.names.calls import match as calls
 from properties.findings.names.computed import passes
 from properties.findings.names.dropout import habits
@@ -50,8 +50,8 @@ def behaves_like(clause: str, case: Case) -> list[str]:
         return list(probed(clause, case))
     if calls.concerns(clause, case):
         return calls.named(clause, case)
-    if clause == padding.CLAUSE:
-        return padding.named(case)
+    if clause in masks.WAYS:
+        return masks.named(clause, case)
     if clause.partition("/")[0] == caches.AREA:
         return caches.named(clause, case)
     told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
@@ -73,8 +73,8 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
         return True if name in probed(clause, case) else None
     if calls.concerns(clause, case):
         return calls.explains(name, clause, case)
-    if clause == padding.CLAUSE:
-        return name in padding.named(case)
+    if clause in masks.WAYS:
+        return name in masks.named(clause, case)
     if clause.partition("/")[0] == caches.AREA:
         return caches.explains(name, clause, case)
     if name in map(str, probes()):

@@ -17,7 +17,9 @@ from properties.findings.scripts.feeding import arguments, beginning, begun, end
 from properties.findings.scripts.recipes import recipe
 from properties.findings.scripts.script import Script
 from properties.recognition.adapters.module_subject import ModuleSubject
+from properties.recognition.asking.beside_a_cache import laid_out
 from properties.spec.clauses.cache import filled_up
+from properties.spec.clauses.cache_masks import of_pairs
 from properties.subjects.call import Arguments
 from properties.subjects.subject import Subject
 
@@ -191,6 +193,36 @@ def padded(case: Case, tape: Tape) -> Iterator[Script]:
         script.add(f"expected = {text.tensor(expected)}", f"allowed = {text.slack(allowed)}")
         script.add("near(output, expected, allowed)")
         yield script
+
+
+ROWS = {
+    "T S": "[..., {start}:{end}, :{end}]",
+    "T room": "[..., {start}:{end}, :]",
+    "S S": "[..., :{end}, :{end}]",
+}
+"""What a step takes of a mask of all pairs, by its layout."""
+
+
+@recipe("cache/mask-of-pairs-goes-on")
+def masked(case: Case, tape: Tape) -> Iterator[Script]:
+    """A sequence under a mask of pairs, token by token and in chunks."""
+    subject, tokens = case.subject, case.sizes.tokens
+    if not written(subject):
+        return
+    room = case.config().sizes.context_length
+    for role in subject.masked_steps:
+        asked = of_pairs(case, role)
+        laid = laid_out(asked.arguments, subject.laid, room)
+        [(argument, told)] = subject.told_beside(laid, case.dtype).items()
+        for lengths in ([1] * tokens, *splits(tokens, case.cut)):
+            script, module = begun(case)
+            script.add(f"{argument} = {text.given(told)}")
+            further = f"{argument}={argument}{ROWS[subject.laid]}"
+            feed(script, module, subject.remembering, "x", lengths, further)
+            expected, allowed = asked.truth.output, asked.truth.allowed
+            script.add(f"expected = {text.tensor(expected)}", f"allowed = {text.slack(allowed)}")
+            script.add("near(output, expected, allowed)")
+            yield script
 
 
 @recipe("cache/refusing-loses-nothing")

@@ -10,6 +10,7 @@ from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.draft import random_weights, trial_config
 from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.asking import cache_finding
+from properties.recognition.asking.caches import CacheManner
 from properties.recognition.turning import finding as turning
 from properties.recognition.turning.handed import handed_to
 from properties.subjects.subject import CAUSAL_FAMILIES, Config
@@ -20,25 +21,34 @@ LONG = 32  # tokens that fit into what a cache is tried with
 
 def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
     """Claim the cache of earlier keys and values that a trial goes on from."""
-    if finished.family not in CAUSAL_FAMILIES:  # what is cached is the past
-        text = "keys and values of earlier tokens: nothing hides the future, so nothing is past"
-        left = dict.fromkeys(cache_finding.signs(module), text)
-        finished.unasked = {**finished.unasked, **left}
+    if finished.family not in CAUSAL_FAMILIES:  # what is cached is the past, which a mask may show
         return
     names = (*call.optional, *sorted(handed_to(module)))
     if not cache_finding.exists(names, module):
         return
     sizes = roomy(finished)
-    weights = random_weights(sizes) if finished.has("projections") else None
-    trial = cache_finding.Trial(
-        lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes
-    )
+    trial = cache_finding.Trial(builder(finished, sizes), sizes)
     found = trial.manner(names, module)
     if found is None:
         text = "keys and values of earlier tokens: no trial with 3 tokens, then 1, then 1 went on"
         left = dict.fromkeys(cache_finding.signs(module), text)
         finished.unasked = {**finished.unasked, **left}
         return
+    claim(finished, trial, found)
+    if found.in_slots and trial.cut(found):
+        finished.differentiable = False
+        reason = "keys and values are read out of slots that gradients do not come through"
+        finished.lacking = {**finished.lacking, "gradients": reason}
+
+
+def builder(finished: ModuleSubject, sizes: Sizes) -> cache_finding.Build:
+    """A new module of these sizes and always the same weights, in a format."""
+    weights = random_weights(sizes) if finished.has("projections") else None
+    return lambda dtype: finished.build(Config(sizes, dtype=dtype), weights)
+
+
+def claim(finished: ModuleSubject, trial: cache_finding.Trial, found: CacheManner) -> None:
+    """Claim a cache that is gone on with so, in the formats in which its steps run."""
     finished.remembering, finished.cache = found, found.words
     finished.capabilities |= found.offers
     finished.cached_in = tuple(
@@ -49,10 +59,6 @@ def offer_cache(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         for dtype in finished.dtypes
         if dtype not in finished.cached_in
     )
-    if found.in_slots and trial.cut(found):
-        finished.differentiable = False
-        reason = "keys and values are read out of slots that gradients do not come through"
-        finished.lacking = {**finished.lacking, "gradients": reason}
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in found.arguments}
 
 
@@ -67,15 +73,16 @@ def roomy(finished: ModuleSubject) -> Sizes:
 
 
 def offer_padded_steps(finished: ModuleSubject) -> None:
-    """Claim a mask of keys beside a cache, and say that other masks are asked about one at a time."""
+    """Claim a mask of keys beside a cache, and say which masks are not asked about there."""
     if not finished.cache:
         return
     if "padding" in finished.takes and takes_padded_steps(finished):
         finished.capabilities |= {"padding beside a cache"}
     roles = ("mask", "bias", "padding")
     masks = dict.fromkeys(finished.takes[role] for role in roles if role in finished.takes)
-    if finished.has("padding beside a cache"):
-        masks.pop(finished.takes["padding"])
+    asked = ["padding"] * finished.has("padding beside a cache") + [*finished.masked_steps]
+    for role in asked:
+        masks.pop(finished.takes[role], None)
     if masks:
         finished.notes += (f"not asked: {messages.listed(masks)} beside cached keys and values",)
 
@@ -85,10 +92,7 @@ def takes_padded_steps(finished: ModuleSubject) -> bool:
     are; nothing is said of what they give.
     """
     sizes = roomy(finished)
-    weights = random_weights(sizes)
-    trial = cache_finding.Trial(
-        lambda dtype: finished.build(Config(sizes, dtype=dtype), weights), sizes
-    )
+    trial = cache_finding.Trial(builder(finished, sizes), sizes)
     for whole in (True, False):
         finished.padded_whole = whole
         if trial.padded(finished.begin, finished.step_padded):

@@ -130,7 +130,8 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> tuple[st
         return "cross", ""  # whatever its name says: masks of a context are handed in
     names = (blueprint.owner, type(calls.inside(module)).__name__)
     named = any(says_causal(MASKED.sub("", name)) for name in names)  # by the mask it is given
-    masks = (*call.masks, *(blueprint.masks.names if blueprint.masks else ()))
+    made = blueprint.masks.names if blueprint.masks else ()
+    masks = tuple(dict.fromkeys((*call.masks, *made)))
     if future == "all" and masks and not named and mask_size(module) is None:
         told = f"hidden only by {messages.listed(masks)}, though {meant}"
         return "encoder", f"taken as encoder: the future is {told}" if meant else ""

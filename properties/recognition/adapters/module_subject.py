@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,6 +17,7 @@ from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.draft import Draft, found_in
 from properties.recognition.adapters.loading import collect, load
 from properties.recognition.adapters.projections import Structure
+from properties.recognition.asking import beside_a_cache
 from properties.recognition.asking.caches import CacheManner, State
 from properties.recognition.asking.modules import PLAINLY, ModuleManner
 from properties.subjects.call import Answer, Arguments, Handing, Inputs, Seen
@@ -53,6 +55,7 @@ class ModuleSubject(Subject):
         self.switches: dict[str, str] = {}  # the argument or tensor for each part of `Restored`
         self.window_counts_oneself = False
         self.padded_whole = True  # whether a step is told of all tokens so far which are padding
+        self.laid = ""  # how a mask of pairs is laid out for a step, a key of `beside_a_cache.LAID`
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
     def build(self, config: Config, weights: Weights | None) -> nn.Module:
@@ -107,9 +110,23 @@ class ModuleSubject(Subject):
     ) -> tuple[Array, State]:
         """The same, told which tokens are padding: of all so far, or of these alone, as it is taken."""
         told = real if self.padded_whole else real[:, -x.shape[1] :]
-        roles = {**PLAINLY, "causal": ""}  # a flag keeps its default
-        further = self.held.options(Arguments(padding=told), getattr(torch, dtype), roles)
+        further = self.told_beside(Arguments(padding=told), dtype)
         return self.remembering.step(module, state, x, dtype, further)
+
+    def step_masked(
+        self, module: nn.Module, state: State, x: Array, told: Arguments, dtype: str
+    ) -> tuple[Array, State]:
+        """The same, told a mask of pairs, which is laid out as it is taken."""
+        room = self.sizes_of[module].context_length
+        further = self.told_beside(beside_a_cache.laid_out(told, self.laid, room), dtype)
+        return self.remembering.step(module, state, x, dtype, further)
+
+    def told_beside(self, told: Arguments, dtype: str) -> dict[str, Any]:
+        """The arguments of a step by the forward's own names; a causal flag keeps its default."""
+        held, roles = self.held, {**PLAINLY, "causal": ""}
+        options = held.options(told, getattr(torch, dtype), roles)
+        alone = held.without_items(options)
+        return {name: part[0] if name in alone else part for name, part in options.items()}
 
     def restoring(self, what: Restored) -> ModuleSubject:
         """The same with it at work."""

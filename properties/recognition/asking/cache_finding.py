@@ -6,7 +6,7 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -47,6 +47,13 @@ CHUNKS = (3, 1, 1)
 TOKENS = sum(CHUNKS)
 DEEP = 6  # layers of objects, lists and dicts in which a cache keeps tensors
 Build = Callable[[str], nn.Module]
+Telling = Callable[[int, int, str], Mapping[str, Any]]
+"""What a step besides its tokens is told, of its first and its last token and its format."""
+
+
+def nothing(start: int, end: int, dtype: str) -> Mapping[str, Any]:
+    """Where no mask is."""
+    return {}
 
 
 def named(pattern: re.Pattern[str], names: Iterable[str]) -> list[str]:
@@ -97,9 +104,9 @@ RANKS = ("runs", "remembers", "goes on as the whole")
 class Trial:
     """Feeds modules of the same weights, three items at a time."""
 
-    def __init__(self, build: Build, sizes: Sizes) -> None:
+    def __init__(self, build: Build, sizes: Sizes, telling: Telling = nothing) -> None:
         """build: a new module in a format, with room for more than 5 tokens."""
-        self.build, self.sizes = build, sizes
+        self.build, self.sizes, self.telling = build, sizes, telling
         shape = (sizes.batch, TOKENS, sizes.d_in)
         self.x = FORMATS["bfloat16"].round(np.random.default_rng(1).normal(size=shape))
 
@@ -144,7 +151,8 @@ class Trial:
             module, outputs = self.build(dtype), []
             state = self.begun(candidate, module)
             for chunk in np.split(x, np.cumsum(CHUNKS)[:-1], axis=1):
-                output, state = candidate.step(module, state, chunk, dtype)
+                told = self.telling(state.length, state.length + chunk.shape[1], dtype)
+                output, state = candidate.step(module, state, chunk, dtype, told)
                 outputs.append(output)
             return np.concatenate(outputs, axis=1)
 
@@ -197,8 +205,9 @@ class Trial:
         return candidate.begin(module, self.sizes, len(self.x))
 
     def whole(self) -> Array | None:
-        """The output of one call without anything besides."""
-        return tried(lambda: to_array(in_eval(self.build("float32"))(self.tokens())))
+        """The output of one call without the cache."""
+        told = self.telling(0, TOKENS, "float32")
+        return tried(lambda: to_array(in_eval(self.build("float32"))(self.tokens(), **told)))
 
     def cut(self, candidate: CacheManner) -> bool:
         """Whether gradients do not come back to every parameter twice, as training needs."""

@@ -14,11 +14,9 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.budgets import difference
 from properties.cases.case import Case
-from properties.cases.question import question
 from properties.cases.steps import Steps, in_words, splits
 from properties.spec.clause import Condition, Half, Level, clause
 from properties.spec.clauses.conditions import SEVERAL_TOKENS
-from properties.spec.clauses.padding import PADDED, REAL
 from properties.subjects.subject import CAUSAL_FAMILIES
 
 AXES = "batch token column"
@@ -311,26 +309,3 @@ def gradients_without_it(case: Case) -> float:
     found = instance.gradients(case.x, case.upstream)["x"]
     allowed = case.gradient_budget.x
     return near("after a sequence the gradient of", found, case.gradients.x, allowed, AXES)
-
-
-@clause(
-    "cache/padding-stays-hidden",
-    Level.MUST,
-    "Tokens that are padding are hidden from later ones, too, when a sequence is fed in parts.",
-    families=CAUSAL_FAMILIES,
-    needs=CACHE | {"takes padding", "padding beside a cache"},
-    counts=PADDED,
-    after=(BY_CHUNK, REAL),
-)
-def padding_stays_hidden(case: Case) -> float:
-    """Prompts of several lengths are padded to one batch, and go on token by token. A mask that is
-    dropped beside a past, or is of the new tokens alone, shows the padding from the second step on.
-    """
-    asked = question(case, "padding")
-    truth, real = asked.truth, asked.arguments.padding
-    tokens, shares = case.sizes.tokens, []
-    for lengths in ([1] * tokens, *splits(tokens, case.cut)):
-        found = Steps(case).run(case.x, lengths, real=real)
-        words = f"{in_words(lengths)}, some of them padding, an output of"
-        shares.append(near(words, found, truth.output, truth.allowed, AXES))
-    return max(shares)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from properties.tests.wide_calls import Pairs, call, drawn, past
+from properties.tests.wide_calls import Pairs, call, drawn, drawn_mask, past
 from properties.tests.wide_calls.modules import build, takes, truth
 from properties.zoo.wide import Sound
 
@@ -79,8 +79,10 @@ def chunked(module: nn.Module, x: Tensor, lengths: Sequence[int]) -> Tensor:
     return torch.cat(outputs, dim=1)
 
 
-def cached(one: Sound, lengths: Sequence[int], before: int = 0) -> Pairs:
+def cached(one: Sound, lengths: Sequence[int], before: int = 0) -> Pairs | None:
     """Chunks of these lengths, after a longer sequence that is forgotten."""
+    if one.says.get("causal") == "given":
+        return None
     module = build(one)
     if before:
         chunked(module, drawn(2, before, 12, seed=9), [before - 1, 1])
@@ -101,10 +103,29 @@ def unasked(one: Sound) -> Pairs | None:
     return [(output[0] if takes(module, "layer_past") else output, whole(one, module, x))]
 
 
+def under_a_mask(one: Sound, lengths: Sequence[int]) -> Pairs | None:
+    """Chunks of these lengths, each with its rows of a mask of pairs in the module's own terms."""
+    module, total = build(one), sum(lengths)
+    if not takes(module, "attn_mask"):
+        return None
+    x, seen = drawn(2, total, 12), drawn_mask(2, total, total) & past(total, total)
+    numbers = torch.zeros(2, 1, total, total).double().masked_fill(~seen[:, None], -torch.inf)
+    mask = {"attends": seen, "hides": ~seen, "is added": numbers}[one.says["mask"]]
+    held, end, parts = None, 0, []
+    for length in lengths:
+        start, end = end, end + length
+        output, held = module(
+            x[:, start:end], attn_mask=mask[..., start:end, :end].clone(), past=held
+        )
+        parts.append(output)
+    want, _ = truth(module, x, seen=seen[:, None])
+    return [(torch.cat(parts, dim=1), want)]
+
+
 def continued(one: Sound) -> Pairs | None:
     """Two continuations of one past."""
     module = build(one)
-    if not takes(module, "past"):
+    if not takes(module, "past") or one.says.get("causal") == "given":
         return None
     x, other = drawn(2, 5, 12), drawn(2, 5, 12, seed=1)
     other[:, :3] = x[:, :3]
@@ -124,3 +145,4 @@ for how, arguments in {
     call("cached", how)(partial(cached, **arguments))
 call("cached", "without the cache")(unasked)
 call("cached", "two continuations of one past")(continued)
+call("cached", "chunks under a mask")(partial(under_a_mask, lengths=(3, 1, 2)))

@@ -22,6 +22,7 @@ ITEMS = "cache/items-keep-their-own"
 WITHOUT = "cache/call-without-it-is-what-it-was"
 FORKED = "cache/past-of-the-caller-stays"
 PADDED = "cache/padding-stays-hidden"
+MASKED = "cache/mask-of-pairs-goes-on"
 
 BREAKS = {
     "cached-mask-from-the-top-left": (BY_TOKEN, BY_CHUNK),
@@ -42,6 +43,11 @@ BREAKS = {
     "cached-keys-rotated-again": (BY_TOKEN, BY_CHUNK),
     "cached-values-lag-behind": (BY_TOKEN, BY_CHUNK),
     "cached-past-written-to": (FORKED,),
+    "cached-mask-dropped": (MASKED,),
+    "cached-mask-of-the-last-columns": (MASKED,),
+    "cached-mask-at-the-wrong-end": (MASKED,),
+    "cached-mask-turned": (MASKED,),
+    "cached-added-mask-dropped": (MASKED,),
 }
 """By the name of the wrong module."""
 
