@@ -77,17 +77,17 @@ class Case:
         positions = self.subject.positions
         return bounds.ANGLES if positions is None else positions.angles(self.dtype)
 
-    def config(self, *, dropout: float = 0.0) -> Config:
+    def config(self, *, dropout: float = 0.0, layer: int = 0) -> Config:
         """What the constructor is asked for."""
         sizes = self.sizes
         if self.subject.limits.full_context:
             sizes = replace(sizes, context_length=sizes.tokens)
-        return Config(sizes, self.bias, dropout, self.dtype, self.seed)
+        return Config(sizes, self.bias, dropout, self.dtype, self.seed, layer=layer)
 
-    def build(self, *, dropout: float = 0.0) -> Instance:
+    def build(self, *, dropout: float = 0.0, layer: int = 0) -> Instance:
         """A new instance of the subject carrying the weights."""
         probing.note(self.sizes, self.dtype)
-        config, batched = self.config(dropout=dropout), self.subject.has("batched")
+        config, batched = self.config(dropout=dropout, layer=layer), self.subject.has("batched")
         self.subject.limits.require_heads(self.sizes.heads, self.sizes.head_dim)
         try:
             with doing("in construction"):

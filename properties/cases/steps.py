@@ -27,15 +27,19 @@ Given = TypeVar("Given")
 
 @dataclass
 class Steps:
-    """One module of a case, whatever it is fed; errors are told as the subject's."""
+    """One module of a case, whatever it is fed; errors are told as the subject's.
+
+    layer: which of several that share a cache.
+    """
 
     case: Case
+    layer: int = 0
     module: Any = field(init=False)
 
     def __post_init__(self) -> None:
         if self.case.dtype not in self.case.subject.cached_in:
             raise OutsideError(f"a step in {self.case.dtype}")
-        self.module = self.case.build().module
+        self.module = self.case.build(layer=self.layer).module
 
     def begin(self, batch: int) -> Any:
         """The state before the first token."""
@@ -115,6 +119,22 @@ class Steps:
         except BaseException as error:  # whatever it is, it is the subject's
             interrupts.subjects_own(error)
             raise SubjectError(f"a step with its cache raised {describe(error)}") from error
+
+
+def in_layers(case: Case, lengths: Sequence[int]) -> tuple[Array, Array]:
+    """The outputs (B, S, W) of two layers that share one cache and are fed by turns, the first one the
+    case's tokens, the second one its other tokens.
+    """
+    layers, sequences = (Steps(case), Steps(case, layer=1)), (case.x, case.other)
+    shared = layers[0].asked(lambda: case.subject.begin_shared(layers[0].module, len(case.x)))
+    states: list[Any] = [shared, shared]
+    outputs: tuple[list[Array], list[Array]] = ([], [])
+    for parts in zip(*(chunks(x, lengths) for x in sequences), strict=True):
+        for n, part in enumerate(parts):
+            output, states[n] = layers[n].step(states[n], part)
+            outputs[n].append(output)
+    first, second = (np.concatenate(each, axis=1) for each in outputs)
+    return first, second
 
 
 def chunks(x: Array, lengths: Sequence[int]) -> Iterator[Array]:

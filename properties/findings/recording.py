@@ -149,10 +149,10 @@ def separated(module: nn.Module) -> nn.Module:
     return own
 
 
-def built(case: Case, dropout: float = 0.0) -> Build:
-    """The module that a case builds, as it is before any call."""
+def built(case: Case, dropout: float = 0.0, layer: int = 0) -> Build:
+    """The module that a case builds, as it is before any call; layer: see `Config`."""
     tape = Tape()
-    replace(case, subject=Recorded(case.subject, tape)).build(dropout=dropout)
+    replace(case, subject=Recorded(case.subject, tape)).build(dropout=dropout, layer=layer)
     return next(event for event in tape.events if isinstance(event, Build))
 
 

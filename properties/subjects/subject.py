@@ -87,6 +87,7 @@ CAPABILITIES = {
     "cache": "it goes on from a past that is kept: `begin` and `step`",
     "reset cache": "`begin` forgets what a module has kept of a sequence before",
     "cache of the caller": "`step` leaves the past that it is given: several sequences go on from one",
+    "layers share a cache": "several layers write to one cache, by their index: `begin_shared`",
     "padding beside a cache": "a step may be told which tokens are padding: `step_padded`",
     "always causal": "a call with other keys hides the future without being told so",
     "mask in place of the future": "a call with a mask hides what this hides, and no future besides",
@@ -148,7 +149,8 @@ def further(known: Collection[str], family: str) -> set[str]:
 class Config:
     """What a constructor is asked for.
 
-    odd: columns that d_out is asked for beyond H * D, for the law that such a request is refused.
+    odd: columns that d_out is asked for beyond H * D, for the law that such a request is refused; layer:
+    which of several layers that share a cache it is, for who is told.
     """
 
     sizes: Sizes
@@ -157,6 +159,7 @@ class Config:
     dtype: str = "float64"
     seed: int = 0
     odd: int = 0
+    layer: int = 0
 
     @property
     def width(self) -> int:
@@ -285,6 +288,14 @@ class Subject(ABC):
 
         Only subjects with the capability "cache" are asked for it and for `step`. Where keys and values
         are kept in the module, a state may be None.
+        """
+        raise NotImplementedError
+
+    def begin_shared(self, module: Any, batch: int) -> Any:
+        """The same for two layers, which go on from one state each with its own `step`.
+
+        Only subjects with the capability "layers share a cache" are asked; `build` gets the index of a
+        layer in its config.
         """
         raise NotImplementedError
 

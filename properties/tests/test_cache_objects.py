@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from properties.findings.names.caches import match
+from properties.findings.names.caches import layers, match
+from properties.recognition.targets import find_one
 from properties.tests.data import cache_objects as made
 from properties.tests.test_cache import broken, subject
+from properties.zoo.wide import held_ones, sound_ones
 
 ROOM = "(batch_size, max_seq_len, num_kv_heads, head_dim)"
 LAYERS = "(n_layers, max_batch_size, capacity, n_heads, dim, dtype)"
@@ -52,3 +54,48 @@ def test_a_cache_that_nobody_can_make_is_told_as_not_asked() -> None:
     asked = subject(made.InPages)
     assert not asked.has("cache")
     assert "kv_cache" in asked.unasked
+
+
+HOW = "two layers of one cache"
+SHARING = "layers share a cache"
+LAYERED = [n for n in sound_ones() if "of-layers" in n]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        made.Unannotated,
+        made.InARoomOfAllLayers,
+        made.ToldInTheCall,
+        *(sound_ones()[name].target for name in LAYERED),
+    ],
+)
+def test_layers_that_share_a_cache_keep_their_own(target: type[nn.Module]) -> None:
+    """In an object, in a room for all of them, in a dict or a list; told by the constructor or the call."""
+    asked = subject(target)
+    assert asked.has(SHARING)
+    assert broken(asked) == set()
+    assert layers.fitting(asked) == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (made.IgnoresItsLayer, layers.IN_ONE_PLACE),
+        (made.ReadsTheFirst, layers.FIRST_ALONE),
+        *((one.target, one.named) for one in held_ones().values() if one.how == HOW),
+    ],
+)
+def test_a_layer_that_ignores_its_index_is_told_by_name(target: type[nn.Module], name: str) -> None:
+    """Alone it is right."""
+    asked = subject(target)
+    assert broken(asked) == {layers.CLAUSE}
+    assert layers.fitting(asked) == (name,)
+
+
+@pytest.mark.parametrize("target", [made.WithACacheOfItsOwn, made.Cached])
+def test_a_cache_that_knows_no_layers_is_that_of_one(target: type[nn.Module]) -> None:
+    """Two layers would meet in it, which nobody does."""
+    asked = find_one(target)
+    assert asked.has("cache")
+    assert not asked.has(SHARING)

@@ -89,6 +89,8 @@ CACHES = {
     "cached-padding-of-the-new-tokens-alone": "cache/padding-stays-hidden",
     "cached-mask-of-the-last-columns": "cache/mask-of-pairs-goes-on",
     "cached-added-mask-dropped": "cache/mask-of-pairs-goes-on",
+    "cached-layers-in-one-place": "cache/layers-keep-their-own",
+    "cached-keys-of-the-first-layer": "cache/layers-keep-their-own",
 }
 """A law of a cache that a fault breaks."""
 

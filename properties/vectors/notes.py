@@ -64,6 +64,7 @@ KNOWN_AS = {
 SEVERAL_CALLS = "shows in a second call alone"
 OF_MODULES = "is about what a module makes queries, keys and values of"
 BESIDE_A_CACHE = "is about a mask of pairs beside a cache, which no vector has"
+OF_LAYERS = "is about two layers that share a cache"
 OF_PADDING = "is about numbers in a mask of keys, which the vectors hand over as booleans"
 NOT_SHOWN = {
     "numbers in the padding mask read as booleans": OF_PADDING,
@@ -72,6 +73,8 @@ NOT_SHOWN = {
     "cache used unasked": SEVERAL_CALLS,
     "context of an earlier call": SEVERAL_CALLS,
     "keys of an earlier sequence": SEVERAL_CALLS,
+    "every layer reads the keys of the first": OF_LAYERS,
+    "every layer writes to one place of the cache": OF_LAYERS,
     "mask ignored beside a past": BESIDE_A_CACHE,
     "mask kept in the buffer": SEVERAL_CALLS,
     "mask of the new tokens alone beside a past": BESIDE_A_CACHE,

@@ -18,6 +18,7 @@ from properties.subjects.call import Conventions
 from properties.zoo.faults import plain
 from properties.zoo.wide import (
     cached,
+    cached_layers,
     cached_manners,
     cached_masked,
     cached_padded,
@@ -42,6 +43,7 @@ BASES = frozenset(
         grouped,
         rotary,
         cached,
+        cached_layers,
         cached_manners,
         cached_masked,
         cached_padded,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 from typing import TypeGuard
 
 from properties.cases.budgets import difference
@@ -223,6 +224,29 @@ def masked(case: Case, tape: Tape) -> Iterator[Script]:
             script.add(f"expected = {text.tensor(expected)}", f"allowed = {text.slack(allowed)}")
             script.add("near(output, expected, allowed)")
             yield script
+
+
+@recipe("cache/layers-keep-their-own")
+def layered(case: Case, tape: Tape) -> Iterator[Script]:
+    """Two layers and one cache, fed by turns; then what either of them gave."""
+    subject, tokens = case.subject, case.sizes.tokens
+    if not written(subject):
+        return
+    for n, one in enumerate((case, replace(case, x=case.other))):
+        for lengths in ([1] * tokens, *splits(tokens, case.cut)):
+            script, first = begun(case)
+            script.add(f"other = {text.typed(case.other, case.dtype)}")
+            second = script.build(built(case, layer=1))
+            script.lines.append(f"{second}.eval()")
+            lines = [*beginning(first, subject.remembering), "parts = [], []"]
+            for end, length in zip(accumulate(lengths), lengths, strict=True):
+                told = arguments(subject.remembering, end - length, end)
+                for layer, (module, x) in enumerate(((first, "x"), (second, "other"))):
+                    further = [f"{subject.layer}={layer}"] * bool(subject.layer)
+                    given = ", ".join([f"{x}[:, {end - length}:{end}]", *told, *further])
+                    lines.append(f"parts[{layer}].append({module}({given}))")
+            tried(script, [*lines, f"output = torch.cat(parts[{n}], dim=1)"])
+            yield ended(script, one)
 
 
 @recipe("cache/refusing-loses-nothing")

@@ -34,7 +34,6 @@ FIXED: Mapping[str, object] = {
     "output_dropout": 0.0,
     "device": "cpu",
     "batch_first": True,
-    "layer": 0,
     "scaled": True,
 }
 SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
@@ -143,6 +142,7 @@ class Arguments:
             "qkv_bias": config.bias,
             "both_ways": family is not None and family not in CAUSAL_FAMILIES,
             **FIXED,
+            "layer": config.layer,
         }
         if family or self.has("num_heads") or self.roles.get("causal") in self.required:
             by_role["causal"] = family is None or family in CAUSAL_FAMILIES
@@ -520,6 +520,7 @@ def known() -> str:
         "causal",
         "both_ways",
         "max_batch",
+        "layer",
         *FIXED,
     }
     return "; ".join(spellings(role) for role in ARGUMENTS if role not in unsaid)

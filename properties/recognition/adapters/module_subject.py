@@ -55,6 +55,8 @@ class ModuleSubject(Subject):
         self.switches: dict[str, str] = {}  # the argument or tensor for each part of `Restored`
         self.window_counts_oneself = False
         self.padded_whole = True  # whether a step is told of all tokens so far which are padding
+        self.layer = ""  # the argument of forward for the index of the layer
+        self.layers = WeakKeyDictionary[nn.Module, int]()  # of what is built
         self.laid = ""  # how a mask of pairs is laid out for a step, a key of `beside_a_cache.LAID`
         self.built = lru_cache(maxsize=4)(self.blank)  # gradients of one case are collected often
 
@@ -62,7 +64,7 @@ class ModuleSubject(Subject):
         """A new module in the config's dtype; SubjectError if a matrix has not the size needed."""
         module = self.blueprint.construct(config, self.family)
         module = in_format(module, getattr(torch, config.dtype))  # weights are rounded once
-        self.sizes_of[module] = config.sizes
+        self.sizes_of[module], self.layers[module] = config.sizes, config.layer
         layers = dict(module.named_modules())
         for path in self.residual:
             if isinstance(layer := layers.get(path), nn.Dropout):  # none where nothing is dropped
@@ -101,9 +103,14 @@ class ModuleSubject(Subject):
         """Before the first token; what the module has kept is forgotten if it can be."""
         return self.remembering.begin(module, self.sizes_of[module], batch)
 
+    def begin_shared(self, module: nn.Module, batch: int) -> State:
+        """The same for two layers."""
+        return self.remembering.begin(module, self.sizes_of[module], batch, layers=2)
+
     def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
         """The output for the next tokens, and the state after them."""
-        return self.remembering.step(module, state, x, dtype)
+        further = {self.layer: self.layers[module]} if self.layer else {}
+        return self.remembering.step(module, state, x, dtype, further)
 
     def step_padded(
         self, module: nn.Module, state: State, x: Array, real: Seen, dtype: str

@@ -18,6 +18,7 @@ from properties.basics import interrupts
 from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.asking import holder_finding
 from properties.recognition.asking.caches import CacheManner, State
+from properties.recognition.asking.holders import Holder
 from properties.subjects.instance import in_eval, to_array
 from properties.truth.parameters import Sizes
 
@@ -43,6 +44,7 @@ RESETS = (
 HELD = re.compile(
     r"(kv|k|v|keys?|values?)_cache|cache_(kv|k|v|keys?|values?)|cached_(keys?|values?)"
 )
+A_LIST = Holder(list, {}, certain=False)  # which forward appends to
 CHUNKS = (3, 1, 1)
 TOKENS = sum(CHUNKS)
 DEEP = 6  # layers of objects, lists and dicts in which a cache keeps tensors
@@ -87,7 +89,7 @@ def manners(names: Iterable[str], module: nn.Module) -> Iterator[CacheManner]:
         for p in (FLAG, PAST, POSITION)
     )
     reset = next(iter(resets(module)), "")
-    objects = {p: [*holder_finding.holders(module, p)] for p in past if p}
+    objects = {p: [*holder_finding.holders(module, p), A_LIST] for p in past if p}
     for p, f, s in product(past, flag, position):
         if not (p or f or s):
             continue

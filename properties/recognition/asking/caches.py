@@ -73,13 +73,15 @@ class CacheManner:
         named = (past, f"{self.flag}=True" * bool(self.flag), self.position)
         return ", ".join(filter(None, (where, *named, f"{self.reset}()" * bool(self.reset))))
 
-    def begin(self, module: nn.Module, sizes: Sizes, batch: int) -> State:
-        """Before the first token of so many sequences; sizes: those of the module."""
+    def begin(self, module: nn.Module, sizes: Sizes, batch: int, layers: int = 1) -> State:
+        """Before the first token of so many sequences, in a cache for so many layers; sizes: those of the
+        module.
+        """
         if self.reset:
             getattr(module, self.reset)()
         if self.holder is not None:
             dtypes = [parameter.dtype for parameter in module.parameters()]
-            return State(0, self.holder.make(sizes, batch, (*dtypes, torch.float32)[0]))
+            return State(0, self.holder.make(sizes, batch, (*dtypes, torch.float32)[0], layers))
         return State(0, {} if self.past and not self.place else None)
 
     def step(

@@ -32,8 +32,8 @@ class Holder:
         """KVCache(), or KVCache(batch_size, max_len)."""
         return f"{self.kind.__name__}({', '.join(self.arguments)})"
 
-    def make(self, sizes: Sizes, batch: int, dtype: torch.dtype) -> Any:
-        """A new one for so many sequences; what the constructor raises goes through.
+    def make(self, sizes: Sizes, batch: int, dtype: torch.dtype, layers: int = 1) -> Any:
+        """A new one for so many sequences and layers; what the constructor raises goes through.
 
         Tensors that are made without a format have the one of the module, as a caller would set it.
         """
@@ -46,7 +46,7 @@ class Holder:
             "query heads": sizes.heads,
             "head_dim": sizes.head_dim,
             "width": heads * sizes.head_dim,
-            "layers": 1,
+            "layers": layers,
             "dtype": dtype,
             "device": "cpu",
         }

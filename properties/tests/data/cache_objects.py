@@ -152,6 +152,56 @@ class Unannotated(Cached):
         return found
 
 
+class IgnoresItsLayer(Unannotated):
+    """Every layer is the first one."""
+
+    def joined(self, kept: Any, k: Tensor, v: Tensor) -> Kept:
+        found: Kept = kept.update(k, v, 0)
+        return found
+
+
+class ReadsTheFirst(Unannotated):
+    """Written where it belongs, read where it does not."""
+
+    def joined(self, kept: Any, k: Tensor, v: Tensor) -> Kept:
+        kept.update(k, v, self.layer_idx)
+        return kept.kept[0][0], kept.kept[0][1]
+
+
+class OfOneLayer:
+    """Each layer has one of its own; an index is taken, as elsewhere, and says nothing."""
+
+    def __init__(self) -> None:
+        self.kept: Kept | None = None
+
+    def update(self, k: Tensor, v: Tensor, layer_idx: int = 0) -> Kept:
+        past = self.kept
+        if past is not None:
+            k, v = (torch.cat(pair, dim=2) for pair in zip(past, (k, v), strict=True))
+        self.kept = k, v
+        return self.kept
+
+
+class WithACacheOfItsOwn(Unannotated):
+    def forward(self, x: Tensor, past_key_values: OfOneLayer | None = None) -> Tensor:  # type: ignore[override]
+        return self.attend(x, past_key_values)
+
+
+class ToldInTheCall(Cached):
+    """The index comes with each call."""
+
+    def forward(self, x: Tensor, cache: Any = None, layer_idx: int = 0) -> Tensor:  # type: ignore[override]
+        self.layer_idx = layer_idx
+        return self.attend(x, cache)
+
+    def joined(self, kept: Any, k: Tensor, v: Tensor) -> Kept:
+        past = kept.get(self.layer_idx)
+        if past is not None:
+            k, v = (torch.cat(pair, dim=2) for pair in zip(past, (k, v), strict=True))
+        kept[self.layer_idx] = k, v
+        return k, v
+
+
 class InARoomOfAllLayers(Cached):
     """Keys and values are copied for the heads that read them before they are kept."""
 

@@ -18,7 +18,7 @@ SIZES = {
     **dict.fromkeys(("d_model", "dim", "embed_dim", "d_in", "d_out"), 12),
     **dict.fromkeys(("n_heads", "num_heads"), 3),
     **dict.fromkeys(("context_length", "max_seq_len", "n_positions"), 32),
-    **{"d_context": 8, "dropout": 0.0, "max_batch_size": 4, "causal": True},
+    **{"d_context": 8, "dropout": 0.0, "max_batch_size": 4, "causal": True, "layer_idx": 0},
 }
 NAMES = {
     "q": ("q_proj", "W_query", "wq", "to_q", "query"),

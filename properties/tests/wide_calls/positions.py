@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,9 @@ def chunked(module: nn.Module, x: Tensor, lengths: Sequence[int]) -> Tensor:
             output = module(chunk, use_cache=True)
         elif takes(module, "past"):
             output, held = module(chunk, past=held)
+        elif takes(module, "kv_cache"):
+            held = ([] if "List" in type(module).__name__ else {}) if held is None else held
+            output = module(chunk, kv_cache=held)
         else:
             output = module(chunk, start_pos=start)
         outputs.append(output)
@@ -122,6 +126,20 @@ def under_a_mask(one: Sound, lengths: Sequence[int]) -> Pairs | None:
     return [(torch.cat(parts, dim=1), want)]
 
 
+def layered(one: Sound) -> Pairs | None:
+    """Two layers with one cache, fed by turns."""
+    layers = [build(one, layer_idx=n) for n in (0, 1)]
+    if not takes(layers[0], "kv_cache"):
+        return None
+    cache: Any = [] if "list" in one.name else {}
+    xs, outputs = (drawn(2, 5, 12), drawn(2, 5, 12, seed=1)), ([], [])
+    for token in range(5):
+        for layer, x, parts in zip(layers, xs, outputs, strict=True):
+            parts.append(layer(x[:, token : token + 1], kv_cache=cache))
+    given = zip(layers, xs, outputs, strict=True)
+    return [(torch.cat(parts, dim=1), whole(one, layer, x)) for layer, x, parts in given]
+
+
 def continued(one: Sound) -> Pairs | None:
     """Two continuations of one past."""
     module = build(one)
@@ -145,4 +163,5 @@ for how, arguments in {
     call("cached", how)(partial(cached, **arguments))
 call("cached", "without the cache")(unasked)
 call("cached", "two continuations of one past")(continued)
+call("cached", "two layers of one cache")(layered)
 call("cached", "chunks under a mask")(partial(under_a_mask, lengths=(3, 1, 2)))

@@ -23,6 +23,7 @@ WITHOUT = "cache/call-without-it-is-what-it-was"
 FORKED = "cache/past-of-the-caller-stays"
 PADDED = "cache/padding-stays-hidden"
 MASKED = "cache/mask-of-pairs-goes-on"
+LAYERS = "cache/layers-keep-their-own"
 
 BREAKS = {
     "cached-mask-from-the-top-left": (BY_TOKEN, BY_CHUNK),
@@ -48,6 +49,8 @@ BREAKS = {
     "cached-mask-at-the-wrong-end": (MASKED,),
     "cached-mask-turned": (MASKED,),
     "cached-added-mask-dropped": (MASKED,),
+    "cached-layers-in-one-place": (LAYERS,),
+    "cached-keys-of-the-first-layer": (LAYERS,),
 }
 """By the name of the wrong module."""
 
