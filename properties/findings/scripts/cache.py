@@ -232,7 +232,7 @@ def layered(case: Case, tape: Tape) -> Iterator[Script]:
     subject, tokens = case.subject, case.sizes.tokens
     if not written(subject):
         return
-    for n, one in enumerate((case, replace(case, x=case.other))):
+    for n, one in enumerate((case, replace(case, x=case.other)) if case.causal else ()):
         for lengths in ([1] * tokens, *splits(tokens, case.cut)):
             script, first = begun(case)
             script.add(f"other = {text.typed(case.other, case.dtype)}")

@@ -109,8 +109,7 @@ class ModuleSubject(Subject):
 
     def step(self, module: nn.Module, state: State, x: Array, dtype: str) -> tuple[Array, State]:
         """The output for the next tokens, and the state after them."""
-        further = {self.layer: self.layers[module]} if self.layer else {}
-        return self.remembering.step(module, state, x, dtype, further)
+        return self.step_told(module, state, x, {}, dtype)
 
     def step_padded(
         self, module: nn.Module, state: State, x: Array, real: Seen, dtype: str
@@ -118,7 +117,7 @@ class ModuleSubject(Subject):
         """The same, told which tokens are padding: of all so far, or of these alone, as it is taken."""
         told = real if self.padded_whole else real[:, -x.shape[1] :]
         further = self.told_beside(Arguments(padding=told), dtype)
-        return self.remembering.step(module, state, x, dtype, further)
+        return self.step_told(module, state, x, further, dtype)
 
     def step_masked(
         self, module: nn.Module, state: State, x: Array, told: Arguments, dtype: str
@@ -126,7 +125,14 @@ class ModuleSubject(Subject):
         """The same, told a mask of pairs, which is laid out as it is taken."""
         room = self.sizes_of[module].context_length
         further = self.told_beside(beside_a_cache.laid_out(told, self.laid, room), dtype)
-        return self.remembering.step(module, state, x, dtype, further)
+        return self.step_told(module, state, x, further, dtype)
+
+    def step_told(
+        self, module: nn.Module, state: State, x: Array, further: Mapping[str, Any], dtype: str
+    ) -> tuple[Array, State]:
+        """A step that is told this, by the forward's own names, and the index of its layer."""
+        layer = {self.layer: self.layers[module]} if self.layer else {}
+        return self.remembering.step(module, state, x, dtype, {**further, **layer})
 
     def told_beside(self, told: Arguments, dtype: str) -> dict[str, Any]:
         """The arguments of a step by the forward's own names; a causal flag keeps its default."""

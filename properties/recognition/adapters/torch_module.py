@@ -126,8 +126,8 @@ def subject(
     restoring.offer(finished, module)
     earlier_tokens.offer_cache(finished, module, call)
     forward_arguments.offer_masks(finished, module, call)
-    layers.offer(finished, module, call)
     masked_steps.offer(finished, module, call)
+    layers.offer(finished, module, call)
     earlier_tokens.offer_padded_steps(finished)
     earlier_tokens.offer_start(finished, module, call)
     if not chosen:

@@ -48,11 +48,12 @@ def hides_an_earlier_one(case: Case) -> bool:
     return bool((np.tril(case.call.arrays["mask"] == 0, -1)).any())
 
 
+BESIDE = "cache/mask-of-pairs-goes-on"
 EARLIER = Condition("a mask that hides an earlier token", hides_an_earlier_one)
 
 
 @clause(
-    "cache/mask-of-pairs-goes-on",
+    BESIDE,
     Level.MUST,
     "Fed in parts, each part told its rows of a mask of pairs, a sequence gives what one call with the "
     "whole mask gives.",
