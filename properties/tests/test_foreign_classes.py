@@ -15,6 +15,7 @@ from properties.recognition.foreign.classes.kinds import kind_of
 from properties.recognition.foreign.classes.standing import standing
 from properties.recognition.foreign.classes.subject import original_of
 from properties.recognition.targets import find_one
+from properties.runs.runner import run
 from properties.tests.test_rights import accusations
 
 SPLIT, SHOWN = "heads/split-equals-per-head-matmul", "mask/shows-what-it-shows"
@@ -261,3 +262,29 @@ def test_a_module_of_mlx_stands_as_one_of_torch() -> None:
     module = stand(Attention, dims=8, num_heads=2)
     assert module.get_submodule("attn.query_proj").weight.shape == (8, 8)
     require_modes(module)
+
+
+def test_layers_that_flax_names_are_told_apart_by_trial() -> None:
+    """Queries are made by the third; of a kernel with heads, its bias says where these lie."""
+    nn = pytest.importorskip("flax.linen")
+    import jax
+
+    class Attention(nn.Module):  # type: ignore[misc, name-defined]
+        num_heads: int
+        power = 0.5
+
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            heads = (self.num_heads, x.shape[-1] // self.num_heads)
+            k, v, q = (nn.DenseGeneral(heads)(x) for _ in range(3))
+            scores = jax.numpy.einsum("bthd,bshd->bhts", q, k) / heads[1] ** self.power
+            context = jax.numpy.einsum("bhts,bshd->bthd", jax.nn.softmax(scores), v)
+            return nn.DenseGeneral(x.shape[-1], axis=(-2, -1))(context)
+
+    class ScaledTwice(Attention):
+        power = 1.0
+
+    for target, wrong in ((Attention, False), (ScaledTwice, True)):
+        subject = find_one(target, "encoder")
+        assert subject.matched["query"] == "DenseGeneral_2.weight (transposed)"
+        assert run(subject, profile="quick", only=[ODDS]).failed == [ODDS] * wrong

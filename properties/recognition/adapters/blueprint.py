@@ -22,6 +22,7 @@ from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import held_open
 from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.latents import with_latents
+from properties.recognition.adapters.projections import TOLD
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.adapters.two_inputs import in_order
 from properties.recognition.asking.caches import OutputAlone
@@ -49,7 +50,8 @@ class Blueprint:
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
     image: the axes of an image that is one pixel wide, which it is given for tokens; gates: the layers
     that make gates, which are held open; documents: the argument for where these start in packed tokens,
-    of which each item of a batch is one; latents: see `with_latents`; inputs: see `in_order`.
+    of which each item of a batch is one; latents: see `with_latents`; inputs: see `in_order`; layers: the
+    paths of those for queries, keys, values and the output, by role, where their names do not say that.
     """
 
     target: Callable[..., Any]
@@ -71,6 +73,7 @@ class Blueprint:
     documents: str = ""
     latents: tuple[tuple[str, ...], ...] = ()
     inputs: tuple[str, ...] = ()
+    layers: tuple[tuple[str, str], ...] = ()
 
     @property
     def owner(self) -> str:
@@ -93,6 +96,8 @@ class Blueprint:
                     if self.inputs:
                         in_order(module, *self.inputs)
                     take_out(module, self.taken_out)
+                    if self.layers:
+                        vars(module)[TOLD] = self.layers
                     held_open(module, self.gates)
                     with_latents(module, self.latents)
                     if self.several is not None:

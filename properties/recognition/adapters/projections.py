@@ -19,6 +19,8 @@ from properties.recognition.adapters.derived import Derived, all_derived, derive
 from properties.recognition.adapters.low_rank import is_added
 from properties.recognition.adapters.spellings import LETTER, bias_role, fused_order, parameter_role
 
+TOLD = "layers_by_role"
+"""The attribute of a module that says which layers are for queries, keys, values and the output."""
 MOST = 9  # parameters that a message shows
 
 
@@ -139,7 +141,7 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
                 cells = tuple(replace(cell, derived=made) for cell in cells)
             if cells:
                 named.setdefault(role, {})[prefix + name] = cells
-    if not named.keys() & LETTER.keys():
+    if not named.keys() & LETTER.keys() or TOLD in vars(module):
         named |= {role: {c.path: (c,)} for role, c in dealt(module, prefix).items()}
     complete = all(any(letter_in(letter, role) for role in named) for letter in LETTER)
     groups = {
@@ -156,9 +158,12 @@ def own_cells(module: nn.Module, prefix: str, owner: str) -> dict[str, tuple[Cel
 
 
 def dealt(module: nn.Module, prefix: str) -> dict[str, Cell]:
-    """The layers of the only list of three or four linear ones that are alike: for queries, keys and
-    values, and the fourth for the output.
+    """The layers that a module is said to have for each role; else those of the only list of three or four
+    linear ones that are alike: for queries, keys and values, and the fourth for the output.
     """
+    if TOLD in vars(module):
+        told = vars(module)[TOLD]
+        return {r: cells_of(module.get_submodule(p), f"{prefix}{p}")[0] for r, p in told}
     lists = [
         (name, part) for name, part in module.named_children() if isinstance(part, nn.ModuleList)
     ]

@@ -60,6 +60,7 @@ from properties.recognition.adapters.probe import (
 from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import is_block
 from properties.recognition.adapters.unbounded import without_bounds
+from properties.recognition.adapters.unnamed import with_unnamed_layers
 from properties.recognition.asking.roles import certain
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import finding as turning
@@ -90,6 +91,7 @@ def subject(
         blueprint, module = with_output_alone(blueprint, module, 2)
     blueprint, module = with_open_gates(blueprint, module, 2)
     blueprint, module = without_bounds(blueprint, module, 2)
+    blueprint, module = with_unnamed_layers(blueprint, module)
     call = calls.forward_of(module, blueprint.owner, blueprint.target, blueprint.arguments.settings)
     structure = projections.find(module, blueprint.owner)
     if structure is None and (function := as_function(module, blueprint)) is not None:

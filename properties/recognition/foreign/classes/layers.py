@@ -47,12 +47,12 @@ def laid(module: nn.Module, path: str, tensors: Mapping[str, Tensor]) -> Leaf:
     matrix = next((m for m in MATRICES if is_matrix(tensors.get(f"{layer}.{m}"))), "")
     own = tensors[path]
     if name == matrix:
-        flat, turned = flattened(own, layer), not MATRICES[matrix]
+        flat, turned = flattened(own, layer, tensors), not MATRICES[matrix]
         weight = flat.T.contiguous() if turned else flat
         linear(module, layer, weight.shape).weight = nn.Parameter(weight)
         return Leaf(f"{layer}.weight", turned, own.shape)
     if name == "bias" and matrix:
-        flat = flattened(tensors[f"{layer}.{matrix}"], layer)
+        flat = flattened(tensors[f"{layer}.{matrix}"], layer, tensors)
         shape = flat.shape if MATRICES[matrix] else flat.T.shape
         linear(module, layer, shape).bias = nn.Parameter(own.flatten())
         return Leaf(path, False, own.shape)
@@ -76,12 +76,21 @@ def linear(module: nn.Module, path: str, shape: torch.Size) -> nn.Linear:
     return found
 
 
-def flattened(tensor: Tensor, path: str) -> Tensor:
-    """A matrix; of one with heads, (d_in, H, D), or (H, D, d_out) behind them."""
+def flattened(tensor: Tensor, path: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    """A matrix; of one with heads, (d_in, H, D), or (H, D, d_out) behind them, as its name says; where that
+    says nothing, as its bias does, or without one those of its shape that is square.
+    """
     if tensor.ndim == 2:
         return tensor
-    behind = parameter_role(path.rpartition(".")[2]) in ("out", "projection")
-    return tensor.flatten(0, -2) if behind else tensor.flatten(1)
+    role, bias = parameter_role(path.rpartition(".")[2]), tensors.get(f"{path}.bias")
+    front, back = tensor.flatten(1), tensor.flatten(0, -2)
+    if role is not None:
+        behind = role in ("out", "projection")
+    elif bias is not None:
+        behind = bias.ndim == 1
+    else:
+        behind = len(set(back.shape)) == 1 and len(set(front.shape)) > 1
+    return back if behind else front
 
 
 def inside(module: nn.Module, path: str) -> nn.Module:
