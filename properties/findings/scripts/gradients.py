@@ -150,11 +150,9 @@ def alive(case: Case, tape: Tape) -> Iterator[Script]:
     gradients = instance.gradients(probe.x, probe.upstream)
     shapes = {name: array.shape for name, array in gradients.items() if name != "x"}
     for name in shapes.keys() - originals(instance.module):
-        shape = shapes[name]
         marked = {n: np.full(size, float(n == name)) for n, size in shapes.items()}
         carried = case.subject.collect(marked, case.config())
-        asked = clauses.expects_gradient(probe, carried, len(shape))
-        if asked and not np.any(gradients[name]):
+        if clauses.is_cut_off(probe, name, gradients[name], carried):
             script = differentiated(probe, name, probe.upstream)
             script.add(f"assert gradient.any(), 'expected a gradient for {name} that is not zero'")
             yield script

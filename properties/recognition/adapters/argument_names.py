@@ -117,7 +117,6 @@ ARGUMENTS = {
         autoregressive use_causal apply_mask use_mask unidirectional masking
         causal_attention use_causality causality causal_flag mask_future hide_future casual is_casual
         casual_mask use_casual_mask""",
-    "both_ways": "bidirectional",
     "divisor": "query_pre_attn_scalar",
     "latent": """kv_latent_dim latent_dim dim_latent d_latent latent_size kv_lora_rank kv_latent
         kv_latent_size d_c d_kv_latent kv_compression_dim d_compressed compressed_dim compression_dim d_ckv
@@ -128,4 +127,13 @@ ARGUMENTS = {
     "device": "device dev",
     "batch_first": "batch_first",
     "layer": "layer_idx layer_id layer_index block_idx block_id layer_number",
+}
+
+# Known where a constructor requires them, and left at their defaults elsewhere: whether the future is
+# seen; and of low-rank additions, which stay zero, their rank, their factor and dropout of theirs.
+REQUIRED = {
+    "both_ways": "bidirectional",
+    "rank": "r rank lora_r lora_rank lora_dim r_lora rank_lora adapter_rank",
+    "rank_scale": "alpha lora_alpha alpha_lora lora_scaling",
+    "rank_dropout": "lora_dropout lora_dropout_p lora_drop dropout_lora",
 }

@@ -23,7 +23,7 @@ from properties.recognition.adapters.spellings import (
     is_block,
     is_context_width,
     meaning,
-    misspelt_role,
+    required_role,
 )
 from properties.recognition.adapters.standin import Path
 from properties.recognition.adapters.surroundings import Surroundings
@@ -35,6 +35,9 @@ FIXED: Mapping[str, object] = {
     "device": "cpu",
     "batch_first": True,
     "scaled": True,
+    "rank": 1,
+    "rank_scale": 1,
+    "rank_dropout": 0.0,
 }
 SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
 ONE_BIAS = re.compile(r"(q|k|v|query|key|value)_bias", re.IGNORECASE)
@@ -173,6 +176,8 @@ def read(
     require_no_input(target, owner, parameters)
     roles = {name: role_of(parameter, target) for name, parameter in parameters.items()}
     roles |= dict.fromkeys(of_what_values_are_made_of(roles, parameters))
+    if "rank" not in roles.values():  # then alpha may be anything
+        roles |= dict.fromkeys(n for n, role in roles.items() if role == "rank_scale")
     named = partial(role_named, target=target)
     around = surroundings.found(target, named)
     meant = {name: str(named(name)) for name in around.names}
@@ -448,18 +453,16 @@ def role_in_settings(name: str | int, target: Any) -> str | None:
 
 
 def role_of(parameter: Parameter, target: Any) -> str | None:
-    """The role of one parameter; a needed one that has none may be misspelt."""
+    """The role of one parameter; a needed one that has none may have one as such, or be misspelt."""
     name, optional = parameter.name, parameter.default is not Parameter.empty
     role = role_named(name, target)
     if role == "causal" and optional and not isinstance(parameter.default, bool):
         return None  # a mask, not a switch
-    if role == "both_ways" and optional:
-        return None  # its default says what is meant
     if name == "scale" and isinstance(parameter.default, bool):
         return "scaled"  # a switch, not a number
     if role or optional:
         return role
-    return misspelt_role(name)
+    return required_role(name)
 
 
 def unknown(
@@ -518,7 +521,6 @@ def known() -> str:
         "rotary_dim",
         "kv_heads",
         "causal",
-        "both_ways",
         "max_batch",
         "layer",
         *FIXED,

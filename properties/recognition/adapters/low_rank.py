@@ -16,6 +16,7 @@ from properties.recognition.adapters.spellings import parameter_role
 KIND = r"lora|low_?rank|adapter|delta"
 ADDED = re.compile(rf"{KIND}|(^|[._])(w|weights?|mat(rix)?)?_?[ab]($|\.)", re.IGNORECASE)
 WORDS = "a low-rank addition to a projection: it stays zero as built, and all else is asked"
+LENGTHS = re.compile(r"magnitude|(^|_)m(_|$)", re.IGNORECASE)
 ASIDE = re.compile(rf"_?({KIND})_?|(^|_)[ab]($|_)", re.IGNORECASE)
 
 # By role: the weights that are made zero, and whether what is added to this projection still matters.
@@ -34,6 +35,13 @@ Output = Callable[[nn.Module], Tensor | None]
 def is_added(path: str) -> bool:
     """Whether a matrix inside a projection is called like one of such a pair."""
     return bool(ADDED.search(path))
+
+
+def keeps_lengths(layer: nn.Module) -> bool:
+    """Whether a layer has parameters for the lengths of its matrix's rows, as of DoRA, which is then not
+    what it multiplies by.
+    """
+    return any(map(LENGTHS.search, layer._parameters))
 
 
 def additions(

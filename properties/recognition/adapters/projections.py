@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.derived import Derived, all_derived, derived
-from properties.recognition.adapters.low_rank import is_added
+from properties.recognition.adapters.low_rank import is_added, keeps_lengths
 from properties.recognition.adapters.spellings import LETTER, bias_role, fused_order, parameter_role
 
 TOLD = "layers_by_role"
@@ -216,7 +216,7 @@ def cells_of(value: Any, path: str) -> tuple[Cell, ...]:
         if weight is None and not own_parameters(value):
             return around_one(value, path)
         weight = of_one_pixel(value, weight)
-        if not isinstance(weight, Tensor) or weight.ndim != 2:
+        if not isinstance(weight, Tensor) or weight.ndim != 2 or keeps_lengths(value):
             return ()
         rows = True if isinstance(value, nn.Linear | nn.modules.conv._ConvNd) else None
         bias = getattr(value, "bias", None)

@@ -6,16 +6,23 @@ Names are compared without case and underscores, in any order.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 
-from properties.recognition.adapters.argument_names import ARGUMENTS
+from properties.recognition.adapters.argument_names import ARGUMENTS, REQUIRED
 
-ROLE_OF = {
-    spelling.replace("_", ""): role
-    for role, spellings in ARGUMENTS.items()
-    for spelling in spellings.split()
-}
+
+def by_spelling(table: Mapping[str, str]) -> dict[str, str]:
+    """The role of each spelling, without underscores."""
+    return {
+        spelling.replace("_", ""): role
+        for role, spellings in table.items()
+        for spelling in spellings.split()
+    }
+
+
+ROLE_OF, REQUIRED_ROLE_OF = by_spelling(ARGUMENTS), by_spelling(REQUIRED)
 
 # Of a class whose forward takes a context: the width of that.
 CONTEXT_WIDTHS = """d_context context_dim dim_context context_width context_features context_embed_dim
@@ -98,6 +105,11 @@ def normalise(name: str) -> str:
 def argument_role(name: str) -> str | None:
     """What an argument called `name` stands for, a key of `ARGUMENTS`, or None."""
     return ROLE_OF.get(normalise(name))
+
+
+def required_role(name: str) -> str | None:
+    """What an argument called `name` stands for where it is required, though it has no role elsewhere."""
+    return REQUIRED_ROLE_OF.get(normalise(name)) or misspelt_role(name)
 
 
 def misspelt_role(name: str) -> str | None:

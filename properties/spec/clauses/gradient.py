@@ -248,8 +248,10 @@ def every_parameter_receives_gradient(case: Case) -> None:
     """A parameter without a gradient is not part of the computation, or cut off from it. Where the
     adapter says what a parameter carries, it is asked for where the formula's gradient is clearly
     not zero: not for a key bias, which adds q.b to every score of a row alike, so that softmax takes
-    it out again; and not for queries and keys of one token alone, whose weight is always one. What a
-    weight is computed from (torch.nn.utils.parametrize) is left to gradient/gradcheck.
+    it out again; and not for queries and keys of one token alone, whose weight is always one. Where it
+    does not, one that has a gradient at other numbers is part of the computation: a matrix beside one
+    of zeros, a layer before a ReLU that lets nothing through. What a weight is computed from
+    (torch.nn.utils.parametrize) is left to gradient/gradcheck.
     """
     probe = moderate(case)
     instance = probe.build()
@@ -258,9 +260,46 @@ def every_parameter_receives_gradient(case: Case) -> None:
     for name in shapes.keys() - originals(instance.module) - case.subject.extras.keys():
         marked = {n: np.full(shape, float(n == name)) for n, shape in shapes.items()}
         carried = case.subject.collect(marked, case.config())
-        if expects_gradient(probe, carried, len(shapes[name])):
-            alive = bool(np.any(gradients[name] != 0))
-            require(alive, f"a gradient for {name} that is not zero", "zeros alone")
+        found = not is_cut_off(probe, name, gradients[name], carried)
+        require(found, f"a gradient for {name} that is not zero", "zeros alone")
+
+
+def is_cut_off(case: Case, name: str, gradient: Array, carried: Weights | None) -> bool:
+    """Whether a parameter that must have a gradient, and carries this of ours, has none."""
+    if np.any(gradient != 0) or not expects_gradient(case, carried, gradient.ndim):
+        return False
+    return bool(ours_in(carried)) or not receives_elsewhere(case, name)
+
+
+DRAWS, INPUTS = 16, 12
+MODERATE = 0.5  # what is added to parameters, in standard deviations
+SIZES = (
+    1.0,
+    0.25,
+    0.03,
+)  # of inputs: large scores saturate the softmax, small ones leave signs to biases
+
+
+def receives_elsewhere(case: Case, name: str) -> bool:
+    """Whether a parameter has a gradient with other numbers in every parameter and in the input. They are
+    many: a layer of one row before a ReLU lets nothing through in half of them, four such layers in most.
+    """
+    for draw in range(DRAWS):
+        rng, instance = np.random.default_rng((case.seed, draw)), case.build()
+        with torch.no_grad():
+            for parameter in filter(torch.is_floating_point, instance.module.parameters()):
+                parameter.add_(torch.tensor(MODERATE * rng.normal(size=parameter.shape)))
+        for number in range(INPUTS):
+            x = SIZES[number % len(SIZES)] * rng.normal(size=case.x.shape)
+            upstream = rng.normal(size=case.upstream.shape)
+            if np.any(instance.gradients(x, upstream)[name] != 0):
+                return True
+    return False
+
+
+def ours_in(carried: Weights | None) -> list[str]:
+    """The names of our parameters that one of the subject's carries."""
+    return [] if carried is None else [n for n, a in parameters(carried).items() if np.any(a)]
 
 
 def expects_gradient(case: Case, carried: Weights | None, axes: int) -> bool:
@@ -271,7 +310,7 @@ def expects_gradient(case: Case, carried: Weights | None, axes: int) -> bool:
     if carried is None:
         return axes > 1 and case.sizes.tokens > 1
     found, allowed = case.gradients.parameters, case.gradient_budget.parameters
-    ours = [name for name, array in parameters(carried).items() if np.any(array)]
+    ours = ours_in(carried)
     if not ours:  # nothing of ours: it should not be there, or take part
         return case.sizes.tokens > 1
     known = [name for name in ours if getattr(found, name) is not None]  # no bias nobody asked for

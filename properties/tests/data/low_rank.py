@@ -146,3 +146,91 @@ class WithoutBase(LoraAttention):
 
 class LoraOffByOne(LoraAttention):
     diagonal = 2
+
+
+class LoraAsAsked(Lora):
+    """Rank and factor have to be told."""
+
+    def __init__(self, d_in: int, d_out: int, rank: int, alpha: int) -> None:
+        super().__init__(d_in, d_out, rank, alpha)
+
+
+class LoraAsAskedAttention(LoraAttention):
+    def __init__(
+        self, d_model: int, num_heads: int, r: int, lora_alpha: int, lora_dropout: float
+    ) -> None:
+        nn.Module.__init__(self)
+        self.num_heads = num_heads
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            self.add_module(name, LoraAsAsked(d_model, d_model, r, lora_alpha))
+            self.get_submodule(name).dropout = nn.Dropout(lora_dropout)
+
+
+class LoraAsAskedOffByOne(LoraAsAskedAttention):
+    """Wrong: a token more is seen."""
+
+    diagonal = 2
+
+
+class Dora(LoraLinear):
+    """Lengths of the rows are trained apart from their directions."""
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__(d_in, d_out)
+        self.magnitude = nn.Parameter(self.weight.detach().norm(dim=1, keepdim=True))
+
+    def lengths(self) -> Tensor:
+        """(d_out, 1)."""
+        return self.magnitude
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, T, d_in) -> (B, T, d_out)."""
+        rows = self.weight + self.lora_B @ self.lora_A
+        return input @ (self.lengths() * rows / rows.norm(dim=1, keepdim=True)).T
+
+
+class DoraWithFixedLengths(Dora):
+    """Wrong: the lengths are never trained."""
+
+    def lengths(self) -> Tensor:
+        return self.magnitude.detach()
+
+
+class DoraAttention(LoraAttention):
+    layer = Dora
+
+
+class DoraOfFixedLengthsAttention(LoraAttention):
+    layer = DoraWithFixedLengths
+
+
+class Bottleneck(nn.Module):
+    """One number for each token, and nothing of it where it is below zero."""
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(d_in, 1), nn.Linear(1, d_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, d_in) -> (B, T, d_out)."""
+        output: Tensor = self.up(self.through(self.down(x)))
+        return output
+
+    def through(self, x: Tensor) -> Tensor:
+        """(B, T, 1) -> the same."""
+        return torch.relu(x)
+
+
+class CutOffBottleneck(Bottleneck):
+    """Wrong: no gradient comes back."""
+
+    def through(self, x: Tensor) -> Tensor:
+        return torch.relu(x).detach()
+
+
+class BottleneckAttention(LoraAttention):
+    layer = Bottleneck
+
+
+class CutOffBottleneckAttention(LoraAttention):
+    layer = CutOffBottleneck
