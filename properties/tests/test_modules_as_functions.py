@@ -147,6 +147,19 @@ class HidesUnlessTold(nn.Module):
         return torch.einsum("bhls,bshd->blhd", self.dropout(weights), v), None
 
 
+class Keeps(nn.Module):
+    """Keeps the weights of a call, with what gradients are made of, as the modules of a book do."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        scores = torch.bmm(queries, keys.transpose(1, 2)) / queries.shape[-1] ** 0.5
+        self.attention_weights = scores.softmax(-1)
+        return torch.bmm(self.dropout(self.attention_weights), values)
+
+
 def divided(q: Tensor, k: Tensor, v: Tensor, temperature: float) -> Tensor:
     """A function that requires what scores are divided by."""
     context: Tensor = weigh(q @ k.transpose(-2, -1) / temperature, v, None)[0]
@@ -163,6 +176,7 @@ RIGHT = (
     OfSettings,
     Told,
     HidesUnlessTold,
+    Keeps,
     divided,
 )
 
@@ -263,6 +277,17 @@ class DropsInEval(nn.Module):
         return F.dropout(scores, self.dropout or 0.1) @ v
 
 
+class KeepsAndUses(Keeps):
+    """Goes on with the weights of the call before, where these are as many."""
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        before = getattr(self, "attention_weights", None)
+        context = super().forward(queries, keys, values)
+        if before is None or before.shape != self.attention_weights.shape:
+            return context
+        return torch.bmm((before.detach() + self.attention_weights) / 2, values)
+
+
 WRONG = {
     WithoutRoot: "scale 1/head_dim",
     OfSettingsWithoutRoot: "scale 1/head_dim",
@@ -272,6 +297,7 @@ WRONG = {
     LetsTheNextIn: "",
     ReadsTheNextKey: "",
     DropsInEval: "",
+    KeepsAndUses: "",
 }
 
 

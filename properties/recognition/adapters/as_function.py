@@ -46,6 +46,10 @@ class MadeByBlueprint:
         self.__doc__, self.__wrapped__ = forward.__doc__, forward
         self.made: dict[Any, nn.Module] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes modules of its own, see `AsFunction`."""
+        return {**vars(self), "made": {}}
+
     def __call__(self, *parts: Any, **options: Any) -> Any:
         """What a module for heads of this width returns."""
         key = parts[0].shape[-1], parts[0].dtype

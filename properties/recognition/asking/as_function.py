@@ -21,6 +21,12 @@ class AsFunction:
         self.function, self.told, self.shown = function, told, shown
         self.made: dict[Any, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes modules of its own: those here may keep what no copy can be made of, such as the
+        weights of a call that gradients were asked of.
+        """
+        return {**vars(self), "made": {}}
+
     def __call__(self, *parts: Any, **options: Any) -> Any:
         """What the module returns."""
         width = parts[0].shape[-1]
