@@ -354,12 +354,25 @@ def require_attention(target: Any, name: str, family: str | None) -> None:
                 "adapter:",
                 messages.adapter(target.__name__, target),
             )
+        if inner := recognise.attention_inside(target):
+            raise messages.refusal(
+                f"{name} is something around attention: it makes an object of {inner.__name__}.",
+                "a class of attention alone",
+                f"name that: {place_of(inner, target, name)}; or, if it is no more than that, say which by "
+                "--family",
+            )
         raise messages.refusal(
             f"{name} is not attention: neither its name nor those of its layers say so.",
             "a name with attention or head in it, or layers like W_query, W_key, W_value",
             "if it is attention, say which by --family, or name an adapter:",
             messages.adapter(target.__name__, target),
         )
+
+
+def place_of(inner: type, owner: type, name: str) -> str:
+    """A class as a target, from the place of one that uses it and is known by this name."""
+    beside = inner.__module__ == owner.__module__ and ":" in name
+    return f"{split(name)[0] if beside else inner.__module__}:{inner.__qualname__}"
 
 
 def is_instance(target: Any) -> bool:

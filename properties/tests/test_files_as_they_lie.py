@@ -158,6 +158,16 @@ def test_a_name_that_a_failed_line_would_bind_is_told_with_it(tmp_path: Path) ->
     assert told in str(refused.value)
 
 
+def test_a_name_that_its_constructor_lacks_is_no_matter_of_its_arguments(tmp_path: Path) -> None:
+    """The advice is about the line that failed, not about what the class is handed."""
+    text = f"{HEAD}from nothing_of_mine import Linear\n" + MIXER.replace("nn.Linear", "Linear")
+    with pytest.raises(QuestionError) as refused:
+        only(written(tmp_path / "layers.py", text))
+    assert "Linear is not there since line 3 failed (ModuleNotFoundError" in str(refused.value)
+    assert "make that line run here" in str(refused.value)
+    assert "factory" not in str(refused.value)
+
+
 def test_a_cell_that_is_no_python_is_passed_over_and_named(tmp_path: Path) -> None:
     """The others are read as ever, their code too, and lines count from where their cells start."""
     cells = [HEAD, "x = = 3", MIXER.replace("SelfAttention", "Mixing"), "%cd ..\nf'{' + 1\ny z"]

@@ -162,7 +162,6 @@ def test_a_wrong_function_is_accused_in_its_own_layout() -> None:
     [
         (words, "returned str, not a tensor"),
         (refuses, "raised TypeError: Error interpreting argument 0"),
-        (elsewhere, "raised RuntimeError: CUDA error: no kernel image is available"),
         (words_of_x, "of the shape (B, T, d_in) it returned str, not a tensor"),
     ],
 )
@@ -174,6 +173,16 @@ def test_a_function_without_an_output_cannot_be_asked(
         find(target)
     assert said in str(refused.value)
     assert "What to do: name a function that turns the tensor" in str(refused.value)
+
+
+def test_a_function_that_wants_another_device_is_to_be_run_there() -> None:
+    """No function around it would help."""
+    with pytest.raises(QuestionError) as refused:
+        find(elsewhere)
+    assert "raised RuntimeError: CUDA error: no kernel image is available" in str(refused.value)
+    assert str(refused.value).endswith(
+        "What to do: run it where the device or package is there that it asks for"
+    )
 
 
 @pytest.mark.parametrize("target", [through_arrays, detached, gone])

@@ -403,6 +403,11 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path, text: str) -> Non
         ("properties", "or one of the modules inside: "),
         ("torch.nn:Linear", "torch.nn:Linear is not attention"),
         (f"{DATA}/refused.py:FeedForward", "is not attention"),
+        (f"{DATA}/refused.py:EncoderLayer", f"name that: {DATA}/refused.py:CrossAttention;"),
+        (
+            "torch.nn:TransformerEncoderLayer",
+            "name that: torch.nn.modules.activation:MultiheadAttention;",
+        ),
         (f"{DATA}/refused.py:an_attention", "is an instance of Three"),
         (f"{DATA}/refused.py:a_number", "is an instance of int"),
         (f"{DATA}/refusd.py", "did you mean refused.py?"),

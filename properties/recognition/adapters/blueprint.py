@@ -153,11 +153,18 @@ class Blueprint:
         return messages.way_out(self.owner, self.target, self.arguments.settings)
 
     def refuse(self, wrong: str) -> QuestionError:
-        """The error for a constructor that cannot be used."""
+        """The error for a constructor that cannot be used, or a name that its file lacks."""
+        if dropped := dropped_name(self.target, wrong):
+            return messages.refusal(
+                wrong + dropped,
+                "a file of which all is run that the class needs",
+                "make that line run here (install what it imports, start where it finds its files), or "
+                "write the class, with what it needs, into a file of its own",
+            )
         library = messages.library_of(self.target)
         made = f"a module of {library}" if library else "a torch.nn.Module"
         return messages.refusal(
-            wrong + dropped_name(self.target, wrong),
+            wrong,
             f"{made}, built from valid sizes alone",
             "correct it, or change what it is handed here, in a factory function or an adapter:",
             self.way_out(),

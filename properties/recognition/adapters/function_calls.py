@@ -5,7 +5,7 @@ Legend: B batch, T tokens, H heads, D head_dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -60,9 +60,17 @@ def convention(function: Function) -> Function:
         f"with a head_dim of {messages.listed(map(str, widths.LEAST[1:]))}, in "
         f"{messages.listed(widths.TRIED[1:])}{'' if last == first else f': there it {last}'}.",
         "a torch tensor of the shape of query",
-        "name a function that turns the tensors into what it takes and its result into a tensor:",
-        messages.ARRAYS.format(name=function.name.rpartition(":")[2].rpartition(".")[2]),
+        *way_out(function, failures),
     )
+
+
+def way_out(function: Function, failures: Sequence[str]) -> tuple[str, str]:
+    """What to do about a function that gives no tensor: what this machine lacks no other function has."""
+    if any(trials.ELSEWHERE.search(failure) for failure in failures):
+        return "run it where the device or package is there that it asks for", ""
+    called = function.name.rpartition(":")[2].rpartition(".")[2]
+    way = "name a function that turns the tensors into what it takes and its result into a tensor:"
+    return way, messages.ARRAYS.format(name=called)
 
 
 def in_layouts(function: Function) -> list[Attempt]:

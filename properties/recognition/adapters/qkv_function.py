@@ -271,6 +271,13 @@ def understand(target: Callable[..., Any], name: str) -> Function:
     made = (target.scale, target.seed, *target.masks) if isinstance(target, Required) else ()
     counted = (heads, key_heads) if heads else ()
     unknown = [a for a in required if a not in (causal, dropout, *told, *made, *counted)]
+    if any(parameter_role(argument) for argument in unknown):
+        raise messages.refusal(
+            f"{name} requires {messages.listed(unknown)} besides query, key and value: it projects them by "
+            "matrices that it is handed.",
+            "f(query, key, value) of what is projected already, or a module that holds the matrices",
+            f"name a module that has them for parameters and calls {name} in its forward",
+        )
     if unknown:
         raise messages.refusal(
             f"{name} requires {messages.listed(unknown)} besides query, key and value.",

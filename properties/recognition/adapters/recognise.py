@@ -128,12 +128,25 @@ def parsed(candidate: type) -> ast.AST:
         return ast.Module([], [])
 
 
-def called_classes(value: ast.expr, owner: type) -> Iterator[type]:
-    """The classes that are called inside an expression, as the owner's module knows them."""
-    known = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
+def attention_inside(candidate: type) -> type | None:
+    """The class of attention that its code makes an object of; None for none."""
+    made = called_classes(parsed(candidate), candidate)
+    return next((each for each in made if says_attention(each)), None)
+
+
+def called_classes(value: ast.AST, owner: type) -> Iterator[type]:
+    """The classes that are called inside an expression, by a name or as nn.Linear, as the owner's module
+    knows them.
+    """
     for node in ast.walk(value):
-        name = (
-            node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-        )
-        if isinstance(known.get(name), type):
-            yield known[name]
+        if isinstance(node, ast.Call):
+            found = known_as(node.func, sys.modules.get(owner.__module__))
+            if isinstance(found, type):
+                yield found
+
+
+def known_as(name: ast.expr, module: Any) -> Any:
+    """What a module knows by a name with dots; None for nothing, or another expression."""
+    if isinstance(name, ast.Attribute):
+        return getattr(known_as(name.value, module), name.attr, None)
+    return getattr(module, name.id, None) if isinstance(name, ast.Name) else None

@@ -92,6 +92,16 @@ class FeedForward(nn.Module):
         self.fc = nn.Linear(d_in, d_out)
 
 
+class EncoderLayer(nn.Module):
+    def __init__(self, d_in, d_out):
+        super().__init__()
+        self.self_attn = CrossAttention(d_in, d_out)
+        self.ff = FeedForward(d_out, d_in)
+
+    def forward(self, src):
+        return src + self.ff.fc(self.self_attn(src, src, 0))
+
+
 def nothing(d_in, d_out):
     return {"d_in": d_in, "d_out": d_out}
 
@@ -101,6 +111,10 @@ def attention_with_matrices(x, W_q, W_k, W_v):
 
 
 def kernel_with_lengths(query, key, value, lengths):
+    return value
+
+
+def kernel_with_matrices(query, key, value, in_proj_weight, out_proj_weight):
     return value
 
 
