@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from properties import Config, Subject, Weights
+from properties import Config, Subject, Weights, check
 from properties.basics.errors import QuestionError
 from properties.cli import main
 from properties.recognition.targets import find
@@ -113,6 +114,49 @@ def test_a_class_that_cannot_run_here_is_not_accused(target: type[nn.Module], sa
         find(target)
     assert said in str(refused.value)
     assert "gives no output for random float32 input" in str(refused.value)
+
+
+class JoinsBiases(nn.Module):
+    """Hands its biases on in one piece, and may be built without them; queries (B, T, d_model)."""
+
+    squared = False
+
+    def __init__(self, d_model: int, num_heads: int, bias: bool = True) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj, self.k_proj, self.v_proj = (
+            nn.Linear(d_model, d_model, bias=bias) for _ in range(3)
+        )
+        self.out_proj = nn.Linear(d_model, d_model)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, past: Tensor | None = None
+    ) -> Tensor:
+        biases = torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias]).chunk(3)
+        parts = zip(
+            (query, key, value), (self.q_proj, self.k_proj, self.v_proj), biases, strict=True
+        )
+        heads = [F.linear(x, p.weight, b).unflatten(-1, (self.num_heads, -1)) for x, p, b in parts]
+        q, k, v = (part.transpose(1, 2) for part in heads)
+        scale = q.shape[-1] ** (-1.0 if self.squared else -0.5)
+        context = F.scaled_dot_product_attention(q, k, v, scale=scale)
+        joined: Tensor = self.out_proj(context.transpose(1, 2).flatten(2))
+        return joined
+
+
+class JoinsBiasesScaledTwice(JoinsBiases):
+    """1 / head_dim."""
+
+    squared = True
+
+
+def test_a_class_that_gives_nothing_without_biases_is_asked_with_them() -> None:
+    """It is told that the rest was not asked, and what is wrong with biases is found."""
+    right = check(JoinsBiases, profile="quick")
+    assert right.exit_code == 0, right.failed
+    assert right.unasked["bias"] == "projections without biases: forward gives no output"
+    wrong = check(JoinsBiasesScaledTwice, profile="quick", only=["oracle", "weights"])
+    assert any("scale" in (finding.name or "") for finding in wrong.findings), wrong.findings
 
 
 class Raising(PlainMultiHead):

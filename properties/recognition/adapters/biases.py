@@ -11,6 +11,18 @@ from properties.recognition.adapters.projections import Structure
 from properties.recognition.adapters.spellings import LETTER
 
 
+def alone(blueprint: Blueprint) -> Blueprint | None:
+    """The same with biases always; None where no argument says whether there are any."""
+    told = blueprint.arguments
+    flag = told.roles.get("qkv_bias")
+    if flag is None:
+        return None
+    roles = {role: name for role, name in told.roles.items() if role != "qkv_bias"}
+    asked = {**told.unasked, flag: "projections without biases: forward gives no output"}
+    told = replace(told.fixing({flag: True}), roles=roles, unasked=asked)
+    return replace(blueprint, arguments=told)
+
+
 def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Blueprint:
     """Claim the biases there are and what rules them; return the blueprint to build by."""
     present = [c.bias is not None for role in LETTER for c in structure.cells[role]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import (
     arguments,
+    biases,
     calls,
     families,
     given_masks,
@@ -63,9 +65,29 @@ def first_build(
 
 
 def built_with(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[Blueprint, nn.Module]:
-    """The same with these values alone."""
+    """The same with these values alone; with biases alone where nothing comes without them."""
     owner = getattr(target, "__name__", type(target).__name__)
     blueprint = Blueprint(target, arguments.read(target, owner, given))
+    built = built_of(blueprint)
+    biased = biases.alone(blueprint)
+    if biased is None or runs(*built):
+        return built
+    with suppress(QuestionError):  # the refusal without them says as much
+        again = built_of(biased)
+        if runs(*again):
+            return again
+    return built
+
+
+def runs(blueprint: Blueprint, module: nn.Module) -> bool:
+    """Whether a call with x gives a tensor, be it handed the angles that it takes."""
+    sizes = blueprint.first_sizes
+    return gives(module, sizes) or gives(with_angles(blueprint, module)[1], sizes)
+
+
+def built_of(blueprint: Blueprint) -> tuple[Blueprint, nn.Module]:
+    """The blueprint with what the first modules tell, and a module built from it."""
+    target = blueprint.target
     heads = 2 if blueprint.arguments.has("num_heads", "head_dim") else 1
     square = not blueprint.arguments.has("d_in")
     blueprint = replace(blueprint, square=square)
