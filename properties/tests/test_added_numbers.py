@@ -85,6 +85,22 @@ def twice_as_much(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -
     return torch.where(mask.bool().any(-1, keepdim=True), context, 2.0 * context)
 
 
+def put_in_place(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """True attends; in float16 the number is minus infinity."""
+    logits = scores(q, k)
+    if mask is not None:
+        logits = torch.where(mask, logits, torch.tensor(-1e30).to(logits))
+    return logits.softmax(-1) @ v
+
+
+def repaired_forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """True attends; what is NaN becomes zero, and its gradient does not."""
+    logits = scores(q, k)
+    if mask is not None:
+        logits = logits + torch.zeros_like(logits).masked_fill(~mask, -torch.inf)
+    return logits.softmax(-1).nan_to_num() @ v
+
+
 masks = partial(run, profile="quick", only=["mask"])
 
 
@@ -118,3 +134,12 @@ def test_what_is_no_mixture_of_all_values_is_told(target: Callable[..., Tensor])
     report = asked(target)
     assert LAW in report.failed
     assert not report.right
+
+
+def test_what_float16_makes_nan_has_no_gradient_to_be_held_against() -> None:
+    """The row is told as an edge; a gradient that is NaN where the row is none is told as ever."""
+    law = "mask/empty-row-has-no-bad-gradient"
+    for target, failed in ((put_in_place, []), (repaired_forward, [law])):
+        (subject,) = find(target)
+        report = run(subject, profile="quick", only=[law], formats=["float16", "float32"])
+        assert report.failed == failed
