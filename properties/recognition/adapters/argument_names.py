@@ -38,7 +38,8 @@ ARGUMENTS = {
         num_feats feat_dim feats features_dim num_channels ch token_size token_emb_dim token_embedding_dim
         d_token num_embed_dim num_hidden attn_embed_dim embedding_width embed_dimensions
         embedding_dimensions n_hid ninp num_units word_dim word_embed_dim adim hidden_state_size
-        n_embeds num_emb hiddens""",
+        n_embeds num_emb hiddens
+        num_feat dim_feat d_feat feat_size""",
     "head_dim": """head_dim head_dims head_size dim_head d_head size_per_head head_dimension
         head_embed_dim head_emb_dim dim_per_head d_per_head head_width head_sz hs hd d_k dim_k
         d_key key_dim key_size d_kq d_qk dim_qk qk_dim d_out_kq d_out_qk head_embd head_emb_size
@@ -50,9 +51,11 @@ ARGUMENTS = {
         hidden_size_per_head hidden_size_per_attention_head embed_dim_per_head features_per_head
         head_embd_dim head_output_dim head_out_dim qk_head_dim dim_qk_head query_key_size d_h kq_dim
         kq_size dim_k_head n_embd_head channels_head single_head_dim head_feature_dim attention_key_size
-        d_kv""",
+        d_kv
+        qk_size""",
     "value_dim": """d_v dim_v d_value value_dim value_size d_out_v v_dim
-        val_dim d_val value_head_dim v_head_dim head_dim_v v_size""",
+        val_dim d_val value_head_dim v_head_dim head_dim_v v_size
+        vo_dim vo_size""",
     "query_dim": "d_q dim_q d_query query_dim query_size q_dim",
     "rotary_dim": """rotary_dim rotary_dims rotary_ndims rope_dim rope_dims rot_dim n_rot rotary_size
         rotary_emb_dim rotary_embed_dim rotary_embedding_dim""",
@@ -112,7 +115,8 @@ ARGUMENTS = {
         bias_flag bias_enabled proj_qkv_bias qkv_has_bias in_bias in_proj_bias projection_bias
         allow_bias with_qkv_bias has_qkv_bias use_attention_bias add_bias_qkv
         use_bias_qkv qkv_use_bias is_qkv_bias add_bias_linear attn_qkv_bias bias_term bias_on use_biases
-        with_biases linear_use_bias attention_qkv_bias include_qkv_bias enable_qkv_bias use_bias_in_qkv""",
+        with_biases linear_use_bias attention_qkv_bias include_qkv_bias enable_qkv_bias use_bias_in_qkv
+        use_query_bias use_key_bias use_value_bias""",
     "causal": """causal is_causal causal_mask use_causal_mask apply_causal_mask masked is_masked
         autoregressive use_causal apply_mask use_mask unidirectional masking
         causal_attention use_causality causality causal_flag mask_future hide_future casual is_casual

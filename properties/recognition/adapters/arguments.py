@@ -40,7 +40,9 @@ FIXED: Mapping[str, object] = {
     "rank_dropout": 0.0,
 }
 SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
-ONE_BIAS = re.compile(r"(q|k|v|query|key|value)_bias", re.IGNORECASE)
+ONE_BIAS = re.compile(r"(use_)?(q|k|v|query|key|value)_bias", re.IGNORECASE)
+INNER_WIDTH = re.compile(r"qkv|inner", re.IGNORECASE)
+INPUT_WIDTH = re.compile(r"(key|value)_(size|dim|features)", re.IGNORECASE)
 OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias": "qkv-bias"}
 
 
@@ -178,6 +180,7 @@ def read(
     roles |= dict.fromkeys(of_what_values_are_made_of(roles, parameters))
     if "rank" not in roles.values():  # then alpha may be anything
         roles |= dict.fromkeys(n for n, role in roles.items() if role == "rank_scale")
+    roles |= dict.fromkeys(of_inputs_beside_queries(roles, parameters))
     named = partial(role_named, target=target)
     around = surroundings.found(target, named)
     meant = {name: str(named(name)) for name in around.names}
@@ -194,6 +197,7 @@ def read(
     spare = given_way(candidates, parameters)
     chosen = pinned(candidates, roles, paths, told)
     beside = settings_beside(candidates, paths) | biases_beside(candidates)
+    beside |= inner_widths_beside(candidates)
     if found.unknown:
         raise unknown(owner, target, found, candidates)
     optional = {n for n, p in parameters.items() if p.default is not Parameter.empty}
@@ -315,6 +319,20 @@ def of_what_values_are_made_of(
     return [name for name in spare if of_keys and roles[name] == "value_dim"]
 
 
+def of_inputs_beside_queries(
+    roles: Mapping[str, str | None], parameters: Mapping[str, Parameter]
+) -> list[str]:
+    """The names for the widths of the input of keys and of values, and not of a head: None by default,
+    beside a width of queries that is required and one of the output.
+    """
+    widths = {role: name for name, role in roles.items() if role in ("query_dim", "d_out")}
+    inputs = [n for n in parameters if INPUT_WIDTH.fullmatch(n) and parameters[n].default is None]
+    required = parameters.get(widths.get("query_dim", ""))
+    if len(widths) < 2 or required is None or required.default is not Parameter.empty:
+        return []
+    return inputs if len(inputs) == 2 else []
+
+
 def of_attention(names: list[str]) -> list[str]:
     """Those that say that they are attention's own."""
     return [name for name in names if re.search("att", name.rpartition(".")[2], re.IGNORECASE)]
@@ -350,6 +368,16 @@ def settings_beside(
             found |= {name: role for name in names if name not in own}
             names[:] = own
     return found
+
+
+def inner_widths_beside(candidates: Mapping[str, list[str]]) -> dict[str, str]:
+    """The width of all heads together beside that of the output, as qkv_features: told the same."""
+    names = candidates.get("d_out", [])
+    inner = [name for name in names if INNER_WIDTH.search(name)]
+    if len(names) - len(inner) == 1:
+        names[:] = [name for name in names if name not in inner]
+        return dict.fromkeys(inner, "d_out")
+    return {}
 
 
 def biases_beside(candidates: Mapping[str, list[str]]) -> dict[str, str]:
@@ -554,7 +582,8 @@ def understand_widths(arguments: Arguments, target: Any) -> Arguments:
     """Say which width is meant by a size that may be d_in, d_out or both.
 
     embed_dim beside d_in is d_out, beside d_out it is d_in; a d_in alone is the width of both. A query_dim
-    beside a width of contexts or of a head is that of tokens. Three widths, of queries, keys and values,
+    beside a width of contexts, of a head, or of a head and the output is that of tokens. Three widths, of
+    queries, keys and values,
     beside a number of heads alone, are those of the tokens, of a context and of all heads together.
     """
     has = arguments.has
@@ -567,7 +596,8 @@ def understand_widths(arguments: Arguments, target: Any) -> Arguments:
         ):
             arguments = arguments.rename(role, meant)
         return arguments
-    wide = has("d_context") or (has("head_dim") and not has("value_dim"))
+    beside = not has("value_dim") or has("d_out")
+    wide = has("d_context") or (has("head_dim") and beside)
     if wide and has("query_dim") and not has("d_in", "embed"):
         arguments = arguments.rename("query_dim", "embed")
     has = arguments.has

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from properties.recognition.foreign import jax_arrays
 from properties.recognition.foreign.arrays import Arrays
 from properties.recognition.foreign.classes.kind import Kind, Opened, flat, nested, required
+from properties.recognition.foreign.classes.original import EVALUATION, TRAINING
 
 TOKENS = 5
 
@@ -29,7 +31,9 @@ class Linen(Kind):
 
         module = make()
         inputs = [jnp.zeros((1, TOKENS, width))] * required(module.__call__)
-        made = dict(module.init(jax.random.key(0), *inputs))
+        names = inspect.signature(module.__call__).parameters
+        modes = {name: name in EVALUATION for name in names if name in TRAINING | EVALUATION}
+        made = dict(module.init(jax.random.key(0), *inputs, **modes))
         parameters = flat(made.pop("params", {}))
 
         def call(

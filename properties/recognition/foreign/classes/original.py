@@ -16,6 +16,8 @@ from properties.recognition.foreign.classes.kind import Kind, Opened
 TRAINING = {"training", "train", "is_training"}
 EVALUATION = {"deterministic", "inference"}
 RANDOM = {"rngs", "rng", "prng_key", "dropout_rng", "dropout_key"}
+STEPWISE = {"decode"}
+"""Whether a call goes on from what the module keeps of earlier tokens: never here."""
 OF_CLASSES = {"parent", "name"}
 """The fields of every class of flax.linen's."""
 WIDTH = "d_in"
@@ -61,11 +63,12 @@ class Original:
         """Whether an argument of a call says in which mode it is made, or hands over a generator."""
         name, alone = parameter.name, parameter.kind is Parameter.KEYWORD_ONLY
         generates = name in RANDOM or (alone and name in self.kind.generators)
-        return generates or name in TRAINING | EVALUATION
+        return generates or name in TRAINING | EVALUATION | STEPWISE
 
     def modes(self, training: bool, seed: Any) -> dict[str, Any]:
         """The values of these arguments; seed: None in evaluation, where there is no generator."""
         values = dict.fromkeys(TRAINING, training) | dict.fromkeys(EVALUATION, not training)
+        values |= dict.fromkeys(STEPWISE, False)
         found = {}
         for name in (p.name for p in self.called if self.is_mode(p)):
             if name in values:
@@ -87,7 +90,7 @@ class Original:
 def width(given: Mapping[str, Any]) -> int:
     """The width of the input, by the arguments of a constructor."""
     by_role = {argument_role(name): value for name, value in given.items()}
-    for role in ("d_in", "embed", "d_out"):
+    for role in ("d_in", "embed", "query_dim", "d_out"):
         if by_role.get(role):
             return int(by_role[role])
     return int(by_role.get("num_heads") or 1) * int(by_role.get("head_dim") or 1)

@@ -12,7 +12,7 @@ from properties.recognition.adapters import crossing, torch_module, trials
 from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.foreign import finding
 from properties.recognition.foreign.classes import kinds
-from properties.recognition.foreign.classes.original import Original
+from properties.recognition.foreign.classes.original import STEPWISE, Original
 from properties.recognition.foreign.classes.standing import standing
 from properties.subjects.subject import Config, Subject
 
@@ -44,6 +44,11 @@ def subject(original: Original, family: str | None, given: Mapping[str, Any]) ->
     made = torch_module.subject(standing(original), family, given)
     made.capabilities -= {"module"}
     made.lacking = {**made.lacking, "module": f"it is a module of {kind.name}"}
+    steps = (p.name for p in original.called if p.name in STEPWISE)
+    made.unasked = {
+        **made.unasked,
+        **dict.fromkeys(steps, "going on from earlier tokens: it is False"),
+    }
     if kind.by_format:  # in which formats a library computes is no choice of its user's
         made.refused = tuple(name for name in FORMATS if name not in made.dtypes)
     if kind.arrays is None:
