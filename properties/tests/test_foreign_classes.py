@@ -225,6 +225,45 @@ def test_a_module_of_equinox_is_mapped_over_a_batch() -> None:
     require_modes(module)
 
 
+def test_a_module_of_haiku_stands_as_one_of_torch() -> None:
+    """It is made inside what haiku transforms, and its layers lie by their names there."""
+    hk = pytest.importorskip("haiku")
+
+    class Attention(hk.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, d_model: int, num_heads: int) -> None:
+            super().__init__(name="attn")
+            self.d_model, self.num_heads = d_model, num_heads
+
+        def __call__(self, x: Any, is_training: bool = False) -> Any:
+            start = hk.initializers.VarianceScaling(1.0)
+            width = self.d_model // self.num_heads
+            joined = hk.MultiHeadAttention(self.num_heads, width, w_init=start)(x, x, x)
+            return hk.dropout(hk.next_rng_key(), 0.5, joined) if is_training else joined
+
+    module = stand(Attention, d_model=8, num_heads=2)
+    assert module.get_submodule("attn.multi_head_attention.query").weight.shape == (8, 8)
+    require_modes(module)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own
+def test_a_layer_of_keras_is_built_by_all_that_it_needs() -> None:
+    """Values come first, a mask has to be given, and no mode is taken."""
+    pytest.importorskip("keras.backend")
+    import keras
+
+    class Attention(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self, d_model: int, num_heads: int) -> None:
+            super().__init__()
+            self.attn = keras.layers.MultiHeadAttention(num_heads, d_model // num_heads)
+
+        def call(self, v: Any, k: Any, q: Any, mask: Any) -> Any:
+            return self.attn(q, v, k, attention_mask=mask)
+
+    module = stand(Attention, d_model=8, num_heads=2)
+    x = torch.zeros(3, 5, 8)
+    assert module(x, x, x, None).shape == x.shape
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own
 def test_a_layer_of_keras_stands_as_one_of_torch() -> None:
     """It is made in the format in which it is asked."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from properties.recognition.foreign import jax_arrays
 from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened, required
+from properties.recognition.foreign.classes.kind import Kind, Opened, first_inputs
 
 TOKENS = 5
 
@@ -61,7 +61,7 @@ def runs(module: Any, *shape: int) -> bool:
     """Whether a module takes inputs of this shape."""
     import jax
 
-    inputs = [jax.ShapeDtypeStruct(shape, "float32")] * required(module.__call__)
+    inputs = first_inputs(module.__call__, jax.ShapeDtypeStruct(shape, "float32"))
     try:
         jax.eval_shape(module, *inputs)
     except Exception:  # a refusal is an answer

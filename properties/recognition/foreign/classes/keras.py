@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from properties.recognition.foreign import keras_arrays
 from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened
+from properties.recognition.foreign.classes.kind import Kind, Opened, first_inputs
 
 TOKENS = 5
 
@@ -33,7 +34,7 @@ class Keras(Kind):
             keras.config.set_floatx(dtype)
             keras.config.set_dtype_policy(dtype)
             layer = make()
-            layer(keras.ops.zeros((1, TOKENS, width), dtype=dtype))
+            layer(*first_inputs(layer.call, keras.ops.zeros((1, TOKENS, width), dtype=dtype)))
         finally:
             keras.config.set_floatx(before[0])
             keras.config.set_dtype_policy(before[1])
@@ -41,12 +42,13 @@ class Keras(Kind):
         trained = layer.trainable_variables
         names = [named_variables.get(id(v), v.path.replace("/", ".")) for v in trained]
         others = layer.non_trainable_variables
+        tells_mode = "training" in inspect.signature(layer.call).parameters
 
         def call(
             weights: Mapping[str, Any], given: Any, named: Any, training: bool, seed: Any
         ) -> Any:
             kept = [seeded(v, seed) if training else v.value for v in others]
-            told = {**named, "training": training}
+            told = {**named, "training": training} if tells_mode else named
             output, _ = layer.stateless_call(list(weights.values()), kept, *given, **told)
             return output
 

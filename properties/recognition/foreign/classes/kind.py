@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from properties.recognition.adapters.spellings import MASK
 from properties.recognition.foreign.arrays import Arrays
 
 
@@ -81,8 +82,13 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def required(method: Callable[..., Any]) -> int:
-    """How many inputs have to be given."""
+def required(method: Callable[..., Any]) -> list[str]:
+    """The inputs that have to be given."""
     parameters = inspect.signature(method).parameters.values()
     taken = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in taken and p.default is p.empty for p in parameters)
+    return [p.name for p in parameters if p.kind in taken and p.default is p.empty]
+
+
+def first_inputs(method: Callable[..., Any], x: Any) -> list[Any]:
+    """What a first call is given: tokens, and nothing for a mask that has to be given."""
+    return [None if MASK.search(name) else x for name in required(method)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from properties.recognition.foreign.classes import equinox, keras, linen, mlx, nnx, plain
+from properties.recognition.foreign.classes import equinox, haiku, keras, linen, mlx, nnx, plain
 from properties.recognition.foreign.classes.kind import Kind
 
-KINDS: tuple[Kind, ...] = (nnx.KIND, linen.KIND, equinox.KIND, keras.KIND, mlx.KIND)
+KINDS: tuple[Kind, ...] = (nnx.KIND, linen.KIND, haiku.KIND, equinox.KIND, keras.KIND, mlx.KIND)
 
 
 def kind_of(owner: type) -> Kind | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from properties.recognition.foreign import jax_arrays
 from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened, flat, nested, required
+from properties.recognition.foreign.classes.kind import Kind, Opened, first_inputs, flat, nested
 from properties.recognition.foreign.classes.original import EVALUATION, TRAINING
 
 TOKENS = 5
@@ -30,7 +30,7 @@ class Linen(Kind):
         import jax.numpy as jnp
 
         module = make()
-        inputs = [jnp.zeros((1, TOKENS, width))] * required(module.__call__)
+        inputs = first_inputs(module.__call__, jnp.zeros((1, TOKENS, width)))
         names = inspect.signature(module.__call__).parameters
         modes = {name: name in EVALUATION for name in names if name in TRAINING | EVALUATION}
         made = dict(module.init(jax.random.key(0), *inputs, **modes))
