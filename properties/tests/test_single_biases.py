@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from properties import check
 from properties.recognition.targets import find_one
 from properties.runs.runner import run
 from properties.zoo.rights.common import SplitHeads, attend
@@ -70,3 +72,39 @@ def test_three_switches_are_one(target: type[nn.Module]) -> None:
 
 def test_a_switch_without_effect_is_told() -> None:
     assert ASKED[0] in run(find_one(AlwaysOfValues), profile="quick", only=ASKED).failed
+
+
+class OfAllLayers(nn.Module):
+    """Biases of all layers by one switch, and of queries, keys and values alone by another."""
+
+    power = -0.5
+
+    def __init__(
+        self, d_model: int, num_heads: int, bias: bool = True, attn_bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias or attn_bias)
+        self.proj = nn.Linear(d_model, d_model, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = (part.transpose(-3, -2) for part in heads.unbind(-3))
+        context = F.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** self.power)
+        joined: Tensor = self.proj(context.transpose(-3, -2).flatten(-2))
+        return joined
+
+
+class OfAllLayersScaledTwice(OfAllLayers):
+    """1 / head_dim."""
+
+    power = -1.0
+
+
+def test_the_switch_of_all_layers_is_off_beside_that_of_attention() -> None:
+    """Whatever its default is; nothing is held against biases that it would have made."""
+    laws = ["shape", "weights", "projection"]
+    right = check(OfAllLayers, profile="quick", only=laws)
+    assert right.failed == []
+    wrong = check(OfAllLayersScaledTwice, profile="quick", only=laws)
+    assert wrong.findings[0].name.startswith("scale 1/head_dim")

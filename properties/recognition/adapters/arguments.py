@@ -194,6 +194,7 @@ def read(
     roles |= {shown_global(n): role for n, role in meant.items() if lent[n] == shown_global(n)}
     paths = {name: found.paths.get(name, (name,)) for name in roles}
     candidates = by_role(roles)
+    general = [n for n in roles if roles[n] == "qkv_bias" and n not in candidates["qkv_bias"]]
     spare = given_way(candidates, parameters)
     chosen = pinned(candidates, roles, paths, told)
     beside = settings_beside(candidates, paths) | biases_beside(candidates)
@@ -202,7 +203,8 @@ def read(
         raise unknown(owner, target, found, candidates)
     optional = {n for n, p in parameters.items() if p.default is not Parameter.empty}
     kept = [n for n in roles if not roles[n] and n not in chosen and n not in found.switches]
-    fixed = {**found.fixed, **{paths[name]: value for name, value in chosen.items()}}
+    told_always = {**dict.fromkeys(general, False), **chosen}
+    fixed = {**found.fixed, **{paths[name]: value for name, value in told_always.items()}}
     arguments = Arguments(
         owner,
         {role: only(names, role, owner, target) for role, names in candidates.items()},
@@ -303,7 +305,7 @@ def by_role(roles: Mapping[str, str | None]) -> dict[str, list[str]]:
         found["dropout"], found["output_dropout"] = own, [n for n in both if n not in own]
     biases = found.get("qkv_bias", [])
     own = of_attention(biases)
-    if len(biases) == 2 and len(own) == 1:  # the other is that of all layers
+    if len(biases) == 2 and len(own) == 1:  # the other is that of all layers, which have none here
         found["qkv_bias"] = own
     return found
 
