@@ -25,13 +25,18 @@ def weights_hold(asked: Question) -> float:
     return max(read(asked, start) for start in range(0, keys, width))
 
 
+def with_visible_weights(asked: Question, start: int = 0) -> Question:
+    """The question with values of zeros and ones, whose output is the weights of D keys from one on."""
+    values = asked.inputs["values"]
+    ones = np.broadcast_to(np.eye(values.shape[2], values.shape[3], k=-start), values.shape).copy()
+    return asked.with_inputs({**asked.inputs, "values": ones})
+
+
 def read(asked: Question, start: int) -> float:
     """The weights of D keys from one on."""
-    values = asked.inputs["values"]
-    width = values.shape[3]
+    width = asked.inputs["values"].shape[3]
     batch, heads, tokens, _ = asked.shape
-    ones = np.broadcast_to(np.eye(values.shape[2], width, k=-start), values.shape).copy()
-    reading = asked.with_inputs({**asked.inputs, "values": ones})
+    reading = with_visible_weights(asked, start)
     given = reading.answer_handing(Handing(dropout=PROBABILITY)).output
     weights, error = reading.truth.output, reading.truth.allowed
     kept = np.where(given == 0.0, 0.0, weights / (1.0 - PROBABILITY))

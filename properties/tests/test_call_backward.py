@@ -97,6 +97,27 @@ def test_a_name_explains_what_is_seen_under_dropout() -> None:
         assert explains(names[0], clause, case) is True
 
 
+def keys_get_half(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Half of the gradient of the keys, whatever is told."""
+    halved: Tensor = Halved.apply(key)
+    z = query @ halved.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    least = torch.finfo(z.dtype).min
+    return (z if mask is None else z.masked_fill(~mask, least)).softmax(-1) @ value
+
+
+@pytest.mark.parametrize("clause", [FOLLOW, "score/gradient-with-a-given-scale"])
+def test_gradients_that_are_wrong_otherwise_have_none(clause: str) -> None:
+    """They are those of no form."""
+    with quiet_and_repeatable():
+        assert named(clause, failing(keys_get_half, clause)) == []
+
+
 @cache
 def right() -> Subject:
     """A function that is told whatever forms are about."""
@@ -111,15 +132,17 @@ def weighed(form: Form, asked: Question, factors: np.ndarray) -> float:
 
 @pytest.mark.parametrize("role", ["mask", "bias", "scale", "causal", ""])
 def test_the_gradients_of_a_form_are_its_differences(role: str) -> None:
-    """Of every form in the catalogue whose gradients are claimed: along one direction of all inputs the
-    derivative is the quotient of differences, to the half of the digits that such a quotient has.
+    """Of every form in the catalogue whose gradients are those of its answers, as far as they are claimed:
+    along one direction of all inputs the derivative is the quotient of differences, to the half of the
+    digits that such a quotient has.
     """
     found = [one for one in questions(right()) if set(one.arguments.given()) == {role} - {""}]
     asked, claimed = found[0], 0
     factors = upstream(asked)
     rng = np.random.default_rng(1)
     step = {name: rng.standard_normal(array.shape) for name, array in asked.inputs.items()}
-    for form in filter(lambda form: form.concerns(asked), catalogue()):
+    of_answers = [form for form in catalogue() if form.slopes is None]
+    for form in filter(lambda form: form.concerns(asked), of_answers):
         try:
             truth = gradients_of(form, asked, factors)
         except (OutsideError, RefusedError):

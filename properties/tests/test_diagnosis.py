@@ -124,6 +124,20 @@ def test_a_fault_of_the_catalogue_gets_exactly_its_own_name(name: str) -> None:
     assert called(fault.module, fault.family, fault.breaks[0]) == NAMES[name]
 
 
+BELOW_THE_LEAST = {
+    "exponential-without-maximum": "weights/rows-sum-to-one",
+    "mask-after-softmax-renormalised": "causality/future-does-not-change-past",
+}
+"""A law that a fault breaks where all exponentials of a row are zero in the format of an example."""
+
+
+@pytest.mark.parametrize("name", BELOW_THE_LEAST)
+def test_zero_by_zero_is_told_where_exponentials_are_below_the_least_number(name: str) -> None:
+    """As infinity by infinity is."""
+    fault = faults()[name]
+    assert called(fault.module, fault.family, BELOW_THE_LEAST[name]) == NAMES[name]
+
+
 @pytest.mark.parametrize("name", UNRELATED)
 def test_a_fault_that_is_no_formula_of_the_catalogue_gets_no_name(name: str) -> None:
     """Where nothing fits, nothing is claimed."""

@@ -66,7 +66,7 @@ def of_catalogue(vector: Vector) -> Iterator[tuple[str, Parts]]:
         return
     asked = question(vector)
     for form in catalogue():
-        if not form.concerns(asked) or form.writes:
+        if not form.concerns(asked) or form.writes or form.slopes:
             continue
         try:
             given = parts(vector, asked, form)

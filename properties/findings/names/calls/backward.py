@@ -92,7 +92,7 @@ def gradients_of(form: Form, asked: Question, upstream: Array) -> Slopes:
         else:
             raise OutsideError(f"the gradient of the bias of {form.called}")
     found = Slopes(right, allowed)
-    return form.slopes(asked, found) if form.slopes else found
+    return form.slopes(asked, upstream, found) if form.slopes else found
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from properties.basics.errors import OutsideError, SubjectError
-from properties.cases.call_gradients import of_rows_that_see
+from properties.cases.call_dropout import PROBABILITY, with_visible_weights
+from properties.cases.call_gradients import of_rows_that_see, upstream
 from properties.cases.case import Case
 from properties.cases.question import Question, crossed, padding_as_numbers, question, taken
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.call_tape import Asked
-from properties.findings.names.calls.backward import Backward
+from properties.findings.names.calls.backward import Backward, Dropped
 from properties.findings.names.calls.items import Item
 from properties.recognition.asking.finding import ASKED
 from properties.subjects.call import Answer, Handing, Lengths
@@ -63,22 +64,50 @@ def with_small_numbers(subject: Subject) -> tuple[Item, ...]:
 
 
 @lru_cache(maxsize=2)
+def under_dropout(subject: Subject) -> tuple[Item, ...]:
+    """The battery and calls of functions under dropout, which may lose there what is told besides."""
+    if not subject.has("dropout of calls"):
+        return ()
+    how, items = Handing(dropout=PROBABILITY), []
+    for size in SIZES[:2]:
+        case = sized(subject, *size)
+        told = [one for role in (*HIDING, "window") for one in values(case, role)]
+        told += [
+            {"bias": one["bias"] * (np.arange(one["bias"].shape[-1]) > 0)}
+            for one in told
+            if "bias" in one
+        ]
+        asked = (with_visible_weights(question(case).changed(**one)) for one in ({}, *told))
+        items += [Dropped(one, answered(one, how), how) for one in asked]
+    return (*battery(subject), *(item for item in items if item.answer is not None))
+
+
+@lru_cache(maxsize=2)
 def slopes_alone(subject: Subject) -> tuple[Item, ...]:
     """Gradients, which may be wrong where every answer is right: of rows that see something, and beside
     some that see nothing.
     """
-    if not subject.has("gradients of modules"):
+    if not subject.has("gradients of modules") and not subject.has("gradients of calls"):
         return ()
-    calls = []
-    for tokens, batch, seed in SIZES[:2]:
-        case = sized(subject, tokens, batch, seed)
-        asked = [question(case), *(question(case, role) for role in taken(case, *HIDING))]
-        asked += list(empty(case)) if "mask" in subject.takes else []
-        calls += [Asked(one, upstream=of_rows_that_see(one)) for one in asked]
-    for call in calls:
-        with suppress(SubjectError, OutsideError):
-            call.gradients = {"x": call.question.gradient_by_x(np.asarray(call.upstream))}
+    calls = [call for size in SIZES[:2] for call in differentiated(sized(subject, *size))]
     return tuple(Backward(call) for call in calls if call.gradients is not None)
+
+
+def differentiated(case: Case) -> Iterator[Asked]:
+    """Calls about one case, and their gradients: nothing told, then one role after the other."""
+    asked = [question(case)]
+    for role in (*HIDING, "window", "scale", "cap"):
+        asked += [question(case).changed(**told) for told in values(case, role)[:1]]
+    asked += list(empty(case)) if "mask" in case.subject.takes else []
+    for one in asked:
+        call = Asked(one, upstream=(upstream if one.function else of_rows_that_see)(one))
+        factors = np.asarray(call.upstream)
+        with suppress(SubjectError, OutsideError):
+            if one.function:
+                call.gradients = one.gradients(factors)
+            else:
+                call.gradients = {"x": one.gradient_by_x(factors)}
+        yield call
 
 
 def questions(subject: Subject) -> Iterator[Question]:

@@ -19,7 +19,7 @@ from properties.subjects.call import PLAINLY, Answer, Handing
 from properties.truth.request import EMPTY
 
 Asks = Callable[[Question], Question]
-Derives = Callable[[Question, Slopes], Slopes]
+Derives = Callable[[Question, Array, Slopes], Slopes]
 Gives = Callable[[Question, Truth], Truth]
 
 

@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from properties.cases.case import Case
-from properties.findings.names.calls.battery import battery, slopes_alone, with_small_numbers
+from properties.findings.names.calls.battery import (
+    battery,
+    slopes_alone,
+    under_dropout,
+    with_small_numbers,
+)
 from properties.findings.names.calls.catalogue import catalogue
 from properties.findings.names.calls.earlier import KEPT, of_an_earlier_call
 from properties.findings.names.calls.form import Condition, Form, Supposed
@@ -41,6 +46,7 @@ CONDITIONS = (
     Condition("in training", lambda q, how: how.training),
     Condition("in eval", lambda q, how: not how.training),
     Condition("where gradients are recorded", lambda q, how: how.gradients),
+    Condition("under dropout", lambda q, how: how.dropout > 0.0),
 )
 
 
@@ -95,13 +101,14 @@ def of_all(supposed: Supposed, items: Iterable[Item]) -> bool:
 @lru_cache(maxsize=2)
 def fitting(subject: Subject) -> tuple[Supposed, ...]:
     """The forms, and when they hold, that agree with the whole battery; one answer of it is wrong. Where
-    none is, one to small numbers of padding, or else one of the gradients.
+    none is, one to small numbers of padding, one under dropout, or else one of the gradients.
     """
     of_answers = [form for form in catalogue() if form.slopes is None]
     of_gradients = [form for form in catalogue() if form.slopes is not None]
     for ask, forms in (
         (battery, of_answers),
         (with_small_numbers, of_answers),
+        (under_dropout, of_answers),
         (slopes_alone, of_gradients),
     ):
         items = ask(subject)

@@ -78,8 +78,27 @@ def in_reverse(heads: Array, s: Sizes) -> Array:
     return repeated(heads[:, ::-1], s.heads)
 
 
+def other_for_the_last(other: Callable[[Array], Array]) -> Shared:
+    """The last head of each group reads something else: other(heads), (B, 1, T, D)."""
+
+    def change(heads: Array, s: Sizes) -> Array:
+        last = np.arange(s.heads) % s.shared == s.shared - 1
+        own = repeated(heads, s.heads)
+        return np.where(last[:, None, None] & (s.shared > 1), other(heads), own)
+
+    return change
+
+
+def mean(heads: Array) -> Array:
+    """Of all groups."""
+    return np.asarray(heads.mean(axis=1, keepdims=True))
+
+
+KEY = frozenset({"key"})
+sharing("last head of a group reads no keys", other_for_the_last(lambda h: 0.0 * h[:, :1]), KEY)
+sharing("last head of a group reads the mean of all keys", other_for_the_last(mean), KEY)
 sharing("groups tiled", tiled)
-sharing("groups of the keys tiled", tiled, frozenset({"key"}))
+sharing("groups of the keys tiled", tiled, KEY)
 sharing("groups of the values tiled", tiled, frozenset({"value"}))
 sharing("groups repeated along time", along_time)
 sharing("first group for all heads", first_for_all)

@@ -267,4 +267,7 @@ class MaskAfterSoftmaxRenormalised(MaskAfterSoftmax):
 
     def kept(self, weights: Near) -> Near:
         kept = super().kept(weights)
-        return over(kept, total(kept, -1, self.fmt), self.fmt)
+        shares = over(kept, total(kept, -1, self.fmt), self.fmt)
+        at_most = kept.value + np.maximum(kept.error - self.fmt.smallest_normal, 0.0)
+        lost = (at_most < self.fmt.spacing_at_zero / 4.0).all(axis=-1, keepdims=True)
+        return Near(np.where(lost, np.nan, shares.value), np.where(lost, 0.0, shares.error))

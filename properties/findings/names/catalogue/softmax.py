@@ -210,15 +210,19 @@ class TimesTokens(Formula):
 
 @wrong("exponential without subtracting the maximum", "exp(scores) of large scores", FAMILIES)
 class WithoutMaximum(Formula):
-    """Right until an exponential overflows: then infinity by infinity."""
+    """Right until an exponential overflows: then infinity by infinity; or until all are below the least
+    number: then zero by zero.
+    """
 
     def normalise(self, masked: Masked) -> Near:
         weights, scores = super().normalise(masked), masked.scores
-        limit = np.log(self.fmt.largest)
+        limit, least = np.log(self.fmt.largest), np.log(self.fmt.spacing_at_zero) - 2.0
         seen = np.broadcast_to(masked.seen, scores.value.shape)
         with np.errstate(over="ignore"):
             exponentials = np.where(seen, np.exp(scores.value), 0.0)
         exponentials = np.where(exponentials > self.fmt.largest, np.inf, exponentials)
+        lost = (~seen | (scores.value + scores.error < least)).all(axis=-1, keepdims=True)
+        exponentials = np.where(lost, 0.0, exponentials)
         sums = exponentials.sum(axis=-1, keepdims=True)
         near_the_limit = seen & (np.abs(scores.value - limit) <= scores.error + 1.0)
         unsure = near_the_limit.any(axis=-1, keepdims=True) | (sums < self.fmt.smallest_normal)

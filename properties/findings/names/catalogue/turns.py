@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from properties.basics.dtypes import FORMATS, Array
 from properties.cases.case import Case
+from properties.findings.names.arithmetic import moved
 from properties.findings.names.catalogue import wrong
-from properties.findings.names.formula import Entry, Formula
+from properties.findings.names.formula import Entry, Formula, Seen
 from properties.subjects.positions import Positions
 from properties.subjects.subject import PROJECTED_FAMILIES
 from properties.truth.bounds import Near, gamma
@@ -28,9 +30,11 @@ AXIS = (
 )
 WHICH = "which of queries, keys and values go through the turn"
 PAIRS = "which columns make a pair, and how cosines and sines are repeated"
+COLUMNS = "the slice of the columns that are turned"
 SPEEDS = "the base, and the exponents 2 i / R"
 SIGNS = "the signs of the four products, and which factor is the cosine"
 Change = Callable[[Formula, Near], Near]
+Numbers = NDArray[np.int_]
 
 
 class Turned(Formula):
@@ -88,16 +92,26 @@ def not_at_all(formula: Formula, part: Near) -> Near:
     return part
 
 
-def first_alone(axis: int) -> Change:
-    """The turn of the first item (axis 0) or the first head (axis 1), the others as projected."""
+def first(numbers: Numbers) -> Seen:
+    """The first one alone."""
+    return numbers == 0
+
+
+def all_but_the_last(numbers: Numbers) -> Seen:
+    """A loop that ends early."""
+    return numbers < len(numbers) - 1
+
+
+def some_alone(axis: int, chosen: Callable[[Numbers], Seen]) -> Change:
+    """The turn of some items (axis 0) or heads (axis 1) by their numbers, the others as projected."""
 
     def turn(formula: Formula, part: Near) -> Near:
         whole = formula.turned(part)
         shape = [1] * whole.value.ndim
         shape[axis] = whole.value.shape[axis]
-        first = (np.arange(shape[axis]) == 0).reshape(shape)
+        there = chosen(np.arange(shape[axis])).reshape(shape)
         return Near(
-            np.where(first, whole.value, part.value), np.where(first, whole.error, part.error)
+            np.where(there, whole.value, part.value), np.where(there, whole.error, part.error)
         )
 
     return turn
@@ -172,6 +186,25 @@ def other_way(convention: Positions) -> Positions:
     return replace(convention, direction="forwards" if backwards else "backwards")
 
 
+def rest_as_well(turn_rest: Change) -> Change:
+    """The columns that should be left, too, where they are as many as those that are turned."""
+
+    def turn(formula: Formula, part: Near) -> Near:
+        columns = part.value.shape[-1]
+        number = round(columns * formula.positions.portion)
+        whole = formula.turned(part)
+        if 2 * number != columns:
+            return whole
+        exchanged = moved(part, lambda a: np.roll(a, number, axis=-1))
+        rest = moved(turn_rest(formula, exchanged), lambda a: np.roll(a, number, axis=-1))
+        left = np.arange(columns) >= number
+        return Near(
+            np.where(left, rest.value, whole.value), np.where(left, rest.error, whole.error)
+        )
+
+    return turn
+
+
 def start_again(formula: Formula) -> Array:
     """Positions modulo half the context."""
     return counted(formula) % max(1, formula.sizes.context_length // 2)
@@ -183,8 +216,14 @@ def exchanged(formula: Formula, part: Near) -> Near:
 
 
 changing("positions ignored", AXIS, not_at_all)
-changing("first item alone rotated", AXIS, first_alone(0))
-changing("first head alone rotated", AXIS, first_alone(1))
+changing("first item alone rotated", AXIS, some_alone(0, first))
+changing("first head alone rotated", AXIS, some_alone(1, first))
+changing("last item not rotated", AXIS, some_alone(0, all_but_the_last))
+changing("last head not rotated", AXIS, some_alone(1, all_but_the_last))
+changing("columns that should be left are rotated, too", COLUMNS, rest_as_well(Formula.turned))
+changing(
+    "columns that should be left are rotated the other way", COLUMNS, rest_as_well(by(other_way))
+)
 changing("positions start again", "a table that is read modulo its length", at(start_again))
 changing("angles doubled", PLACES, at(lambda formula: 2.0 * counted(formula)))
 changing("angles halved", PLACES, at(lambda formula: counted(formula) / 2.0))
@@ -210,9 +249,16 @@ for base in (100.0, 1000.0, 10000.0, 100000.0, 500000.0, 1000000.0):
     changing(f"base {base:g}", SPEEDS, by(lambda c, base=base: replace(c, base=base)))  # type: ignore[misc]
 
 
-@enter("values rotated", WHICH)
-class ValuesRotated(Turned):
-    """As keys are."""
+def of_values(called: str, change: Change) -> None:
+    """Enter values that are turned."""
 
-    def turn(self, queries: Near, keys: Near, values: Near) -> tuple[Near, Near, Near]:
-        return self.turned(queries), self.turned(keys), self.turned(values)
+    @enter(called, WHICH)
+    class ValuesRotated(Turned):
+        """Besides queries and keys."""
+
+        def turn(self, queries: Near, keys: Near, values: Near) -> tuple[Near, Near, Near]:
+            return self.turned(queries), self.turned(keys), change(self, values)
+
+
+of_values("values rotated", Formula.turned)
+of_values("values rotated the other way", by(other_way))

@@ -75,6 +75,8 @@ def mask_ignored(asked: Question) -> Question:
 @asks("mask ignored", USE, "mask", "bias")
 def both_ignored(asked: Question) -> Question:
     """Neither booleans nor numbers."""
+    if "mask" not in asked.case.subject.takes:
+        raise RefusedError("there is no mask")
     return asked.changed(mask=None, bias=None)
 
 

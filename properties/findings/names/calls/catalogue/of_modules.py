@@ -176,6 +176,13 @@ def transposed_with_pairs(asked: Question) -> Question:
     return as_many(asked).changed(padding=None, mask=told(asked).swapaxes(-1, -2))
 
 
+@asks("padding counted from the left", "a number of real keys made of the padding mask", "padding")
+def counted_from_the_left(asked: Question) -> Question:
+    """As many keys as there are real ones, from the first one on."""
+    real = real_keys(asked)
+    return asked.changed(padding=np.arange(real.shape[1]) < real.sum(axis=1, keepdims=True))
+
+
 @asks("mask replaces causal", "the branch that a mask leads into", *BOTH)
 def replaces_causal(asked: Question) -> Question:
     """The future that the module hides by itself is seen."""

@@ -39,8 +39,10 @@ def rows_that_see_nothing(asked: Question) -> Seen:
     return ~np.any(seen, axis=-1, keepdims=True)[..., 0]
 
 
-def spoilt(asked: Question, right: Slopes) -> Slopes:
+def spoilt(asked: Question, upstream: Array, right: Slopes) -> Slopes:
     """NaN in every token of an item in which a row sees nothing."""
+    if asked.function:
+        raise RefusedError("a call of a function")
     item = np.any(rows_that_see_nothing(asked), axis=(1, 2), keepdims=True)
     found = {name: np.where(item, np.nan, slope) for name, slope in right.right.items()}
     return Slopes(found, right.allowed)
