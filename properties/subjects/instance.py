@@ -85,8 +85,8 @@ class Instance:
         return {name: to_array(entry) for name, entry in entries if isinstance(entry, torch.Tensor)}
 
     def tensor(self, x: Array) -> torch.Tensor:
-        """A fresh tensor with the values of x in the instance's dtype."""
-        return torch.tensor(x, dtype=self.dtype)
+        """A fresh tensor with the values of x in the instance's dtype, in order in memory."""
+        return torch.tensor(np.ascontiguousarray(x), dtype=self.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The module's own output for a tensor, checked to be one floating-point tensor."""

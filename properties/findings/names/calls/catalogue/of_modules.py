@@ -164,7 +164,17 @@ def transposed(asked: Question) -> Question:
 @asks("padding acts on queries", SHAPE, "padding", "padding_numbers")
 def on_queries(asked: Question) -> Question:
     """A token that is padding sees nothing, and is seen."""
-    padding = real_keys(as_many(asked))
+    return with_queries(asked, real_keys(as_many(asked)))
+
+
+@asks("padding acts on queries", SHAPE, "padding")
+def on_queries_upside_down(asked: Question) -> Question:
+    """The same where True is meant to be padding, which only keys would show."""
+    return with_queries(asked, ~real_keys(as_many(asked)))
+
+
+def with_queries(asked: Question, padding: Seen) -> Question:
+    """The question in which these queries alone see anything."""
     rows = np.broadcast_to(padding[:, None, :, None], asked.shape)
     mask = rows if asked.arguments.mask is None else rows & asked.arguments.mask
     return asked.changed(padding=None, mask=mask)
