@@ -324,3 +324,50 @@ def test_torchs_own_module_is_an_encoder_where_that_is_asked_for() -> None:
     (found,) = find("torch.nn:MultiheadAttention", "encoder")
     assert found.family == "encoder"
     assert MASKS.items() <= found.takes.items()
+
+
+class Booleans(PlainMultihead):
+    """As fairseq's: the names that torch took over, and padding that is made into booleans."""
+
+    def forward(  # type: ignore[override]
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+    ) -> Result:
+        return super().forward(
+            query, key, value, self.read(key_padding_mask), need_weights, attn_mask
+        )
+
+    def read(self, padding: Tensor | None) -> Tensor | None:
+        return None if padding is None else padding.bool()
+
+
+class Numbers(Booleans):
+    """The same names, and numbers are added."""
+
+    def read(self, padding: Tensor | None) -> Tensor | None:
+        return padding
+
+
+@pytest.mark.parametrize(("kind", "numbers"), [(Booleans, False), (Numbers, True)])
+def test_numbers_of_padding_are_asked_of_who_averages_weights_or_adds_them(
+    kind: type[torch.nn.Module], numbers: bool
+) -> None:
+    asked = find(kind)[0]
+    assert ("padding_numbers" in asked.takes) is numbers
+    assert asked.conventions.padding == "hide"
+    laws = ("mask/padding-shows-what-is-real", "mask/padding-side-does-not-matter")
+    assert not broken(asked, *laws)
+
+
+class OfTheOtherItem(Booleans):
+    def read(self, padding: Tensor | None) -> Tensor | None:
+        return None if padding is None else padding.bool().flip(0)
+
+
+def test_booleans_of_another_item_are_told() -> None:
+    assert broken(find(OfTheOtherItem)[0], "mask/padding-shows-what-is-real")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from properties.basics.dtypes import FORMATS
+from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.asking import modules, probing
 from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, ModuleManner
 from properties.recognition.asking.roles import certain, roles
@@ -263,7 +263,11 @@ def known_by(convention: str, names: Iterable[str]) -> str:
 
 
 def as_promised(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
-    """With what torch's own module promises: True hides, and numbers are added."""
+    """With what torch's own module promises: True hides, and numbers are added.
+
+    Those of padding only where weights are averaged on demand, or a trial shows it: fairseq has the other
+    names, too, and makes booleans of its padding.
+    """
     takes = dict(found.takes)
     if "mask" in takes:
         guess = replace(found, takes={**takes, "bias": takes["mask"]})
@@ -271,14 +275,24 @@ def as_promised(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> 
         takes |= {"bias": takes["mask"]} if trial.ask(guess, zeros, 1) is not None else {}
     if "padding" in takes:
         guess = replace(found, takes={**takes, "padding_numbers": takes["padding"]})
-        numbers = Arguments(padding_numbers=np.tile(np.where(LAST, 0.0, -np.inf), (3, 1)))
-        takes = dict(guess.takes) if trial.ask(guess, numbers, 3) is not None else takes
+        hides, lessens, shows = (hidden_by(trial, guess, by) for by in (-np.inf, -1.0, 0.0))
+        added = hides is not None and "average_attn_weights" in named.values()
+        if hides is not None and lessens is not None and shows is not None:
+            added |= not (np.allclose(lessens, hides) or np.allclose(lessens, shows))
+        takes = dict(guess.takes) if added else takes
     kept = replace(found.conventions, mask=PROMISED.mask if "mask" in takes else "")
     kept = replace(kept, padding=PROMISED.padding if "padding" in takes else "")
     held = replace(found, takes=takes, conventions=kept)
     if "mask" not in takes:
         return held
     return replace(held, conventions=replace(kept, empty=trial.empty(held)))
+
+
+def hidden_by(trial: Trial, guess: ModuleManner, number: float) -> Array | None:
+    """The output where this number is told of the keys that are no `LAST`; None where a call raises."""
+    told = Arguments(padding_numbers=np.tile(np.where(LAST, 0.0, number), (3, 1)))
+    answer = trial.ask(guess, told, 3)
+    return None if answer is None else answer.output
 
 
 def of_context_as_of_x(found: ModuleManner) -> ModuleManner:
