@@ -16,7 +16,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import extras, messages, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.draft import trial_config
-from properties.recognition.adapters.image import sees_around
+from properties.recognition.adapters.image import SOUND, sees_around
 from properties.recognition.adapters.projections import Structure, find, left_over
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking.on_itself import OnItself
@@ -167,8 +167,9 @@ def require_tokens(
             "name a class that gives an output for each token: nothing here is asked of a pool",
         )
     if blueprint.image and (names := unknown(module, find(module, blueprint.owner))):
+        taken = "sound" if blueprint.image == SOUND else "images"
         raise messages.refusal(
-            f"{blueprint.owner} takes images, and holds {messages.listed(names)} besides what is known.",
+            f"{blueprint.owner} takes {taken}, and holds {messages.listed(names)} besides what is known.",
             "queries, keys, values, and an output projection, as layers or convolutions of one pixel",
             "name a class of attention alone: what else stands among pixels is not asked about",
         )

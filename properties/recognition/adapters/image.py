@@ -1,4 +1,5 @@
-"""Attention of the pixels of an image, asked on an image that is one pixel wide: its pixels are tokens.
+"""Attention of the pixels of an image, asked on an image that is one pixel wide: its pixels are tokens; and
+that of sound, whose channels stand before its tokens.
 
 Legend: B batch, T tokens, C width.
 """
@@ -14,10 +15,12 @@ from properties.recognition.adapters import calls, trials
 from properties.subjects.subject import Config
 
 if TYPE_CHECKING:
+    from properties.recognition.adapters.arguments import Arguments
     from properties.recognition.adapters.blueprint import Blueprint
 
 FORMS = ("B C T 1", "B T 1 C", "B 1 T C", "B C 1 T 1", "B 1 T 1 C")
 """The axes of an image, or of a video of one image, as a forward may want them."""
+SOUND = "B C T"  # as convolutions along the tokens want it
 POOLING = nn.modules.pooling
 
 
@@ -25,7 +28,7 @@ POOLING = nn.modules.pooling
 class AsImage:
     """Hooks by which a module that takes images is called with tokens (B, T, C), and gives such.
 
-    form: one of `FORMS`; tokens: whether the call that goes on is one with tokens. One
+    form: `SOUND` or one of `FORMS`; tokens: whether the call that goes on is one with tokens. One
     call at a time. Scripts contain it as it is.
     """
 
@@ -92,15 +95,21 @@ def with_image(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blu
         or any(not trials.run(module, t).failure for t in (x, x[0]))
     ):
         return blueprint, module
-    text = "the axes of an image: it is one pixel wide, (%s)"
-    for form in FORMS:
-        told = blueprint.arguments
-        asked = {**told.unasked, "image": text % form}
-        other = replace(blueprint, arguments=replace(told, unasked=asked), image=form)
+    convolves = any(isinstance(part, nn.Conv1d) for part in module.modules())
+    for form in (SOUND,) if convolves else FORMS:
+        other = replace(blueprint, arguments=with_form(blueprint.arguments, form), image=form)
         made = other.attempt(Config(sizes), None)
         if mixes(made, x):
             return other, other.attempt(Config(sizes), None)
     return blueprint, module
+
+
+def with_form(told: Arguments, form: str) -> Arguments:
+    """What is told: of an image that its other axis is not asked about, of sound how it is handed over."""
+    if form == SOUND:
+        return replace(told, notes=(*told.notes, f"x is handed over as ({form})"))
+    text = f"the axes of an image: it is one pixel wide, ({form})"
+    return replace(told, unasked={**told.unasked, "image": text})
 
 
 def sees_around(module: nn.Module) -> bool:

@@ -125,7 +125,7 @@ def misspelt_role(name: str) -> str | None:
 AFFIX = (
     r"(?:w|weights?|proj(?:ection|ector)?s?|lin(?:ear)?s?|layers?|to|fcs?|mat(?:rix|rices)?|dense|"
     r"attn|attention|att|self|trainable|learned|c|l|map(?:ping)?|net|nn|params?|parameters?|"
-    r"transform(?:ation)?|embed(?:ding)?s?|heads?|multihead|in|for|all|vec(?:tor)?s?|tensors?|states?)*"
+    r"conv(?:olution)?(?:[12]d|1x1)?|transform(?:ation)?|embed(?:ding)?s?|heads?|multihead|in|for|all|vec(?:tor)?s?|tensors?|states?)*"
 )
 CORES = {
     "query": r"(?:q|qs|qry|quer(?:y|ys|ies))",
