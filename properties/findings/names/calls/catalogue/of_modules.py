@@ -161,23 +161,29 @@ def transposed(asked: Question) -> Question:
     return asked.changed(mask=mask.swapaxes(-1, -2))
 
 
-@asks("padding acts on queries", SHAPE, "padding", "padding_numbers")
+@asks("padding acts on queries", SHAPE, "padding", "padding_numbers", "padding_of_x")
 def on_queries(asked: Question) -> Question:
     """A token that is padding sees nothing, and is seen."""
-    return with_queries(asked, real_keys(as_many(asked)))
+    return with_queries(asked, real_queries(asked))
 
 
-@asks("padding acts on queries", SHAPE, "padding")
+@asks("padding acts on queries", SHAPE, "padding", "padding_of_x")
 def on_queries_upside_down(asked: Question) -> Question:
     """The same where True is meant to be padding, which only keys would show."""
-    return with_queries(asked, ~real_keys(as_many(asked)))
+    return with_queries(asked, ~real_queries(asked))
+
+
+def real_queries(asked: Question) -> Seen:
+    """Which tokens of x are no padding, by its own mask or by that of as many keys."""
+    own = asked.arguments.padding_of_x
+    return real_keys(as_many(asked)) if own is None else np.asarray(own, dtype=np.bool_)
 
 
 def with_queries(asked: Question, padding: Seen) -> Question:
     """The question in which these queries alone see anything."""
     rows = np.broadcast_to(padding[:, None, :, None], asked.shape)
     mask = rows if asked.arguments.mask is None else rows & asked.arguments.mask
-    return asked.changed(padding=None, mask=mask)
+    return asked.changed(padding=None, padding_of_x=None, mask=mask)
 
 
 @asks("padding acts on queries", SHAPE, *BOTH)
