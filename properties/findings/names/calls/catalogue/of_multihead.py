@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from properties.basics.dtypes import Array
 from properties.cases.call_gradients import Slopes
 from properties.cases.question import Question
 from properties.findings.names.calls.catalogue import asks, form
 from properties.findings.names.calls.catalogue.contexts import SOURCE, of_contexts
 from properties.findings.names.calls.catalogue.of_modules import of_tokens
 from properties.findings.names.calls.catalogue.windows import seeing
+from properties.findings.names.calls.form import RefusedError
 from properties.subjects.call import Seen
 
 HIDING = ("mask", "bias", "padding", "padding_numbers")
