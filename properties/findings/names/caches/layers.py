@@ -18,6 +18,7 @@ from properties.cases.steps import in_layers
 from properties.cases.strategies import PLAIN_SIZES, coincide, make_case
 from properties.findings.names.caches.memory import Kept, Memory, Read
 from properties.findings.names.caches.standin import given
+from properties.findings.names.caches.told import told_apart_in
 from properties.subjects.subject import Subject
 
 CLAUSE = "cache/layers-keep-their-own"
@@ -36,7 +37,7 @@ def named(case: Case) -> list[str]:
 def fitting(subject: Subject) -> tuple[str, ...]:
     """The ways that agree with five tokens of two items, fed one by one to two layers by turns."""
     sizes = coincide(replace(PLAIN_SIZES, heads=2), "all different", subject)
-    case = make_case(subject, sizes, subject.cached_in[0], "ordinary", False, 0.5, 1, seed=3)
+    case = make_case(subject, sizes, told_apart_in(subject), "ordinary", False, 0.5, 1, seed=3)
     try:
         found = in_layers(case, [1] * case.sizes.tokens)
     except (SubjectError, OutsideError):

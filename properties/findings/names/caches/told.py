@@ -82,7 +82,7 @@ def named(clause: str, case: Case) -> list[str]:
 def fitting(clause: str, subject: Subject) -> tuple[str, ...]:
     """The ways that agree with five tokens of two items, fed in parts under several masks."""
     sizes = coincide(replace(PLAIN_SIZES, heads=2), "all different", subject)
-    given = (subject, sizes, subject.cached_in[0], "ordinary", False, 0.5, 1)
+    given = (subject, sizes, told_apart_in(subject), "ordinary", False, 0.5, 1)
     cases = [make_case(*given, seed=seed) for seed in SEEDS]
     lengths = [[1] * sizes.tokens, *splits(sizes.tokens, 1)]
     roles = ("padding",) if clause == PADDING else subject.masked_steps
@@ -91,6 +91,13 @@ def fitting(clause: str, subject: Subject) -> tuple[str, ...]:
         return tuple(n for n, way in WAYS[clause].items() if all(agrees(*a, way) for a in asked))
     except (SubjectError, OutsideError):
         return ()
+
+
+def told_apart_in(subject: Subject) -> str:
+    """The format in which ways are held against a subject: one in which weights that are always computed
+    in float32 are within their bounds, if it runs there.
+    """
+    return "float32" if "float32" in subject.cached_in else subject.cached_in[0]
 
 
 def agrees(case: Case, role: str, lengths: Sequence[int], way: Way) -> bool:
