@@ -31,6 +31,7 @@ from properties.recognition.asking import declined, packed
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.headed import forms as in_heads
 from properties.recognition.asking.in_a_tuple import InATuple
+from properties.recognition.asking.in_lists import InLists
 from properties.recognition.asking.merged import Merged
 from properties.subjects.limits import Limits
 
@@ -83,8 +84,22 @@ def in_layouts(function: Function) -> list[Attempt]:
                 way = replace(function, layout=layout, dropped_by=dropped_by)
                 tried += [attempted(replace(way, call=call)) for call in forms(way)]
         if any(attempt.score[0] for attempt in tried):
-            break
-    return tried
+            return tried
+    return tried if function.packed else [*tried, *in_lists(function)]
+
+
+def in_lists(function: Function) -> list[Attempt]:
+    """What comes of lists of matrices, where that is an output. Where these may be of different lengths,
+    that is not asked about.
+    """
+    way = replace(function, call=InLists(function.call))
+    lengths = [random_heads(way, seed)[0, 0, : seed + 2] for seed in range(3)]
+    apart = trials.call(lambda *parts: function.call(*(list(parts) for _ in range(3))), *lengths)
+    if len(apart.returned) == len(lengths):
+        text = "sequences of different lengths in one call: all are as long as each other"
+        way = replace(way, unasked={**way.unasked, "lists": text})
+    found = attempted(way)
+    return [found] if found.score[0] else []
 
 
 def forms(way: Function) -> Iterator[Callable[..., Any]]:

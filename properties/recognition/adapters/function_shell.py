@@ -20,6 +20,7 @@ from properties.recognition.asking import declined, packed
 from properties.recognition.asking.as_function import AsFunction
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
+from properties.recognition.asking.in_lists import InLists
 from properties.recognition.asking.merged import Merged
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.asking.widened import Widened
@@ -34,6 +35,7 @@ AROUND = (
     Merged,
     Widened,
     InATuple,
+    InLists,
     Required,
     Headed,
     Written,
@@ -222,6 +224,8 @@ def told(function: Function) -> list[str]:
         if isinstance(way, OnDevice):
             found.append(f"it refuses tensors on the CPU: they are copied to {way.device} and back")
         found += notes(way) if isinstance(way, Required) else []
+        if isinstance(way, InLists):
+            found.append("query, key and value are handed over as lists, a matrix for each head")
         if isinstance(way, Written):
             found.append(f"what is written into {way.name} is judged; infinity stands there before")
         if isinstance(way, Headed) and way.merges:
