@@ -205,6 +205,8 @@ def test_a_module_of_flax_linen_stands_as_one_of_torch() -> None:
     module = stand(Attention, d_model=8, num_heads=2)
     assert module.get_submodule("attn.out").weight.shape == (8, 8)
     require_modes(module)
+    library = stand(nn.MultiHeadDotProductAttention, num_heads=2, qkv_features=8, d_in=8)
+    assert library.train()(torch.zeros(3, 5, 8)).shape == (3, 5, 8)  # it takes a key as well
 
 
 def test_a_module_of_equinox_is_mapped_over_a_batch() -> None:

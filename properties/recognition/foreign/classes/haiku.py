@@ -24,6 +24,12 @@ class Haiku(Kind):
         """JAX's."""
         return jax_arrays.ARRAYS
 
+    def generator(self, seed: Any) -> Any:
+        """A key."""
+        import jax
+
+        return jax.random.key(seed)
+
     def opened(self, make: Callable[[], Any], width: int, dtype: str) -> Opened:
         """Parameters by the names of layers."""
         import haiku as hk
