@@ -73,13 +73,13 @@ def groups(failures: Sequence[Failure], explains: Explains) -> list[Group]:
 
 
 def beside(failures: Iterable[Failure], kind: str) -> list[Group]:
-    """Bad input that is taken, each by itself; edges, those of one name together."""
+    """Bad input that is taken, each law by itself; edges, those of one name together."""
     found: dict[tuple[str, ...], Group] = {}
     for failure in failures:
-        level, id = str(failure.clause.level), failure.clause.id
-        names = list(failure.behaves_like) if kind == "edge" else []
+        level, id, names = str(failure.clause.level), failure.clause.id, list(failure.behaves_like)
         new = Group(kind if level == "MUST" else "advice", [], [], names, level)
-        found.setdefault((level, *names) if names else (level, id), new).clauses.append(id)
+        same = (level, *names) if names and kind == "edge" else (level, id)
+        found.setdefault(same, new).clauses.append(id)
     return list(found.values())
 
 

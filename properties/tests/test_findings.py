@@ -19,6 +19,7 @@ from properties.runs.result import Finding, Report
 from properties.runs.runner import Run, run
 from properties.spec.clause import Clause, Level, clauses
 from properties.spec.profiles import PROFILES
+from properties.tests.test_diagnosis import NAMES
 from properties.zoo.faults import faults
 from properties.zoo.faults.plain import PlainMultiHead
 from properties.zoo.matrix import causes
@@ -222,3 +223,23 @@ def test_every_failure_is_in_one_finding_and_survives_the_document() -> None:
 def decisive(report: Report) -> list[Finding]:
     """What decides against the subject."""
     return [finding for finding in report.findings if finding.kind in ("fault", "domain")]
+
+
+SMALL = {
+    "key-weights-are-a-plain-tensor": "shape/parameter-shapes-and-count",
+    "weights-detached": "gradient/gradcheck",
+    "input-read-as-contiguous": "shape/strides-do-not-matter",
+    "view-of-the-input": "shape/any-length-up-to-context",
+    "columns-are-cut": "error/wrong-d_in",
+}
+"""A law that a fault breaks, the example of which is made so small that it cannot show what is wrong."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_example_does_not_lose_a_name(name: str) -> None:
+    """One token has no keys to choose from, and one column lies in memory in one way. What is taken for
+    right is told by name as well.
+    """
+    fault = faults()[name]
+    run = Run(find(fault.module, fault.family)[0], [clauses()[SMALL[name]]], PROFILES["quick"], 0)
+    assert [finding.name for finding in run.report().findings] == NAMES[name]

@@ -18,7 +18,7 @@ from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases import budgets
 from properties.cases.case import Case
-from properties.findings.names.examples import like
+from properties.findings.names.examples import GENERIC, like, made
 
 Question = Callable[[Case], bool]
 
@@ -72,12 +72,17 @@ def probed(clause: str, case: Case) -> tuple[str, ...]:
     A case that was made small may have no numbers left but zeros, of which too much is true; so what
     is told holds for ordinary numbers of its sizes as well.
     """
-    ordinary = like(case, case.sizes, 0)
+    general = like(case, case.sizes, 0)
     return tuple(
         str(each)
         for each in probes()
-        if clause in each.clauses and each.holds(case) and each.holds(ordinary)
+        if clause in each.clauses and each.holds(case) and each.holds(general)
     )
+
+
+def ordinary(case: Case) -> Case:
+    """General numbers of several tokens and heads, for what a case that was made small cannot show."""
+    return made(case.subject, GENERIC[0], case.bias, 0)
 
 
 def equal(a: Array, b: Array) -> bool:

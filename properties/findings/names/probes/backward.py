@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from properties.basics.dtypes import Array
 from properties.cases.case import Case, parameters
 from properties.findings.names.examples import Example
-from properties.findings.names.probes import probe
+from properties.findings.names.probes import ordinary, probe
 from properties.findings.names.probes.owned import weight_is_a_buffer, weight_is_plain
 
 GRADIENTS = frozenset(
@@ -23,8 +21,7 @@ GRADIENTS = frozenset(
 
 def gradients(case: Case) -> dict[str, Array]:
     """Those of the parameters by our names; none where the subject cannot say."""
-    probe = replace(case, x=case.other)
-    found = probe.build().gradients(probe.x, probe.upstream)
+    found = case.build().gradients(case.x, case.upstream)
     named = {name: array for name, array in found.items() if name != "x"}
     return parameters(case.subject.collect(named, case.config()))
 
@@ -33,12 +30,12 @@ def cut_off(case: Case) -> set[str]:
     """The parameters that have no gradient though the formula's is clearly not zero."""
     if not case.known or case.weights is None:
         return set()
-    probe = replace(case, x=case.other)
+    probe = ordinary(case)
     right = parameters(probe.gradients.parameters)
     allowed = parameters(probe.gradient_budget.parameters)
     return {
         name
-        for name, array in gradients(case).items()
+        for name, array in gradients(probe).items()
         if not array.any() and bool((np.abs(right[name]) > 2.0 * allowed[name]).any())
     }
 
@@ -57,7 +54,7 @@ def entered(called: str, names: set[str]) -> None:
 
     @probe(called, "detach, no_grad or .data", GRADIENTS)
     def asks(case: Case) -> bool:
-        if weight_is_plain(case) or weight_is_a_buffer(case) or not Example(case).right:
+        if weight_is_plain(case) or weight_is_a_buffer(case) or not Example(ordinary(case)).right:
             return False  # then there is another reason
         biases = {"query_bias"} if "query" in names else set()
         return names <= cut_off(case) <= names | biases | {"key_bias"}
@@ -74,11 +71,11 @@ def halved(case: Case) -> bool:
     """And those of the values are right."""
     if not case.known or case.weights is None:
         return False
-    probe = replace(case, x=case.other)
+    probe = ordinary(case)
     right = parameters(probe.gradients.parameters)
     allowed = parameters(probe.gradient_budget.parameters)
     factor = {"query": 0.5, "key": 0.5, "value": 1.0}
-    found = gradients(case)
+    found = gradients(probe)
     return all(
         name in found
         and bool((np.abs(found[name] - f * right[name]) <= allowed[name]).all())

@@ -13,7 +13,7 @@ import torch
 from properties.basics.dtypes import Array
 from properties.basics.errors import SubjectError
 from properties.cases.case import Case
-from properties.findings.names.probes import alike, equal, probe
+from properties.findings.names.probes import alike, equal, ordinary, probe
 from properties.findings.names.probes.kept import KEPT
 from properties.truth.oracle import split
 
@@ -21,6 +21,7 @@ WIDTH = frozenset({"heads/wrapper-width", "shape/output-shape"})
 AXES = frozenset({"shape/batch-of-one-and-one-token-keep-their-axes", "shape/unbatched-input"})
 FORMATS = frozenset({"shape/dtype-preserved", "numerics/no-quiet-downcast"})
 STRIDES = frozenset({"shape/strides-do-not-matter"})
+VIEWS = STRIDES | {"shape/any-length-up-to-context"}  # of which each is a slice
 
 
 @probe("heads are added, not put side by side", "what joins the heads", WIDTH)
@@ -135,6 +136,7 @@ def strided(case: Case, x: torch.Tensor) -> Array:
 @probe("the input's strides are ignored", "as_strided, data_ptr or a kernel's strides", STRIDES)
 def strides_ignored(case: Case) -> bool:
     """Columns before tokens in memory give what the memory read in order gives."""
+    case = ordinary(case)
     instance = case.build()
     if not instance.batched:
         return False
@@ -145,9 +147,10 @@ def strides_ignored(case: Case) -> bool:
     return not alike(case, found, plain) and equal(found, strided(case, in_order.contiguous()))
 
 
-@probe("view of an input that is not contiguous", "view where reshape is meant", STRIDES)
+@probe("view of an input that is not contiguous", "view where reshape is meant", VIEWS)
 def viewed(case: Case) -> bool:
     """PyTorch says so itself."""
+    case = ordinary(case)
     instance = case.build()
     x = instance.tensor(case.x if instance.batched else case.x[0])
     try:

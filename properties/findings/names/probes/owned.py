@@ -13,8 +13,7 @@ from torch import nn
 
 from properties.basics.dtypes import Array
 from properties.cases.case import Case, parameters
-from properties.findings.names.examples import GENERIC, made
-from properties.findings.names.probes import alike, equal, probe
+from properties.findings.names.probes import alike, equal, ordinary, probe
 
 OWNED = frozenset(
     {
@@ -63,6 +62,7 @@ def weight_is_a_buffer(case: Case) -> bool:
 
 def matters(case: Case, tensors: Callable[[nn.Module], list[torch.Tensor]]) -> bool:
     """Whether one of these tensors, no mask of zeros and ones, changes the output if it is halved."""
+    case = ordinary(case)
     before = case.run()
     for number in range(len(tensors(case.build().module))):
         instance = case.build()
@@ -79,11 +79,11 @@ def matters(case: Case, tensors: Callable[[nn.Module], list[torch.Tensor]]) -> b
 @probe("the mask is a parameter: it is counted and trained", "register_buffer", OWNED)
 def mask_is_a_parameter(case: Case) -> bool:
     """A square of context_length that holds two numbers; in the failing case all sizes may be one."""
-    ordinary = made(case.subject, GENERIC[0], case.bias, 0)
-    size = ordinary.sizes.context_length
+    case = ordinary(case)
+    size = case.sizes.context_length
     return any(
         p.shape[-2:] == (size, size) and len(torch.unique(p.detach())) <= 2
-        for p in ordinary.build().module.parameters()
+        for p in case.build().module.parameters()
     )
 
 
@@ -93,14 +93,14 @@ def left_over(case: Case) -> bool:
 
     The failing case has none any more: where its keys are zero, no query takes part.
     """
-    ordinary = made(case.subject, GENERIC[0], case.bias, 0)
-    for name, _ in ordinary.build().module.named_parameters():
-        instance = ordinary.build()
+    case = ordinary(case)
+    for name, _ in case.build().module.named_parameters():
+        instance = case.build()
         parameter = dict(instance.module.named_parameters())[name]
         if parameter.dim() > 1:
             with torch.no_grad():
                 parameter.add_(1.0)
-            if equal(instance.run(ordinary.x), ordinary.output):
+            if equal(instance.run(case.x), case.output):
                 return True
     return False
 
