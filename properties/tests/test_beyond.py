@@ -271,6 +271,30 @@ def test_a_window_of_the_constructor_is_wider_than_the_examples(
     assert f"{name} is asked about by itself; elsewhere it is {value}" in subject.notes
 
 
+class WindowOfOthers(Windowed):
+    """The token itself is not counted."""
+
+    def __init__(self, d_model: int, num_heads: int, sliding_window: int = 2) -> None:
+        super().__init__(d_model, num_heads, sliding_window + 1)
+
+
+class WindowOfTwoMore(Windowed):
+    """No convention: neither by counting oneself nor by counting others."""
+
+    def __init__(self, d_model: int, num_heads: int, sliding_window: int = 2) -> None:
+        super().__init__(d_model, num_heads, sliding_window + 2)
+
+
+@pytest.mark.parametrize(("kind", "before"), [(Windowed, 2), (WindowOfOthers, 3)])
+def test_whether_a_window_counts_oneself_is_told(kind: type[nn.Module], before: int) -> None:
+    told = f"sliding_window of 3 shows a token itself and the {before} before it"
+    assert told in find_one(kind).notes
+
+
+def test_of_a_window_by_no_convention_it_is_not_told() -> None:
+    assert not any("shows a token itself" in note for note in find_one(WindowOfTwoMore).notes)
+
+
 def test_a_table_for_the_pairs_of_a_window_is_not_made_large() -> None:
     assert "keeps its default" in find_one(WindowOfATable).unasked["window_size"]
 

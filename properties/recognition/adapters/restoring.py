@@ -119,6 +119,7 @@ def window_of(finished: ModuleSubject) -> str:
         right = past & visibility.window(tokens, tokens, others, -1)
         if bool(((seen > 0.0) == right).all()):
             finished.capabilities |= {"own window"}
+            finished.notes += (f"{names[0]} of 3 shows a token itself and the {others} before it",)
             return names[0]
     return ""
 
