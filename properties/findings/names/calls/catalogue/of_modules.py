@@ -195,7 +195,7 @@ def transposed_with_pairs(asked: Question) -> Question:
 @asks("padding counted from the left", "a number of real keys made of the padding mask", "padding")
 def counted_from_the_left(asked: Question) -> Question:
     """As many keys as there are real ones, from the first one on."""
-    real = real_keys(asked)
+    real = real_keys(of_tokens(asked))
     return asked.changed(padding=np.arange(real.shape[1]) < real.sum(axis=1, keepdims=True))
 
 
