@@ -192,6 +192,7 @@ EFFECTS = {
     "window from the bottom right": "The window lies at the end of the keys.",
     "window replaces the mask": "Beside a window the mask is forgotten.",
     "scale missing in the backward pass": "Queries and keys learn too fast by the root of head_dim.",
+    "causal ignored": "The future is seen.",
     "cap missing in the backward pass": "The slope of tanh is taken for one.",
     "softmax without its mean in the backward pass": "The weights are taken for independent of each other.",
     "backward pass assumes causal": "The gradient of a call that sees the future hides it.",
@@ -225,7 +226,8 @@ def kind_of(name: str) -> str:
 def note(name: str) -> Note:
     """What is known of a fault of this name."""
     same = [h for h in held_ones().values() if KNOWN_AS.get(h.named, h.named) == name]
-    told = [h.symptom for h in same if h.named == name]
+    named = [h for h in same if h.named == name]
+    told = [h.symptom for h in sorted(named, key=lambda h: h.kind == "cross")]  # contexts last
     effect = EFFECTS.get(name) or (told[0] if told else effects()[name])
     sources = [s.strip() for h in same for s in h.source.split(",") if h.source != "constructed"]
     sources += [s.strip() for s in PUBLIC.get(name, "").split(",") if s]
