@@ -62,12 +62,12 @@ class Twice(Configured):
 
 
 class Unnamed(Configured):
-    """Layers whose names say nothing."""
+    """Layers whose names say nothing, and one more, which is for something else."""
 
     def __init__(self, d_in: int, d_out: int, num_heads: int) -> None:
         super().__init__(Settings(d_in, d_out, num_heads, "sweet"))
         self.fc1, self.fc2, self.fc3 = self.W_query, self.W_key, self.W_value
-        self.fc4 = self.out_proj
+        self.fc4, self.fc5 = self.out_proj, nn.Linear(d_out, 1)
         del self.W_query, self.W_key, self.W_value, self.out_proj
 
     def forward(self, x: Tensor) -> Tensor:

@@ -334,7 +334,7 @@ class Unrecognised(UnrecognisedAttention):
     ) -> None:
         super().__init__(d_in, d_out, context_length, dropout, num_heads)
         for layer in self.parts.values():
-            layer.reset_parameters()  # type: ignore[operator]
+            torch.nn.init.uniform_(layer.numbers, -(d_in**-0.5), d_in**-0.5)  # type: ignore[arg-type]
 
 
 class Leaky(Unrecognised):

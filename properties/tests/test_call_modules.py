@@ -64,18 +64,19 @@ def test_what_cannot_be_tried_stays_in_the_list_of_what_is_not_asked() -> None:
 
 
 class UnnamedAttention(nn.Module):
-    """Layers whose names say nothing."""
+    """Matrices whose names say nothing."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.one, self.two, self.three = (nn.Linear(embed_dim, embed_dim) for _ in range(3))
+        matrices = torch.randn(3, embed_dim, embed_dim) / embed_dim**0.5
+        self.one, self.two, self.three = map(nn.Parameter, matrices)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, T, embed_dim) to the same."""
         q, k, v = (
-            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for layer in (self.one, self.two, self.three)
+            (x @ matrix).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for matrix in (self.one, self.two, self.three)
         )
         scores = q @ k.mT / q.shape[-1] ** 0.5
         if mask is not None:

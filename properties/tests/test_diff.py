@@ -55,6 +55,7 @@ class Attention(nn.Module):
 """
 USUAL = {"query": "W_query", "key": "W_key", "value": "W_value"}
 ODD = {"query": "first", "key": "second", "value": "third"}
+MORE = "self.heads, self.spare = num_heads, nn.Linear(1, 1)"
 
 
 @pytest.fixture(autouse=True)
@@ -288,9 +289,18 @@ def test_two_trees_of_one_package_are_two_targets(tmp_path: Path) -> None:
     sys.path[:] = before
 
 
+def test_names_that_say_nothing_are_told_apart_by_trial(tmp_path: Path) -> None:
+    old, new = write(tmp_path / "old", USUAL), write(tmp_path / "new", ODD)
+    assert diff(old, new).verdict == "bit-identical"
+
+
 def test_names_that_nobody_recognises_are_carried_by_a_mapping(tmp_path: Path) -> None:
     """Without one the question cannot be asked; with a wrong one outputs are others."""
     old, new = write(tmp_path / "old", USUAL), write(tmp_path / "new", ODD)
+    for target in (old, new):  # with one layer more no trial tells them apart
+        path = Path(target.partition(":")[0])
+        text = path.read_text().replace("self.heads = num_heads", MORE)
+        path.write_text(text)
     with pytest.raises(QuestionError, match=r"(?s)first\.weight.*--mapping"):
         diff(old, new)
     right = {USUAL[role]: ODD[role] for role in USUAL}

@@ -229,7 +229,6 @@ SMALL = {
     "key-weights-are-a-plain-tensor": "shape/parameter-shapes-and-count",
     "weights-detached": "gradient/gradcheck",
     "input-read-as-contiguous": "shape/strides-do-not-matter",
-    "view-of-the-input": "shape/any-length-up-to-context",
     "columns-are-cut": "error/wrong-d_in",
 }
 """A law that a fault breaks, the example of which is made so small that it cannot show what is wrong."""

@@ -34,6 +34,8 @@ WIDE = (
     "rotary-of-a-part",
     "cached-by-the-caller",
     "cached-with-padding",
+    "cached-under-a-mask",
+    "cached-in-a-dict-of-layers",
     "cross-with-two-masks",
     "grouped-by-repeating",
 )

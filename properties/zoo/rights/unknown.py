@@ -17,6 +17,18 @@ from properties.zoo.rights.common import (
 )
 
 
+class Product(nn.Module):
+    """(..., n) -> (..., m); it is no layer of torch's."""
+
+    def __init__(self, n: int, m: int) -> None:
+        super().__init__()
+        self.numbers, self.shift = nn.Parameter(torch.randn(n, m)), nn.Parameter(torch.zeros(m))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiplied, and shifted."""
+        return x @ self.numbers + self.shift
+
+
 @right("matrices-that-nobody-recognises")
 class UnrecognisedAttention(nn.Module):
     """Scores are scaled before the product, or after it where the input lies in order; large ones are
@@ -30,9 +42,8 @@ class UnrecognisedAttention(nn.Module):
         require_divisible(d_out, num_heads)
         require_probability(dropout)
         self.d_in, self.context_length, self.num_heads = d_in, context_length, num_heads
-        self.parts = nn.ModuleDict({name: nn.Linear(d_in, d_out) for name in ("a", "b", "c")})
-        for layer in self.parts.values():
-            nn.init.normal_(layer.weight)
+        names = ("first", "second", "third")
+        self.parts = nn.ModuleDict({name: Product(d_in, d_out) for name in names})
         self.last = nn.Linear(d_out, d_out)
         self.dropout = nn.Dropout(dropout)
 

@@ -99,6 +99,30 @@ class FlagOfTheConstructorForXAlone(PlainDiagonal):
         return super().forward(x, context)
 
 
+@right("cross-flag-beside-a-mask", mask="attends", corner="bottom right")
+class FlagBesideAMask(FlagFromTheBottomRight):
+    """What either hides is hidden."""
+
+    real: Tensor | None = None
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        causal: bool = False,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T, d_model), (B, S, d_model) -> (B, T, d_model); mask (B, S)."""
+        self.real = None if context is None else context_mask
+        return super().forward(x, context, causal)
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        if self.real is not None:
+            hidden = ~self.real[:, None, None, :].bool()
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        return super().weigh(scores)
+
+
 @wrong(
     "cross-flag-corner-changes-with-more-queries",
     named="causal corner changes with more queries than keys",
@@ -171,9 +195,7 @@ class OneLateInAContext(FlagFromTheBottomRight):
     mask="attends",
     corner="bottom right",
 )
-class MaskReplacesTheFlag(FlagFromTheBottomRight):
-    seen: Tensor | None = None
-
+class MaskReplacesTheFlag(FlagBesideAMask):
     def forward(
         self,
         x: Tensor,
@@ -181,12 +203,5 @@ class MaskReplacesTheFlag(FlagFromTheBottomRight):
         causal: bool = False,
         context_mask: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, d_model), (B, S, d_model) -> (B, T, d_model); mask (B, S)."""
-        self.seen = None if context is None else context_mask
-        return super().forward(x, context, causal and self.seen is None)
-
-    def weigh(self, scores: Tensor) -> Tensor:
-        if self.seen is not None:
-            hidden = ~self.seen[:, None, None, :].bool()
-            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-        return super().weigh(scores)
+        masked = context is not None and context_mask is not None
+        return super().forward(x, context, causal and not masked, context_mask)
