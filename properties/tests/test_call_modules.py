@@ -38,6 +38,16 @@ FOUND = {
     "encoder-without-a-mask": ({}, "", "", ""),
     "encoder-with-an-added-mask": ({"padding": "attention_mask"}, "", "attend", ""),
     "encoder-true-hides": ({"padding": "mask"}, "", "hide", ""),
+    "encoder-flag-of-the-kernel": ({"causal": "is_causal"}, "", "", ""),
+    "encoder-flag-on-by-default": ({"causal": "is_causal"}, "", "", ""),
+    "encoder-flag-with-a-buffer": ({"causal": "use_causal_mask"}, "", "", ""),
+    "encoder-flag-with-kept-masks": ({"causal": "is_causal"}, "", "", ""),
+    "encoder-flag-beside-padding": (
+        {"mask": "padding_mask", "padding": "padding_mask", "causal": "causal_mask"},
+        "attend",
+        "attend",
+        "uniform",
+    ),
     "masked-and-causal": ({"mask": "mask", "padding": "mask"}, "attend", "attend", "uniform"),
     "masked-keys-are-hidden": ({"padding": "key_padding_mask"}, "", "hide", ""),
     "masked-by-two-masks": (

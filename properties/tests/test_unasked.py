@@ -36,7 +36,11 @@ class Remembering(PlainMultiHead):
     """A cache, a switch and something unknown."""
 
     def forward(
-        self, x: Tensor, use_cache: bool = False, is_causal: bool = True, verbose: bool = False
+        self,
+        x: Tensor,
+        use_cache: bool = False,
+        attn_implementation: str = "",
+        verbose: bool = False,
     ) -> Tensor:
         return super().forward(x)
 
@@ -73,7 +77,11 @@ class Grouped(PlainMultiHead):
     [
         (Padded, [], ""),
         (Biased, ["position_bias"], ""),
-        (Remembering, ["use_cache", "is_causal"], "forward keeps its defaults for verbose"),
+        (
+            Remembering,
+            ["use_cache", "attn_implementation"],
+            "forward keeps its defaults for verbose",
+        ),
         (Windowed, ["window_size", "softmax_scale"], "argument label has no known meaning"),
         (Grouped, ["num_kv_heads"], ""),
         (PlainMultiHead, [], ""),

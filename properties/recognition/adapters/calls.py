@@ -166,6 +166,20 @@ def context_of(call: Call | None) -> str:
     return next((name for name in names if role(name) == "context"), "")
 
 
+def causal_flag(module: nn.Module) -> Parameter | None:
+    """The argument of forward that is True or False and tells whether the future is hidden; None where
+    there is none. One that is called so and may be a mask is none.
+    """
+    try:
+        parameters = parameters_of(inside(module).forward)[1:]
+    except (TypeError, ValueError):
+        return None
+    named = next((p for p in parameters if role(p.name) == "causal"), None)
+    if named is None or not (isinstance(named.default, bool) or "bool" in str(named.annotation)):
+        return None
+    return named
+
+
 def takes_context(target: Any) -> bool:
     """Whether the forward of a class takes a context."""
     call = signature(getattr(target, "forward", target), skipped=1)

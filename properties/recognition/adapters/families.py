@@ -132,7 +132,8 @@ def headed_family(blueprint: Blueprint, structure: Structure | None) -> tuple[st
     named = any(says_causal(MASKED.sub("", name)) for name in names)  # by the mask it is given
     made = blueprint.masks.names if blueprint.masks else ()
     masks = tuple(dict.fromkeys((*call.masks, *made)))
-    if future == "all" and masks and not named and mask_size(module) is None:
+    keeps = named or mask_size(module) is not None
+    if future == "all" and masks and (by_a_flag(blueprint, module) or not keeps):
         told = f"hidden only by {messages.listed(masks)}, though {meant}"
         return "encoder", f"taken as encoder: the future is {told}" if meant else ""
     return reading(meant, future, hiding="multihead", open="encoder")
@@ -142,7 +143,18 @@ def single_family(blueprint: Blueprint, module: nn.Module) -> tuple[str, str]:
     """Causal if it is meant to hide the future or hides all of it, else self; and why, in doubt."""
     meant = meant_causal(blueprint, module)
     future = trial_future(module, blueprint.sizes(1))
+    if future == "all" and (flag := by_a_flag(blueprint, module)):
+        told = f"hidden only by {flag}, though {meant}"
+        return "self", f"taken as self: the future is {told}" if meant else ""
     return reading(meant, future)
+
+
+def by_a_flag(blueprint: Blueprint, module: nn.Module) -> str:
+    """The argument of forward that tells whether the future is hidden, "" where there is none or the
+    constructor is told as well.
+    """
+    flag = calls.causal_flag(module)
+    return "" if flag is None or blueprint.arguments.has("causal") else flag.name
 
 
 def reading(

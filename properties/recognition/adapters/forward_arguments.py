@@ -14,7 +14,7 @@ from properties.recognition.asking import corners, module_finding
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import contexts
-from properties.subjects.call import ANSWERS
+from properties.subjects.call import ANSWERS, ROLES
 from properties.subjects.subject import CAUSAL_FAMILIES
 
 
@@ -54,7 +54,7 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         found = without_lost_rows(finished, without_flag(finished, found))
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
-        found = with_corner(finished, found, call, width)
+    found = with_what_is_hidden(finished, found, module, call, width)
     if not found.takes:
         return
     kept = module_finding.usable(found, finished.build, sizes, finished.dtypes, width)
@@ -74,17 +74,30 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
 
 
-def with_corner(
-    finished: ModuleSubject, found: ModuleManner, call: calls.Call, d_context: int
+def with_what_is_hidden(
+    finished: ModuleSubject,
+    found: ModuleManner,
+    module: nn.Module,
+    call: calls.Call,
+    d_context: int,
 ) -> ModuleManner:
-    """With what is hidden of a context by a causal flag of forward, or by one of the constructor."""
+    """With what is hidden by a causal flag of forward, or of a context by one of the constructor."""
     sizes = trial_config(finished.blueprint, finished.family).sizes
     asked = corners.Corners(finished.build, sizes, d_context)
-    if finished.family not in CAUSAL_FAMILIES or not finished.blueprint.arguments.has("causal"):
-        return corners.with_flag(found, call.further, asked, required=bool(call.context))
-    found = corners.by_itself(found, asked)
-    if found.conventions.align in ("top left", "bottom right"):
-        finished.capabilities |= {"always causal"}
+    if finished.family in CAUSAL_FAMILIES and finished.blueprint.arguments.has("causal"):
+        found = corners.by_itself(found, asked)
+        if found.conventions.align in ("top left", "bottom right"):
+            finished.capabilities |= {"always causal"}
+        return found
+    flag = calls.causal_flag(module)
+    if flag is None:
+        return found
+    found, why = corners.with_flag(
+        found, call.further, asked, required=bool(call.context), meant=flag.default is True
+    )
+    if why and flag.name in finished.unasked:
+        text = f"{ROLES['causal']}: {why}"
+        finished.unasked = {**finished.unasked, flag.name: text}
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a module that hides the future hides of a context: from which corner on, or nothing.
+"""What a causal flag of a module hides: of x alone, and of a context, from which corner on, or nothing.
 
 Legend: T queries, S keys.
 """
@@ -18,6 +18,7 @@ from properties.truth.parameters import Sizes
 FEW = 2  # queries: of one fewer than keys, a diagonal one late is that of the other corner
 CORNERS = {"0|01": "top left", "012|0123": "bottom right"}
 ALL = "0123"
+PAST = "0|01|012|0123"
 
 
 def all_of(seen: str) -> bool:
@@ -39,6 +40,12 @@ class Corners:
         rows = probing.seen(answer, KEYS)
         return "|".join("".join(map(str, sorted(row or ()))) for row in rows)
 
+    def stands_beside_masks(self, found: ModuleManner) -> bool:
+        """Whether the flag may be told beside each mask that is taken of x."""
+        told = (self.alone.telling(name, 1) for name in ("mask", "padding") if name in found.takes)
+        both = (replace(one, causal=True) for one in told)
+        return all(self.alone.ask(found, one, 1) is not None for one in both)
+
     def shows_all(self, trial: Trial, found: ModuleManner, causal: bool | None = None) -> bool:
         """Whether nothing is hidden."""
         return all_of(self.seen(trial, found, causal))
@@ -53,33 +60,47 @@ class Corners:
 
 
 def with_flag(
-    found: ModuleManner, names: Iterable[str], corners: Corners, *, required: bool
-) -> ModuleManner:
-    """With the causal flag of a forward that takes a context, and what it hides of that; as it is where a
-    call with the flag raises, or something is hidden without it.
+    found: ModuleManner,
+    names: Iterable[str],
+    corners: Corners,
+    *,
+    required: bool,
+    meant: bool = False,
+) -> tuple[ModuleManner, str]:
+    """With the causal flag of a forward, and what it hides of a context where one is taken; or as it is,
+    and why: a call with the flag raises, something is hidden without it, or it may speak of a mask.
 
     required: whether a context has to be given. Then, and where nothing is hidden of x alone either, the
-    flag is for no other use, and hiding nothing of a context is wrong.
+    flag is for no other use, and hiding nothing of a context is wrong. meant: whether the future is hidden
+    by default; then a flag that is given as False and hides it still is wrong.
     """
     argument = roles(names).get("causal")
-    if argument is None or "context" not in found.takes or found.hinted:
-        return found
+    if argument is None or found.hinted:
+        return found, ""
     told = replace(found, takes={**found.takes, "causal": argument})
-    trials = (corners.alone, corners.longer)
-    if not all(corners.shows_all(trial, told, False) for trial in trials):
-        return found
-    of_x, of_context = (corners.seen(trial, told, True) for trial in trials)
-    if not of_x or not of_context or may_be_a_hint(told, {of_x, of_context}):
-        return found
+    crossed = "context" in found.takes
+    trials = (corners.alone, corners.longer) if crossed else (corners.alone,)
+    off, on = ([corners.seen(trial, told, flag) for trial in trials] for flag in (False, True))
+    if "" in off or "" in on:
+        return found, "a call with it raises"
+    if not corners.stands_beside_masks(told):
+        return found, "a call with it beside a mask raises"
+    ignored = meant and not crossed and off == on == [PAST]
+    if not all(map(all_of, off)) and not ignored:
+        return found, "where it is False something is hidden as well"
+    if may_be_a_hint(names, on):
+        return found, "it hides nothing by itself, and may only speak of a mask"
+    if not crossed:
+        return told, ""
     corner = corners.corner(told, True)
-    if corner == "x alone" and (required or all_of(of_x)):
+    if corner == "x alone" and (required or all_of(on[0])):
         corner = ""
-    return replace(told, conventions=replace(found.conventions, align=corner))
+    return replace(told, conventions=replace(found.conventions, align=corner)), ""
 
 
-def may_be_a_hint(told: ModuleManner, seen: set[str]) -> bool:
+def may_be_a_hint(names: Iterable[str], seen: Iterable[str]) -> bool:
     """Whether nothing is hidden by the flag, and a mask of pairs may be what it only speaks of."""
-    masked = bool({"mask", "context_mask"} & set(told.takes))
+    masked = bool({"mask", "bias", "context_mask"} & set(roles(names)))
     return masked and all(map(all_of, seen))
 
 

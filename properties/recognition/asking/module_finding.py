@@ -469,8 +469,8 @@ def usable(
     dtypes: tuple[str, ...],
     d_context: int = 0,
 ) -> list[str]:
-    """The formats in which a context and every mask can be given: some are filled with a number that a
-    short format does not have.
+    """The formats in which a context, every mask and the causal flag can be given: some hide by a number
+    that a short format does not have.
     """
     plain, crossing = Trial(build, sizes), CrossTrial(build, sizes, d_context, KEYS)
     told = [
@@ -480,6 +480,7 @@ def usable(
         if trial.roles[name] in found.takes
     ]
     told += [(crossing, Arguments())] if "context" in found.takes else []
+    told += [(plain, Arguments(causal=True))] if "causal" in found.takes else []
     return [
         dtype
         for dtype in dtypes

@@ -6,7 +6,7 @@ import numpy as np
 
 from properties.cases.agreement import same_output
 from properties.cases.case import Case
-from properties.cases.question import Question, crossed, question
+from properties.cases.question import Question, crossed
 from properties.spec.clause import Condition, Level, clause
 
 OTHER = "cross/as-many-keys-as-there-are"
@@ -82,15 +82,15 @@ def order_of_keys(case: Case) -> float:
 def diagonal(case: Case) -> float:
     """Top left: query i sees keys 0 to i (torch, JAX, Keras). Bottom right: the last query sees the last
     key (flash attention from 2.1 on). Which of the two was found for small sizes, or is declared by the
-    signature; one that changes with the sizes is an error. The flag of a module may be for x alone, which
-    is asked, too, and hide nothing of a context; beside a mask of the context both hide.
+    signature; one that changes with the sizes is an error. The flag of a module may be for x alone, and
+    hide nothing of a context; beside a mask of the context both hide.
     """
     asked = crossed(case, "causal")
     if asked.function:
         return asked.agrees()
     masks = [role for role in ("mask", "padding") if f"context_{role}" in case.subject.takes]
     further = [crossed(case, "causal", role) for role in masks]
-    return max(each.agrees() for each in (question(case, "causal"), asked, *further))
+    return max(each.agrees() for each in (asked, *further))
 
 
 def first_query(asked: Question) -> Question:

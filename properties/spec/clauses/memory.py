@@ -61,7 +61,9 @@ def no_view(case: Case) -> None:
     needs={"told by calls"},
 )
 def earlier_call_is_forgotten(case: Case) -> float:
-    """A mask that was joined to a buffer, or kept for its length, hides in the next batch as well."""
+    """A mask that was joined to a buffer, or kept for its length, hides in the next batch as well. A module
+    with a causal flag is asked with it on and off in turn, and for other numbers of tokens.
+    """
     return max(
         near(
             f"after {earlier.words} an output of",
@@ -74,10 +76,22 @@ def earlier_call_is_forgotten(case: Case) -> float:
     )
 
 
+def of_flags(case: Case) -> list[tuple[Question, Question]]:
+    """The causal flag of a module off after on, on after off, and on for more tokens and for fewer."""
+    if "causal" not in case.subject.takes or case.subject.bare:
+        return []
+    plain, flag = question(case), question(case, "causal")
+    if case.sizes.tokens == 1:
+        return [(plain, flag), (flag, plain)]
+    fewer = flag.without([case.sizes.tokens - 1])
+    return [(plain, flag), (flag, plain), (flag, fewer), (fewer, flag)]
+
+
 def pairs(case: Case) -> list[tuple[Question, Question]]:
     """A call, and one before it to the same module; a context is followed by another one."""
     plain, told = question(case), everything(case)
     same = [(plain, earlier) for earlier in told if earlier.asked_of is plain.asked_of]
+    same += of_flags(case)
     if "context" not in case.subject.takes:
         return same
     context = crossed(case)

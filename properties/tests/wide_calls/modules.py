@@ -188,7 +188,7 @@ def masked(
     before: Tensor | None = None,
 ) -> Pairs | None:
     """A module with a mask of keys, (B, T), or of pairs, (B, T, T), true where a key attends."""
-    causal = one.kind == "masked"
+    causal = one.kind == "masked" or one.says.get("causal") == "default"
     of_keys, of_pairs = "keys" in one.says.get("masks", ""), "pairs" in one.says.get("masks", "")
     if causal and one.says.get("causal") == "given":
         if keys is not None:

@@ -192,6 +192,9 @@ OF_MODULES = {
         "mask/lowest-scores-leave-keys-hidden",
         "mask/lowest-scores-leave-padding-hidden",
     ),
+    "encoder-flag-ignored": ("mask/causal-flag-hides-the-future",),
+    "encoder-flag-one-late": ("mask/causal-flag-hides-the-future",),
+    "encoder-flag-mask-kept-by-length": ("memory/earlier-call-is-forgotten",),
     "encoder-true-hides-in-pairs": ("mask/shows-what-it-shows", "mask/joins-padding"),
     "masked-mask-replaces-causal": (
         "mask/shows-what-it-shows",

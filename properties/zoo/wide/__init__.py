@@ -19,7 +19,8 @@ What a specimen says of its conventions (`says`), where it has to say it:
   nothing of a context is hidden
 - empty: "nan", "zero" or "uniform", the weights of a query that sees nothing
 - window: "others" or "counts oneself"; lse: "natural" or "base 2"; heads: "(B, H, T)" or "(B, T, H)"
-- masks: "keys" (B, T), "pairs" (B, T, T) or both; causal: "given", where the mask alone hides the future
+- masks: "keys" (B, T), "pairs" (B, T, T) or both; causal: "given", where the mask alone hides the
+  future, or "default", where a flag hides it unless it is False
 - pairs: "halves" or "neighbours", which components of a head are rotated together;
   part: "half", of a head alone; turns: "backwards", by minus the angle
 """

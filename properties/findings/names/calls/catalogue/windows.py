@@ -47,6 +47,21 @@ def causal_ignored(asked: Question) -> Question:
     return asked.changed(causal=False)
 
 
+@asks("causal where nothing is hidden", "where the causal flag is used")
+def causal_wherever_there_is_a_flag(asked: Question) -> Question:
+    """The future is hidden, whatever the flag says."""
+    return asked.changed(causal=True) if "causal" in asked.case.subject.takes else asked
+
+
+@asks("causal shows the future alone", "the comparison in the causal mask", "causal")
+def shows_the_future(asked: Question) -> Question:
+    """`<=` for `>=`: the past is hidden. Of a function's single query that may be the other corner."""
+    _, _, tokens, keys = asked.shape
+    if asked.function:
+        return asked
+    return in_place_of_the_past(asked, visibility.ahead(tokens, keys, aligned(asked)) >= 0)
+
+
 @asks("causal corner changes", CORNER, "causal")
 def other_corner(asked: Question) -> Question:
     """The other one than the subject keeps elsewhere."""
