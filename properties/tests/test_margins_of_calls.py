@@ -34,8 +34,6 @@ WIDE = (
     "rotary-of-a-part",
     "cached-by-the-caller",
     "cached-with-padding",
-    "cached-under-a-mask",
-    "cached-in-a-dict-of-layers",
     "cross-with-two-masks",
     "grouped-by-repeating",
 )
@@ -48,6 +46,8 @@ TARGETS: tuple[tuple[Callable[..., Any], str | None], ...] = (
     (restored.PlainNormed, None),
     (same_segment, None),
     (window_from_the_bottom_right, None),
+    (sound_ones()["cached-under-a-mask"].target, None),
+    (sound_ones()["cached-in-a-dict-of-layers"].target, None),
 )
 """Right functions and modules, and the families that they are asked as."""
 

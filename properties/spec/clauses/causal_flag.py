@@ -1,4 +1,4 @@
-"""mask/: a flag that a module is told hides the future, and nothing else."""
+"""mask/: a flag that a call is told hides the future, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from properties.spec.clauses.mask import SEVERAL
 @clause(
     "mask/causal-flag-hides-the-future",
     Level.MUST,
-    "With its causal flag a module hides what comes after each query, beside padding as well; without it "
-    "every query sees every key.",
-    needs={"module", "takes causal"},
+    "With the causal flag what comes after each query is hidden, beside padding as well; without it every "
+    "query sees every key.",
+    needs={"takes causal"},
     counts=SEVERAL,
 )
 def causal_flag_hides(case: Case) -> float:
