@@ -85,12 +85,9 @@ def diagonal(case: Case) -> float:
     signature; one that changes with the sizes is an error. The flag of a module may be for x alone, and
     hide nothing of a context; beside a mask of the context both hide.
     """
-    asked = crossed(case, "causal")
-    if asked.function:
-        return asked.agrees()
     masks = [role for role in ("mask", "padding") if f"context_{role}" in case.subject.takes]
-    further = [crossed(case, "causal", role) for role in masks]
-    return max(each.agrees() for each in (asked, *further))
+    beside = ((), *((role,) for role in masks))  # a function has no masks of a context
+    return max(crossed(case, "causal", *roles).agrees() for roles in beside)
 
 
 def first_query(asked: Question) -> Question:

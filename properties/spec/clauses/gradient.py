@@ -273,11 +273,8 @@ def is_cut_off(case: Case, name: str, gradient: Array, carried: Weights | None) 
 
 DRAWS, INPUTS = 16, 12
 MODERATE = 0.5  # what is added to parameters, in standard deviations
-SIZES = (
-    1.0,
-    0.25,
-    0.03,
-)  # of inputs: large scores saturate the softmax, small ones leave signs to biases
+SIZES = (1.0, 0.25, 0.03)
+"""Of inputs: large scores saturate the softmax, small ones leave signs to biases."""
 
 
 def receives_elsewhere(case: Case, name: str) -> bool:
