@@ -5,28 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from properties.recognition.foreign import jax_arrays
-from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened, first_inputs
+from properties.recognition.foreign.classes.kind import Opened, first_inputs
+from properties.recognition.foreign.classes.on_jax import OnJax
 
 TOKENS = 5
 
 
-class Equinox(Kind):
+class Equinox(OnJax):
     """A call is handed a key for dropout."""
 
     name, packages, generators = "equinox", ("equinox.",), ("key",)
-
-    @property
-    def arrays(self) -> Arrays:
-        """JAX's."""
-        return jax_arrays.ARRAYS
-
-    def generator(self, seed: Any) -> Any:
-        """A key."""
-        import jax
-
-        return jax.random.key(seed)
 
     def opened(self, make: Callable[[], Any], width: int, dtype: str) -> Opened:
         """Parameters by the names of fields."""

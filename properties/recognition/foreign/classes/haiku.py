@@ -5,30 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from properties.recognition.foreign import jax_arrays
-from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened, first_inputs
+from properties.recognition.foreign.classes.kind import Opened, first_inputs
+from properties.recognition.foreign.classes.on_jax import OnJax
 
 TOKENS = 5
 OURS = {"w": "kernel", "b": "bias"}
 """What a layer calls its matrix and its bias, and what other libraries on JAX call them."""
 
 
-class Haiku(Kind):
+class Haiku(OnJax):
     """A call in training is handed a generator by what transforms it."""
 
     name, packages, late = "haiku", ("haiku.",), True
-
-    @property
-    def arrays(self) -> Arrays:
-        """JAX's."""
-        return jax_arrays.ARRAYS
-
-    def generator(self, seed: Any) -> Any:
-        """A key."""
-        import jax
-
-        return jax.random.key(seed)
 
     def opened(self, make: Callable[[], Any], width: int, dtype: str) -> Opened:
         """Parameters by the names of layers."""

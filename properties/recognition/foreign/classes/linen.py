@@ -6,29 +6,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from properties.recognition.foreign import jax_arrays
-from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened, first_inputs, flat, nested
+from properties.recognition.foreign.classes.kind import Opened, first_inputs, flat, nested
+from properties.recognition.foreign.classes.on_jax import OnJax
 from properties.recognition.foreign.classes.original import EVALUATION, TRAINING
 
 TOKENS = 5
 
 
-class Linen(Kind):
+class Linen(OnJax):
     """A call is handed a generator for dropout."""
 
     name, packages, late = "flax.linen", ("flax.linen.",), True
-
-    @property
-    def arrays(self) -> Arrays:
-        """JAX's."""
-        return jax_arrays.ARRAYS
-
-    def generator(self, seed: Any) -> Any:
-        """A key."""
-        import jax
-
-        return jax.random.key(seed)
 
     def opened(self, make: Callable[[], Any], width: int, dtype: str) -> Opened:
         """Parameters by the names of layers."""

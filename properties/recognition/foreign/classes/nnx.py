@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from properties.recognition.foreign import jax_arrays
-from properties.recognition.foreign.arrays import Arrays
-from properties.recognition.foreign.classes.kind import Kind, Opened
+from properties.recognition.foreign.classes.kind import Opened
+from properties.recognition.foreign.classes.on_jax import OnJax
 
 
-class Nnx(Kind):
+class Nnx(OnJax):
     """A module holds its generators, which are set anew for a call in training."""
 
     name, packages, generators = "flax.nnx", ("flax.nnx.",), ("rngs",)
-
-    @property
-    def arrays(self) -> Arrays:
-        """JAX's."""
-        return jax_arrays.ARRAYS
 
     def generator(self, seed: Any) -> Any:
         """Streams of any name."""
