@@ -29,7 +29,7 @@ from properties.spec.clauses.error import right as at_least_right
 from properties.spec.clauses.state import reset
 from properties.spec.clauses.symmetry import reciprocal_scaling_of_queries_and_keys
 from properties.spec.profiles import PROFILES
-from properties.tests.data import put_back
+from properties.tests.data import low_rank, put_back
 from properties.tests.test_margins import UNITS, VISIBLE
 from properties.tests.test_margins_of_calls import jittery
 from properties.tests.test_rights import Untold
@@ -42,7 +42,10 @@ from properties.zoo.faults.plain import PlainMultiHead
 from properties.zoo.faults.restored import PlainNormed, RmsNorm
 from properties.zoo.rights import rights
 from properties.zoo.wide import sound_ones
+from properties.zoo.wide.cached_layers import CachedInADictOfLayers
+from properties.zoo.wide.cached_masked import CachedUnderAMask
 from properties.zoo.wide.cross import CrossWithTwoMasks
+from properties.zoo.wide.cross_causal import FlagBesideAMask
 from properties.zoo.wide.encoder import PlainEncoder
 from properties.zoo.wide.multihead import PlainMultihead
 from properties.zoo.wide.rotary import PlainRotary, RotaryOfAPart
@@ -249,6 +252,15 @@ class NormedInAShorterFormat(PlainNormed):
 # ---------------------------------------------------------------------- gradients
 
 
+@seen("cross/causal-diagonal-is-kept", "", "encoder")
+class FlagIsLostBesideAMask(FlagBesideAMask):
+    """Which alone is handed on."""
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        self.hides = self.hides and self.real is None
+        return super().weigh(scores)
+
+
 class Linear(Function):
     """x @ w.mT, with a backward pass by hand."""
 
@@ -315,6 +327,35 @@ class TurnedInFloat32(PlainRotary):
         return scores + torch.full_like(scores, -torch.inf).triu(diagonal=1)
 
 
+class OneMaskForAllItems(CachedUnderAMask):
+    """(T, S)."""
+
+    def masked(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return scores.masked_fill(~mask.expand(scores.shape[-2:]), -torch.inf)
+
+
+class LayersUnderAMask(CachedInADictOfLayers):
+    """Nothing but the mask, (B, 1, T, S) and added, hides the future."""
+
+    def forward(
+        self, x: Tensor, attn_mask: Tensor | None = None, kv_cache: dict | None = None
+    ) -> Tensor:
+        """(B, T, d_model) -> the same."""
+        queries, keys, values = (
+            layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if kv_cache is not None:
+            past = kv_cache.get(self.layer_idx, (keys[:, :, :0], values[:, :, :0]))
+            keys, values = (
+                torch.cat(pair, dim=2) for pair in zip(past, (keys, values), strict=True)
+            )
+            self.keep(kv_cache, (keys, values))
+        context = scaled_dot_product_attention(queries, keys, values, attn_mask)
+        output: Tensor = self.o_proj(context.transpose(1, 2).flatten(2))
+        return output
+
+
 class QueriesOfAPartTurnedBack(RotaryOfAPart):
     """Wrong, and not in the part that is left."""
 
@@ -330,7 +371,11 @@ def right(clause: str, target: Target, family: str | None = None) -> Seen:
 RIGHT = [
     right("gradient/every-parameter-receives-gradient", WithoutTheBiasOfKeys, "multihead"),
     right("position/the-rest-is-left", QueriesOfAPartTurnedBack),
+    right("gradient/every-parameter-receives-gradient", low_rank.DoraAttention),
+    right("gradient/every-parameter-receives-gradient", low_rank.BottleneckAttention),
     right("causality/future-at-the-end-of-the-range-stays-out", TurnedInFloat32),
+    right("cache/mask-of-pairs-goes-on", OneMaskForAllItems),
+    right("cache/layers-keep-their-own", LayersUnderAMask),
     right("shape/parameter-shapes-and-count", NoBiasOfKeys),
     *(
         right(id, rights()[name].target)

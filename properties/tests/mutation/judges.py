@@ -218,12 +218,12 @@ def accused(ids: set[str]) -> str | None:
 
 
 def clauses_at(module: str, line: int) -> set[str]:
-    """The clause whose check is there; for a helper all those of its file, or of those using it."""
+    """The clause whose check is there; for a helper all those of its file, and of the files using it."""
     from properties.spec.clause import clauses as known
 
     own = {id: check for id, check in checks().items() if file_of(check) == stem(module)}
     around = {id for id, check in own.items() if within(check, line)}
-    return around or set(own) or clauses_using(module) or set(known())
+    return around or set(own) | clauses_using(module) or set(known())
 
 
 def clauses_using(module: str) -> set[str]:
