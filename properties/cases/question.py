@@ -380,7 +380,7 @@ def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> d
         return {}
     drawn: dict[str, Callable[[], Any]] = {
         "mask": lambda: arrays["mask"] > 0,
-        "padding": lambda: arrays["padding"] > 0,
+        "padding": lambda: real_keys(case, arrays),
         "padding_numbers": lambda: FORMATS[case.dtype].round(arrays["bias"][:, 0, -1]),
         "bias": lambda: FORMATS[case.dtype].round(arrays["bias"]),
         "slopes": lambda: call.arrays["slopes"],
@@ -397,6 +397,14 @@ def of_roles(case: Case, roles: Sequence[str], arrays: Mapping[str, Array]) -> d
         "window": lambda: (int(call.numbers["left"]), int(call.numbers["right"])),
     }
     return {role: drawn[role]() for role in roles}
+
+
+def real_keys(case: Case, arrays: Mapping[str, Array]) -> Seen:
+    """Which keys are no padding, (B, S): any, or the first ones where a number tells them."""
+    real: Seen = arrays["padding"] > 0
+    of = "" if case.call is None or arrays is case.call.arrays else "context_"
+    counted = getattr(case.subject.conventions, f"{of}padding") == "counts"
+    return np.sort(real, axis=-1)[:, ::-1] if counted else real
 
 
 def of_function(question: Question) -> Truth:

@@ -21,6 +21,7 @@ WORDS = {
     "padding": {
         "attend": "padding mask: True is a real key",
         "hide": "padding mask: True is padding",
+        "counts": "padding: the number of real keys of each item, the first ones",
         "": "padding mask: True is neither a real key nor padding",
     },
     "context_mask": {
@@ -31,6 +32,7 @@ WORDS = {
     "context_padding": {
         "attend": "padding mask of the context: True is a real token",
         "hide": "padding mask of the context: True is padding",
+        "counts": "padding of the context: the number of real tokens of each item, the first ones",
         "": "padding mask of the context: True is neither a real token nor padding",
     },
     "align": {
@@ -76,11 +78,16 @@ WORDS = {
 """Each convention's answers in words; "" for what fits none of the known ones."""
 BRIEF = {
     "mask": {"attend": "True attends", "hide": "True hides"},
-    "padding": {"attend": "True is a real key", "hide": "True is padding"},
+    "padding": {
+        "attend": "True is a real key",
+        "hide": "True is padding",
+        "counts": "lengths are of keys",
+    },
     "context_mask": {"attend": "True attends in the context", "hide": "True hides in the context"},
     "context_padding": {
         "attend": "True is a real token of the context",
         "hide": "True is padding of the context",
+        "counts": "lengths are of the context",
     },
     "align": {
         "top left": "diagonal top left",

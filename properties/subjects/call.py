@@ -92,14 +92,15 @@ class Arguments:
 class Conventions:
     """Which of the known answers to a question of taste a subject gives; "" where it was not found.
 
-    mask, padding: what True means, "attend" or "hide", and context_mask, context_padding: in the masks
-    of a context; align: where the diagonal lies if T is not S, of the causal flag, of a window and of
-    slopes, "top left" or "bottom right", or "x alone" where a module hides nothing of a context; window:
-    "others" besides the query's own key, or "counting oneself"; sides: whether a window has "one" width,
-    of the past, one for "both" sides, or "two"; empty: what a row that sees nothing gives, "zeros",
-    "nan", "uniform" or, where a number is added to the scores of what is hidden, a "mixture" of all
-    values, by what rounding leaves of the scores; weights: "per head" or "averaged"; lse: "natural" or
-    "base 2", and lse_axes: "B H T" or "B T H".
+    mask, padding: what True means, "attend" or "hide", and context_mask, context_padding: in the masks of
+    a context; a padding may be the number of real tokens instead, the first ones: it "counts"; align:
+    where the diagonal lies if T is not S, of the causal flag, of a window and of slopes, "top left" or
+    "bottom right", or "x alone" where a module hides nothing of a context; window: "others" besides the
+    query's own key, or "counting oneself"; sides: whether a window has "one" width, of the past, one for
+    "both" sides, or "two"; empty: what a row that sees nothing gives, "zeros", "nan", "uniform" or, where
+    a number is added to the scores of what is hidden, a "mixture" of all values, by what rounding leaves
+    of the scores; weights: "per head" or "averaged"; lse: "natural" or "base 2", and lse_axes: "B H T" or
+    "B T H".
     """
 
     mask: str = ""
@@ -117,9 +118,9 @@ class Conventions:
 
 ANSWERS = {
     "mask": ("attend", "hide"),
-    "padding": ("attend", "hide"),
+    "padding": ("attend", "hide", "counts"),
     "context_mask": ("attend", "hide"),
-    "context_padding": ("attend", "hide"),
+    "context_padding": ("attend", "hide", "counts"),
     "align": ("top left", "bottom right", "x alone"),
     "window": ("others", "counting oneself"),
     "sides": ("one", "both", "two"),
@@ -167,6 +168,7 @@ def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
         "returns more": bool({"weights", "lse"} & set(takes)),
         "two-sided window": "window" in takes and conventions.sides == "two",
         "hides by calls": bool({"mask", "causal", "window"} & set(takes)),
+        "padding anywhere": "padding" in takes and conventions.padding != "counts",
         "padding of x": "context" in takes
         and "padding" in takes
         and "context_values" not in takes  # whose mask of keys is of what keys are made of

@@ -191,12 +191,13 @@ WRONG = [type(f"{kind.__name__}Unscaled", (Unscaled, kind), {}) for kind in RIGH
 globals().update({kind.__name__: kind for kind in WRONG})  # so that scripts find them
 
 
-def test_what_is_made_for_a_required_argument_is_told_as_made() -> None:
-    """No default is kept where there is none."""
-    told = {kind: find_one(kind).unasked for kind in (MaskedByLengths, LengthsThatMayBeNone)}
-    padding = "which keys are padding"
-    assert told[MaskedByLengths] == {"valid_lens": f"{padding}: what is made for it hides nothing"}
-    assert told[LengthsThatMayBeNone] == {"valid_lens": f"{padding}: it is None"}
+@pytest.mark.parametrize("kind", [MaskedByLengths, LengthsThatMayBeNone])
+def test_lengths_that_are_required_are_asked_about(kind: type[Heads]) -> None:
+    """What is made for them where nothing is asked hides nothing, or is None."""
+    asked = find_one(kind)
+    assert asked.takes["padding"] == "valid_lens"
+    assert asked.conventions.padding == "counts"
+    assert asked.unasked == {}
 
 
 @pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)

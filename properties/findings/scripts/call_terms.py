@@ -67,6 +67,9 @@ def seeing(script: CallScript, told: Told) -> list[str]:
 
 def shown(told: Told, name: str, convention: str) -> str:
     """True where a mask shows a key."""
+    if convention == "counts":
+        keys = told.call.question.shape[3]
+        return f"(np.arange({keys}) < {told.options[name]}.numpy()[:, None])"
     inverted = "~" if convention == "hide" else ""
     boolean = "" if told.tensors[name].dtype == torch.bool else ".bool()"
     return f"{inverted}{told.options[name]}{boolean}.numpy()"

@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.adapters import messages, trials, widths
 from properties.recognition.adapters.function_shell import (
+    FOLDED,
     LAYOUTS,
     Function,
     Shell,
@@ -28,11 +29,13 @@ from properties.recognition.adapters.function_shell import (
 from properties.recognition.adapters.required import Required
 from properties.recognition.adapters.required import forms as told_forms
 from properties.recognition.asking import declined, packed
+from properties.recognition.asking.folded import Folded
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.headed import forms as in_heads
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.in_lists import InLists
 from properties.recognition.asking.merged import Merged
+from properties.recognition.asking.roles import role
 from properties.subjects.limits import Limits
 
 
@@ -57,7 +60,7 @@ def convention(function: Function) -> Function:
     raise messages.refusal(
         f"{function.name} gives no output for query, key and value: random float32 torch tensors "
         f"(B, H, T, D) on the CPU: it {first}. Tried likewise: "
-        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else LAYOUTS[1:]))}, "
+        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else (*LAYOUTS[1:], *FOLDED)))}, "
         f"with a head_dim of {messages.listed(map(str, widths.LEAST[1:]))}, in "
         f"{messages.listed(widths.TRIED[1:])}{'' if last == first else f': there it {last}'}.",
         "a torch tensor of the shape of query",
@@ -77,15 +80,23 @@ def way_out(function: Function, failures: Sequence[str]) -> tuple[str, str]:
 def in_layouts(function: Function) -> list[Attempt]:
     """Ways to call it, up to the first that gives an output of the shape of query."""
     tried: list[Attempt] = []
-    usual = (LAYOUTS[:2], LAYOUTS[2:4], LAYOUTS[4:])
+    usual = (LAYOUTS, FOLDED[:2], FOLDED[2:])
     for layouts in ((packed.LAYOUT,),) if function.packed else usual:
         for layout in layouts:
             for dropped_by in (False, True) if function.dropout else (False,):
                 way = replace(function, layout=layout, dropped_by=dropped_by)
-                tried += [attempted(replace(way, call=call)) for call in forms(way)]
+                tried += [attempted(folded(replace(way, call=call))) for call in forms(way)]
         if any(attempt.score[0] for attempt in tried):
             return tried
     return tried if function.packed else [*tried, *in_lists(function)]
+
+
+def folded(way: Function) -> Function:
+    """The function as one of four axes, where it is one of fewer."""
+    if way.layout not in FOLDED:
+        return way
+    pairs = tuple(name for name in way.arguments if role(name) in ("mask", "bias"))
+    return replace(way, call=Folded(way.call, way.layout, pairs), layout=LAYOUTS[0])
 
 
 def in_lists(function: Function) -> list[Attempt]:
@@ -140,14 +151,18 @@ def attempted(way: Function) -> Attempt:
     query, key, value = parts = [random_heads(way, seed) for seed in range(3)]
     trial = trials.call(shell.attend, *parts)
     if trial.named:
-        return attempted(replace(way, call=InATuple(way.call)))
+        call = way.call
+        if isinstance(call, Folded):
+            inner = InATuple(call.function)
+            return attempted(replace(way, call=Folded(inner, call.layout, call.pairs)))
+        return attempted(replace(way, call=InATuple(call)))
     if trial.output is None:
         count = 0 if way.part is not None else len(trial.returned)
         several = sum(isinstance(part, Tensor) for part in trial.returned) > 1
         parted = [attempted(replace(way, part=part, further=several)) for part in range(count)]
         return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
     output = trial.output
-    if output.shape == query.transpose(1, 2).flatten(2).shape and way.layout in LAYOUTS[:2]:
+    if output.shape == query.transpose(1, 2).flatten(2).shape and way.layout in LAYOUTS:
         return attempted(replace(way, call=Merged(way.call, way.layout)))
     if output.shape != query.shape:
         return Attempt(way)

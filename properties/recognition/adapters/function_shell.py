@@ -5,7 +5,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from properties.recognition.adapters.required import Required, notes
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking import declined, packed
 from properties.recognition.asking.as_function import AsFunction
+from properties.recognition.asking.folded import Folded
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.in_lists import InLists
@@ -33,6 +34,7 @@ from properties.truth.parameters import Sizes, Weights
 AROUND = (
     packed.Packed,
     Merged,
+    Folded,
     Widened,
     InATuple,
     InLists,
@@ -43,18 +45,19 @@ AROUND = (
     AsFunction,
 )
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
-LAYOUTS = ("B H T D", "B T H D", "B*H T D", "T H D", "T D")
+LAYOUTS = ("B H T D", "B T H D")
+FOLDED = ("B*H T D", "T H D", "T D")
 
 
 @dataclass(frozen=True)
 class Function:
     """A function of queries, keys and values, its arguments for the rest, and how it is called.
 
-    layout: one of `LAYOUTS`; dropped_by: whether its argument for dropout is a module, not a
-    probability; part: where the context stands in the tuple that it returns, None if it is all;
-    arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
-    defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors in
-    that tuple; trial: the format of trials; limits: the widths of heads that it takes.
+    layout: one of `LAYOUTS`, or that of packed documents; dropped_by: whether its argument for dropout is
+    a module, not a probability; part: where the context stands in the tuple that it returns, None if it is
+    all; arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
+    defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors
+    in that tuple; trial: the format of trials; limits: the widths of heads that it takes.
     """
 
     call: Callable[..., Any]
@@ -115,7 +118,7 @@ class Shell(nn.Module):
 
     def attend(self, *parts: Tensor) -> Any:
         """Three times (B, H, T, D) to the same, by the function in its own layout."""
-        function, shape = self.function, parts[0].shape[:2]
+        function = self.function
         options: dict[str, Any] = {}
         if function.causal:
             options[function.causal] = self.family in CAUSAL_FAMILIES
@@ -125,18 +128,7 @@ class Shell(nn.Module):
         if function.layout in ("B T H D", "N H D"):
             context = self.context(*(part.transpose(1, 2) for part in parts), **options)
             return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
-        if function.layout == "B H T D":
-            return self.context(*parts, **options)
-        heads = [part.flatten(0, 1) for part in parts]
-        if function.layout == "T H D":
-            turned = [part.transpose(1, 2) for part in parts]  # (B, T, H, D)
-            context = together(self.context(*item, **options) for item in zip(*turned, strict=True))
-            return context.transpose(1, 2) if getattr(context, "ndim", 0) == 4 else context
-        if function.layout == "T D":
-            context = together(self.context(*item, **options) for item in zip(*heads, strict=True))
-            return context.unflatten(0, shape) if isinstance(context, Tensor) else context
-        context = self.context(*heads, **options)
-        return context.unflatten(0, shape) if isinstance(context, Tensor) else context
+        return self.context(*parts, **options)
 
     def context(self, *parts: Tensor, **options: Any) -> Any:
         """What the function returns, or its part that is the context."""
@@ -161,12 +153,6 @@ class DecliningShell(Shell):
         except BaseException as error:
             declined.require_support(error)
             raise
-
-
-def together(contexts: Iterable[Any]) -> Any:
-    """One tensor of those of all items; the first where that is none."""
-    items = list(contexts)
-    return torch.stack(items) if all(isinstance(one, Tensor) for one in items) else items[0]
 
 
 def shell_of(function: Function, family: str, config: Config | None = None) -> Shell:
@@ -214,10 +200,8 @@ def copy(layer: nn.Linear, matrix: Any, bias: Any) -> None:
 def told(function: Function) -> list[str]:
     """How the function is called, where that is not the usual way."""
     found = []
-    if function.layout != LAYOUTS[0]:
-        found.append(
-            f"query, key and value are handed over as ({', '.join(function.layout.split())})"
-        )
+    if (layout := layout_of(function)) != LAYOUTS[0]:
+        found.append(f"query, key and value are handed over as {axes(layout)}")
     if wide := next((way for way in ways(function.call) if isinstance(way, Widened)), None):
         found.append(f"{wide.name} is {wide.wide} wherever no window is asked about")
     for way in ways(function.call):
@@ -247,6 +231,12 @@ def ways(call: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
         yield call
         call = call.function
     yield call
+
+
+def layout_of(function: Function) -> str:
+    """The axes of what the function itself is given."""
+    folded = next((way for way in ways(function.call) if isinstance(way, Folded)), function)
+    return folded.layout
 
 
 def axes(layout: str) -> str:

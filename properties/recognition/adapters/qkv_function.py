@@ -25,10 +25,10 @@ from properties.recognition.adapters import (
 )
 from properties.recognition.adapters.function_calls import convention
 from properties.recognition.adapters.function_shell import (
-    LAYOUTS,
     SIZES,
     Function,
     Shell,
+    layout_of,
     load,
     random_heads,
     shell_of,
@@ -42,6 +42,7 @@ from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.on_device import OnDevice
+from properties.recognition.asking.roles import role
 from properties.recognition.asking.widened import widened
 from properties.recognition.asking.written import Written, output_among
 from properties.recognition.foreign.bridge import Bridge
@@ -53,8 +54,6 @@ OURS = "the projections, the split, the merge and the output projection around i
 FURTHER = {"further results": "what the function returns beside its output"}
 DRAWN = re.compile(r"drop|determin|rng", re.IGNORECASE)
 DRAWS = "dropout by another library's generator: it keeps its default"
-TELLING = (*LAYOUTS[:2], packed.LAYOUT)
-"""Those in which a call can be told more than its queries, keys and values."""
 
 
 class FunctionSubject(Subject):
@@ -96,30 +95,29 @@ class FunctionSubject(Subject):
             lost = ("float64", "wide format", "finer than bfloat16")
             self.lacking |= dict.fromkeys(lost, refusal)
         self.notes = (OURS, *told(function), *remarks)
-        if function.layout in TELLING:
-            plain = Manner(
-                function.call,
-                layout=function.layout,
-                dropout="" if function.dropped_by else function.dropout,
-                trial=function.trial,
-                head_dim=function.limits.head_dim(1),
-            )
-            told_scale = (way.scale for way in ways(function.call) if isinstance(way, Required))
-            self.manner = finding.manner(plain, function.arguments, next(told_scale, ""))
-            self.dtypes, unusable = finding.usable(self.manner, self.dtypes)
-            self.notes = (*self.notes, *unusable)
-            self.takes, self.layout = self.manner.takes, function.layout
-            self.hold(self.manner)
-            if finding.drops(self.manner):
-                self.capabilities = self.capabilities | {"dropout of calls"}
-            if self.manner.hides:
-                self.capabilities = self.capabilities | {"always causal"}
-            if self.manner.replaces:
-                self.capabilities = self.capabilities | {"mask in place of the future"}
-            if finding.takes_slopes_of_items(self.manner):
-                self.capabilities = self.capabilities | {"slopes of items"}
-            asked = set(self.takes.values())
-            self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
+        plain = Manner(
+            function.call,
+            layout=function.layout,
+            dropout="" if function.dropped_by else function.dropout,
+            trial=function.trial,
+            head_dim=function.limits.head_dim(1),
+        )
+        told_scale = (way.scale for way in ways(function.call) if isinstance(way, Required))
+        self.manner = finding.manner(plain, function.arguments, next(told_scale, ""))
+        self.dtypes, unusable = finding.usable(self.manner, self.dtypes)
+        self.notes = (*self.notes, *unusable)
+        self.takes, self.layout = self.manner.takes, layout_of(function)
+        self.hold(self.manner)
+        if finding.drops(self.manner):
+            self.capabilities = self.capabilities | {"dropout of calls"}
+        if self.manner.hides:
+            self.capabilities = self.capabilities | {"always causal"}
+        if self.manner.replaces:
+            self.capabilities = self.capabilities | {"mask in place of the future"}
+        if finding.takes_slopes_of_items(self.manner):
+            self.capabilities = self.capabilities | {"slopes of items"}
+        asked = set(self.takes.values())
+        self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         if function.further and not {"weights", "lse"} & self.takes.keys():
             self.unasked = {**self.unasked, **FURTHER}
         shell = shell_of(function, family).eval()
@@ -210,13 +208,16 @@ def found_family(function: Function) -> tuple[str, str]:
     """Multihead if the function is meant to hide the future or does, else self; and why, in doubt."""
     if function.causal:
         return "multihead", ""
-    meant = f"it is called {function.name}" if families.says_causal(function.name) else ""
-    meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
     shell = shell_of(function, "wrapper")  # whose output is the context, whatever its format
     x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in).to(
         getattr(torch, function.trial)
     )
-    family, remark = families.reading(meant, trials.sees_future(shell, x))
+    future = trials.sees_future(shell, x)
+    by_its_mask = future == "all" and any(role(name) == "mask" for name in function.arguments)
+    named = families.MASKED.sub("", function.name) if by_its_mask else function.name
+    meant = f"it is called {function.name}" if families.says_causal(named) else ""
+    meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
+    family, remark = families.reading(meant, future)
     return ("self" if family == "self" else "multihead"), remark
 
 

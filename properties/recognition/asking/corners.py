@@ -42,7 +42,11 @@ class Corners:
 
     def stands_beside_masks(self, found: ModuleManner) -> bool:
         """Whether the flag may be told beside each mask that is taken of x."""
-        told = (self.alone.telling(name, 1) for name in ("mask", "padding") if name in found.takes)
+        told = (
+            self.alone.telling(found, name, 1)
+            for name in ("mask", "padding")
+            if name in found.takes
+        )
         both = (replace(one, causal=True) for one in told)
         return all(self.alone.ask(found, one, 1) is not None for one in both)
 

@@ -17,7 +17,7 @@ from properties.cases.devices import pad
 from properties.recognition.asking import declined, probing
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.packed import starts_are_shared
-from properties.recognition.asking.roles import roles
+from properties.recognition.asking.roles import counts, roles
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import (
     PLACED,
@@ -320,6 +320,13 @@ def asking(found: Manner, dtype: str = "", handing: Handing = PLAINLY) -> probin
     return ask
 
 
+def of_padding(found: Manner) -> str:
+    """What True means in a mask of keys, or that its argument counts them."""
+    if counts(found.takes["padding"]):
+        return "counts"
+    return probing.polarity(asking(found), "padding")
+
+
 def answered(conventions: Conventions) -> dict[str, str]:
     """The conventions that have an answer."""
     return {name: answer for name, answer in asdict(conventions).items() if answer}
@@ -358,7 +365,7 @@ def conventions(found: Manner, given: Mapping[str, str]) -> Conventions:
     ask = asking(found)
     probes: dict[str, Callable[[], str]] = {
         "mask": lambda: probing.polarity(ask, "mask"),
-        "padding": lambda: probing.polarity(ask, "padding"),
+        "padding": lambda: of_padding(found),
         "align": lambda: probing.alignment(ask, "" if found.hides else placed(found)),
         "window": lambda: probing.counting(ask, "causal" in found.takes),
         "weights": lambda: probing.returned_weights(ask),

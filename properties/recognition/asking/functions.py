@@ -265,6 +265,12 @@ def shares_memory(returned: Any, part: Tensor) -> bool:
 
 
 def polarised(seen: Any, convention: str) -> Tensor:
-    """A mask, of booleans or of integers 0 and 1, in the polarity that the subject wants."""
+    """A mask, of booleans or of integers 0 and 1, in the polarity that the subject wants; or how many are
+    seen, the first ones.
+    """
+    if convention == "counts":
+        if np.any(np.diff(seen.astype(np.int64)) > 0):
+            raise ValueError("real tokens behind padding cannot be told by a number")
+        return torch.tensor(seen.sum(axis=-1))
     hidden = ~seen if seen.dtype == np.bool_ else 1 - seen
     return torch.tensor(hidden if convention == "hide" else seen)

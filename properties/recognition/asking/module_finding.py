@@ -17,13 +17,14 @@ from torch import nn
 from properties.basics.dtypes import FORMATS, Array
 from properties.recognition.asking import modules, probing
 from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, ModuleManner
-from properties.recognition.asking.roles import certain, roles
+from properties.recognition.asking.roles import certain, counts, roles
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes, Weights
 
 KEYS = 4
 LAST = np.array([True, True, False, True])  # the keys that are told to be seen
+FIRST = np.array([True, True, True, False])  # the same where they are counted
 PADDED = 2  # the one that is not
 Build = Callable[[Config, Weights], nn.Module]
 
@@ -82,10 +83,11 @@ class Trial:
             arguments,
         )
 
-    def telling(self, name: str, items: int) -> Arguments:
-        """The keys 0, 1 and 3, as a "mask" or as "padding"."""
+    def telling(self, manner: ModuleManner, name: str, items: int) -> Arguments:
+        """The keys 0, 1 and 3, as a "mask" or as "padding"; the first three where these are counted."""
         if name == "padding":
-            return Arguments(padding=np.tile(LAST, (items, 1)))
+            counted = getattr(manner.conventions, self.roles[name]) == "counts"
+            return Arguments(padding=np.tile(FIRST if counted else LAST, (items, 1)))
         return Arguments(mask=self.pairs(LAST, items))
 
     def pairs(self, keys: Any, items: int) -> Any:
@@ -99,7 +101,7 @@ class Trial:
 
     def polarity(self, manner: ModuleManner, name: str) -> str:
         """What True means in such a mask; "" if neither."""
-        found = probing.keys_of(self.number(manner, self.telling(name, 1)), KEYS)
+        found = probing.keys_of(self.number(manner, self.telling(manner, name, 1)), KEYS)
         return {frozenset({0, 1, 3}): "attend", frozenset({2}): "hide"}.get(
             found or frozenset(), ""
         )
@@ -108,7 +110,7 @@ class Trial:
         """Whether such a mask makes any difference, or is refused."""
         told, plain = (
             self.ask(manner, arguments, items=1)
-            for arguments in (self.telling(name, 1), Arguments())
+            for arguments in (self.telling(manner, name, 1), Arguments())
         )
         return told is None or plain is None or not np.array_equal(told.output, plain.output)
 
@@ -127,7 +129,8 @@ class Trial:
     def is_flag(self, manner: ModuleManner) -> bool:
         """Whether any mask hides the future and shows all else, and without one all is seen."""
         plain, masked = (
-            self.ask(manner, told, items=1) for told in (Arguments(), self.telling("mask", 1))
+            self.ask(manner, told, items=1)
+            for told in (Arguments(), self.telling(manner, "mask", 1))
         )
         if plain is None or masked is None:
             return False
@@ -137,7 +140,7 @@ class Trial:
 
     def loses_its_own_rows(self, manner: ModuleManner) -> bool:
         """Whether a query that is padding itself sees nothing, where the others see what is none."""
-        answer = self.ask(manner, self.telling("padding", 1), items=1)
+        answer = self.ask(manner, self.telling(manner, "padding", 1), items=1)
         if answer is None or len(answer.output[0]) <= PADDED:
             return False
         padded, other = (float(answer.output[0, row, 0]) for row in (PADDED, -1))
@@ -312,9 +315,9 @@ def crossing_works(trial: Trial, found: ModuleManner, role: str) -> bool:
     told = {
         "context": Arguments(),
         "context_values": Arguments(),
-        "context_mask": trial.telling("mask", 3),
+        "context_mask": trial.telling(found, "mask", 3),
         "context_bias": Arguments(bias=trial.pairs(np.zeros(KEYS), 3)),
-        "context_padding": trial.telling("padding", 3),
+        "context_padding": trial.telling(found, "padding", 3),
     }
     return role not in told or trial.ask(found, told[role], 3) is not None
 
@@ -388,14 +391,28 @@ def with_masks_as(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -
     takes, forms = dict(found.takes), {"mask": dict(found.pairs), "padding": dict(found.keys)}
     for name, other in (("mask", "padding"), ("padding", "mask")):
         for argument in (named[n] for n in (name, other) if n in named):
+            if name == "mask" and counts(argument):
+                continue
             role = trial.roles[name]
-            guess = replace(found, takes={**found.takes, role: argument})
+            guess = with_counts(replace(found, takes={**found.takes, role: argument}), role)
             if form := taken(trial, guess, name):
                 takes[role] = argument
                 forms[name][role] = form
                 break
     found = replace(found, takes=takes, pairs=forms["mask"], keys=forms["padding"])
     return with_conventions(trial, with_bias(trial, without_rows_of_keys(trial, found)))
+
+
+def counted(found: ModuleManner, role: str) -> str:
+    """That the argument of a role counts real tokens, if it does by its name; else ""."""
+    return "counts" if counts(found.takes[role]) else ""
+
+
+def with_counts(guess: ModuleManner, role: str) -> ModuleManner:
+    """With that as its convention."""
+    if not (answer := counted(guess, role)):
+        return guess
+    return replace(guess, conventions=replace(guess.conventions, **{role: answer}))
 
 
 def without_rows_of_keys(trial: Trial, found: ModuleManner) -> ModuleManner:
@@ -421,7 +438,7 @@ def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
         for shape in trial.shapes if name == "mask" else trial.of_keys:
             of = {trial.roles[name]: shape}
             asked = replace(guess, pairs=of) if name == "mask" else replace(guess, keys=of)
-            if trial.ask(asked, trial.telling(name, items), items) is not None:
+            if trial.ask(asked, trial.telling(asked, name, items), items) is not None:
                 return shape
     return ""
 
@@ -450,7 +467,7 @@ def with_conventions(trial: Trial, found: ModuleManner) -> ModuleManner:
     mask, padding = trial.roles["mask"], trial.roles["padding"]
     plain = replace(found, conventions=Conventions())
     kept: dict[str, Any] = {
-        trial.roles[name]: trial.polarity(plain, name)
+        trial.roles[name]: counted(found, trial.roles[name]) or trial.polarity(plain, name)
         for name in ("mask", "padding")
         if trial.roles[name] in found.takes
     }
@@ -474,7 +491,7 @@ def usable(
     """
     plain, crossing = Trial(build, sizes), CrossTrial(build, sizes, d_context, KEYS)
     told = [
-        (trial, trial.telling(name, 1))
+        (trial, trial.telling(found, name, 1))
         for trial in (plain, crossing)
         for name in ("mask", "padding")
         if trial.roles[name] in found.takes

@@ -13,16 +13,21 @@ TOKENS = (
     r"_?(hidden_)?(states?|outputs?|out|inputs?|tokens?|x|embeddings?|embeds?|features|seq|tensor)"
 )
 CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|cross)|xa"
+COUNTS = (
+    r"(valid_?len(gth)?|((valid|actual|real|seq|sequence|src|source|input|key|kv|key_?value|k|x)_?)*"
+    r"(lens|lengths))"
+)
+"""How many tokens of each item are real."""
 SPELLINGS = {
     "context": (
         rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|hidden_kv|to_tensor|"
         r"keys|key_?values?|keys_?(and_?)?values|inputs_kv|references?|latents?|src|image|text|y|z"
     ),
-    "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask)",
+    "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask|(?<!key_value_){COUNTS})",
     "context_mask": rf"{OTHERS}_(attn_|attention_)?masks?",
     "padding": (
         r"((src|source|tgt|target|self_attn|x|input)_)?(key|src|tgt|seq|token|kv|input|x)?_?pad(ding)?_?mask|"
-        r"key_mask|kv_mask|valid_mask"
+        rf"key_mask|kv_mask|valid_mask|{COUNTS}"
     ),
     "mask": r"(attn|attention|att|bool|boolean|src|self_attn)?_?masks?",
     "bias": r"(attn|attention|score|scores|logit|logits|additive)_?bias|bias|mask_bias",
@@ -58,6 +63,11 @@ def role(name: str) -> str | None:
     """A key of `ROLES`, or None for what has no role of these."""
     plain = name.lower()
     return next((r for r, known in SPELLINGS.items() if re.fullmatch(known, plain)), None)
+
+
+def counts(name: str) -> bool:
+    """Whether an argument holds the number of real tokens of each item, the first ones, by its name."""
+    return bool(re.fullmatch(rf"({OTHERS}_)?{COUNTS}", name.lower()))
 
 
 def roles(names: Iterable[str]) -> dict[str, str]:

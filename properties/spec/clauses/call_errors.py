@@ -119,7 +119,7 @@ def mask_of_another_size(case: Case) -> float:
     Level.MUST,
     "A mask of keys for another number of items or keys is refused; one for more keys may be cut to "
     "those there are.",
-    needs={"takes padding"},
+    needs={"padding anywhere"},
     counts=SEVERAL,
     after=("mask/padding-shows-what-is-real",),
     half=Half.GUARDED,

@@ -74,7 +74,7 @@ def padding_numbers_are_added(case: Case) -> float:
     "mask/padding-side-does-not-matter",
     Level.MUST,
     "Real tokens give the same whether they are padded on the left or on the right.",
-    needs=PADDING,
+    needs={"padding anywhere"},
     counts=SEVERAL,
     after=(REAL,),
 )

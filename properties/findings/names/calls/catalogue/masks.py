@@ -90,7 +90,30 @@ def padding_ignored(called: str, *roles: str) -> None:
 
 padding_ignored("padding ignored", "padding", "padding_numbers")
 padding_ignored("padding given as numbers ignored", "padding_numbers")
-padding_ignored("padding given as booleans ignored", "padding")
+
+
+@asks("padding given as booleans ignored", "where the padding mask is used", "padding")
+def booleans_take_part(asked: Question) -> Question:
+    """Where it may be given as numbers, too."""
+    if "padding_numbers" not in asked.case.subject.takes:
+        raise RefusedError("padding is given as booleans alone")
+    return asked.changed(padding=None)
+
+
+def lengths_are_off(called: str, by: int) -> None:
+    """Enter lengths that are compared with a place beside the right one."""
+
+    @asks(called, "how the place of a key is compared with the length of its item", "padding")
+    def off(asked: Question) -> Question:
+        real, of = real_keys(asked), "context_" if "context" in asked.inputs else ""
+        if getattr(asked.case.subject.conventions, f"{of}padding") != "counts":
+            raise RefusedError("padding is a mask")
+        lengths = real.sum(axis=-1, keepdims=True) + by
+        return asked.changed(padding=np.arange(real.shape[-1]) < lengths)
+
+
+lengths_are_off("a key more is seen than the lengths say", 1)
+lengths_are_off("a key less is seen than the lengths say", -1)
 
 
 @asks("numbers in the padding mask read as booleans", USE, "padding_numbers")
