@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from properties.basics.dtypes import Array
 from properties.truth import visibility
 from properties.truth.request import Request
 
@@ -17,7 +18,7 @@ from properties.truth.request import Request
 @dataclass(frozen=True)
 class Restored:
     """cap: the bound, c tanh(z / c); window: how many tokens before itself a query sees; slopes: whether
-    the published ones of ALiBi are taken, H a power of two; sink: what each head's sink scores.
+    the published ones of ALiBi are taken, H a power of two; sink: what the first head's sink scores.
     """
 
     cap: float | None = None
@@ -36,5 +37,11 @@ class Restored:
             bias = visibility.alibi(visibility.slopes(heads), tokens, tokens)
             request = replace(request, bias=bias[None])
         if self.sink is not None:
-            request = replace(request, sink=np.full(heads, self.sink))
+            request = replace(request, sink=by_head(self.sink, heads))
         return request
+
+
+def by_head(first: float, heads: int) -> Array:
+    """What the sink of each head scores, (H,): half more than that of the head before."""
+    scores: Array = np.array([first + 0.5 * head for head in range(heads)])
+    return scores

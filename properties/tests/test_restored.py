@@ -89,7 +89,10 @@ def test_slopes_that_nobody_calls_alibis_are_left_alone() -> None:
     assert "slopes" in subject.unasked
 
 
-@pytest.mark.parametrize("name", ["window-keys-dropped-too-soon", "norm-of-keys-not-used"])
+@pytest.mark.parametrize(
+    "name",
+    ["window-keys-dropped-too-soon", "norm-of-keys-not-used", "alibi-cut-from-the-longest-call"],
+)
 def test_a_script_puts_it_back_as_well(name: str) -> None:
     """It fails on the fault and passes on the plain module."""
     fault = faults()[name]

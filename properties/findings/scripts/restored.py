@@ -28,6 +28,11 @@ def at_work(clause: str, put_back: Callable[[Case], Case]) -> None:
         returned = "[0]" * case.subject.remembering.held_by_caller
         tried(script, [f"output = {module}(x){returned}"])
         yield ended(script, asked)
+        if asked.subject.restored.slopes and restored.twice_as_long(case) is not None:
+            script, module = begun(asked)
+            script.add(f"{module}(torch.cat([x, x], dim=1))")
+            tried(script, [f"output = {module}(x){returned}"])
+            yield ended(script, asked)
         cached = case.subject.has("cache") and written(case.subject)
         for lengths in ([1] * tokens, *splits(tokens, case.cut)) if cached else ():
             script, module = begun(asked)

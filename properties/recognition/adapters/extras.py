@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.spellings import MIXING
+from properties.subjects.restored import by_head
 from properties.truth import visibility
 
 IDENTITY = "identity"
@@ -54,7 +55,9 @@ def fill(module: nn.Module, fills: Fills) -> None:
             if isinstance(number, str):
                 tensor.copy_(identity(tensor.shape))
             elif kind_of(name) == SINKS:  # anything may be in it, where it is not initialised
-                tensor.fill_(number)
+                tensor.copy_(
+                    torch.from_numpy(by_head(number, tensor.numel())).reshape(tensor.shape)
+                )
             else:
                 tensor.masked_fill_(tensor.abs() < MASKING, number)
 

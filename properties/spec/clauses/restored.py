@@ -41,7 +41,7 @@ def with_cap(case: Case) -> Case:
 
 
 def with_sinks(case: Case) -> Case:
-    """With sinks that all score the same."""
+    """With sinks of which each head has its own."""
     return restored(case, Restored(sink=SINKS[case.seed % len(SINKS)]))
 
 
@@ -82,9 +82,13 @@ def own_cap(case: Case) -> float:
     after=(ORACLE,),
 )
 def own_sink(case: Case) -> float:
-    """w_ij = exp(z_ij) / (sum over j of exp(z_ij) + exp(s)): weights sum to less than one."""
+    """w_ij = exp(z_ij) / (sum over j of exp(z_ij) + exp(s)): weights sum to less than one. Each
+    head has a sink of its own: one that is read for another head gives others.
+    """
     asked = with_sinks(case)
-    return agrees(f"with sinks of {asked.subject.restored.sink:g}", asked)
+    return agrees(
+        f"with sinks from {asked.subject.restored.sink:g} on, half more head by head,", asked
+    )
 
 
 @clause(
@@ -101,7 +105,8 @@ def own_sink(case: Case) -> float:
 )
 def own_slopes(case: Case) -> float | None:
     """From h = 1 on (Press, Smith and Lewis, 2022). What is the same for a whole row changes nothing: slope
-    times the key's place will do, and rounds as such numbers do.
+    times the key's place will do, and rounds as such numbers do. What is kept of a longer call must not
+    meet a shorter one.
     """
     heads, tokens = case.sizes.heads, case.sizes.tokens
     if not power_of_two(heads):
@@ -111,7 +116,24 @@ def own_slopes(case: Case) -> float | None:
     bias = np.broadcast_to(places, (1, heads, tokens, tokens))
     request = replace(asked.request, bias=bias)
     by_place = asked.budget_of(asked.trace_of(request))
-    return agrees("with its slopes", asked, by_place.output)
+    shares = [agrees("with its slopes", asked, by_place.output)]
+    if (longer := twice_as_long(case)) is not None:
+        instance, allowed = asked.build(), asked.budget.output + by_place.output
+        instance.run(longer)
+        words = "with its slopes, after a call with twice as many tokens, an output of"
+        found = instance.run(case.x)
+        shares.append(near(words, found, asked.trace.output, allowed, AXES))
+    return max(shares)
+
+
+def twice_as_long(case: Case) -> Array | None:
+    """The tokens, and once more, (B, 2 T, d_in); None where there is no room for them."""
+    room = (
+        not case.subject.has("context-length") or 2 * case.sizes.tokens <= case.sizes.context_length
+    )
+    if case.subject.limits.full_context or not room:
+        return None
+    return np.concatenate([case.x, case.x], axis=1)
 
 
 def power_of_two(number: int) -> bool:

@@ -164,6 +164,25 @@ class AlibiTurnedRound(PlainAlibi):
         return 2.0 * PlainMultiHead.scale(self, scores) - super().scale(scores)
 
 
+@fault(
+    "alibi-cut-from-the-longest-call",
+    SLOPES,
+    symptom="after a longer sequence what is near is taken for far",
+    source="lucidrains/x-transformers fbbc159",
+)
+class AlibiCutFromTheLongestCall(PlainAlibi):
+    longest = 0
+
+    def scale(self, scores: Tensor) -> Tensor:
+        tokens = scores.shape[-1]
+        self.longest = max(self.longest, tokens)
+        places = torch.arange(self.longest)
+        back = (places[:, None] - places).abs()[:tokens, -tokens:].to(scores)
+        return (
+            PlainMultiHead.scale(self, scores) - self.alibi_slopes.to(scores)[:, None, None] * back
+        )
+
+
 class PlainSinks(PlainMultiHead):
     """A sink in each head, which takes its share and has no value."""
 
@@ -209,6 +228,17 @@ class SinkTwice(PlainSinks):
 class SinkDividedByTheRoot(PlainSinks):
     def sunk(self, sinks: Tensor) -> Tensor:
         return sinks * self.head_dim**-0.5
+
+
+@fault(
+    "sink-of-the-first-head",
+    SINK,
+    symptom="the sinks of all heads but the first are trained for nothing",
+    source="constructed",
+)
+class SinkOfTheFirstHead(PlainSinks):
+    def sunk(self, sinks: Tensor) -> Tensor:
+        return sinks[:1].expand_as(sinks)
 
 
 class RmsNorm(nn.Module):

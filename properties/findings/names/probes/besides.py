@@ -96,6 +96,17 @@ def sinks_scaled(case: Case) -> bool:
     return case.sizes.head_dim > 1 and sink_times(case, case.sizes.head_dim**-0.5)
 
 
+@probe("every head has the sink of the first", "which sink a head is given", SINK)
+def sink_of_the_first_head(case: Case) -> bool:
+    """Broadcast, or cut to one."""
+    if not case.subject.has("own sink"):
+        return False
+    asked = with_sinks(case)
+    sink = asked.request.sink
+    assert sink is not None
+    return gives(asked, replace(asked.request, sink=np.full_like(sink, sink[0])))
+
+
 def slopes_times(case: Case, factor: float) -> bool:
     """Whether what distance takes is so many times as large."""
     if not case.subject.has("own slopes"):
