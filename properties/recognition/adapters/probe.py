@@ -21,6 +21,7 @@ from properties.recognition.adapters import (
     extras,
     idle,
     low_rank,
+    places,
     projections,
     trials,
 )
@@ -117,7 +118,9 @@ def offer_extras(finished: ModuleSubject, module: nn.Module) -> None:
     waiting = idle.waiting_for(names, probe.module, probe.x, probe.sizes)
     names = [name for name in names if name not in waiting]
     slopes = extras.slopes_in(module)
-    mixed = {**extras.mixing(module, probe.sizes.heads), **dict.fromkeys(slopes, 0.0)}
+    unknown = [name for name in names if not extras.kind_of(name)]
+    zero = [*slopes, *places.tables(unknown, probe.module, probe.x)]
+    mixed = {**extras.mixing(module, probe.sizes.heads), **dict.fromkeys(zero, 0.0)}
     if not all(name in mixed or extras.kind_of(name) for name in names):
         names = []
     names += slopes
