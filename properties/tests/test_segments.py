@@ -1,4 +1,4 @@
-"""Functions that are told the segment of each token."""
+"""Functions and modules that are told the segment of each token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from properties.cases.strategies import pinned_cases
@@ -107,3 +107,79 @@ def test_an_argument_that_takes_no_segments_is_not_asked_about() -> None:
     asked = find(attention)[0]
     assert "segments" not in asked.takes
     assert set(asked.unasked) == {"segment_ids"}
+
+
+class PackedAttention(nn.Module):
+    """Causal; documents share a row, and a document sees itself alone. A step is a method."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, doc_ids: Tensor | None = None) -> Tensor:
+        parts = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
+        if doc_ids is not None:
+            seen = self.together(seen, doc_ids)[:, None]
+        context = functional.scaled_dot_product_attention(*parts.unbind(), attn_mask=seen)
+        return self.out_proj(context.transpose(1, 2).flatten(2))
+
+    def together(self, past: Tensor, ids: Tensor) -> Tensor:
+        """(T, T), (B, T) -> (B, T, T), what is seen."""
+        return past & (ids[:, :, None] == ids[:, None])
+
+
+class EarlierDocuments(PackedAttention):
+    def together(self, past: Tensor, ids: Tensor) -> Tensor:
+        return past & (ids[:, :, None] >= ids[:, None])
+
+
+class DocumentsOfTheFirstItem(PackedAttention):
+    def together(self, past: Tensor, ids: Tensor) -> Tensor:
+        return super().together(past, ids[:1].expand_as(ids))
+
+
+class DocumentsLiftTheMask(PackedAttention):
+    def together(self, past: Tensor, ids: Tensor) -> Tensor:
+        return ids[:, :, None] == ids[:, None]
+
+
+class DocumentsOfNobody(PackedAttention):
+    def together(self, past: Tensor, ids: Tensor) -> Tensor:
+        return past.expand(len(ids), *past.shape)
+
+
+def test_a_module_that_is_told_segments_is_asked_as_a_function_is() -> None:
+    asked = subject(PackedAttention)
+    assert asked.takes["segments"] == "doc_ids"
+    assert failing(asked) == set()
+    assert asked.unasked == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (EarlierDocuments, "earlier segments are seen"),
+        (DocumentsOfTheFirstItem, "segments of the first item"),
+        (DocumentsLiftTheMask, "segments replace causal"),
+    ],
+)
+def test_a_module_with_wrong_segments_gets_its_name(kind: type[nn.Module], expected: str) -> None:
+    """Beside a triangle of its own an argument that is ignored is as one that shows what is earlier."""
+    asked = subject(kind)
+    law = "packed/a-segment-sees-itself-alone"
+    with quiet_and_repeatable():
+        case = next(c for c in pinned_cases(asked) if judge(clauses()[law], c).status == "fail")
+        names = [told.partition("; look for ")[0] for told in behaves_like(law, case)]
+        found = script(clauses()[law], case)
+        assert found is not None
+        with redirect_stdout(StringIO()):
+            found.run(PackedAttention)
+    assert expected in names
+
+
+def test_of_segments_that_make_no_difference_it_is_told_that_they_are_not_asked() -> None:
+    """They may be for somebody else."""
+    assert set(subject(DocumentsOfNobody).unasked) == {"doc_ids"}

@@ -26,6 +26,11 @@ KEYS = 4
 LAST = np.array([True, True, False, True])  # the keys that are told to be seen
 FIRST = np.array([True, True, True, False])  # the same where they are counted
 PADDED = 2  # the one that is not
+SEGMENTS = (
+    [1, 1, 1, 1],
+    [1, 1, 2, 2],
+    [2, 2, 1, 1],
+)  # the last token is in the first or a later one
 Build = Callable[[Config, Weights], nn.Module]
 
 
@@ -213,7 +218,7 @@ def manner(
     found = ModuleManner(batched=batched)
     if alone:
         trial_of_x = Trial(build, sizes)
-        found = with_masks(trial_of_x, found, named)
+        found = with_segments(trial_of_x, with_masks(trial_of_x, found, named), named)
         if (
             batched and "T T" not in found.pairs.values()
         ):  # else parts would have to be put together
@@ -346,6 +351,17 @@ def with_flag(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> Mo
         if answer is not None and answer.output[0, 0, 0] == 1.0:
             return told if not hinted else with_own_triangle(told)
     return found
+
+
+def with_segments(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
+    """With an argument for segments that matters where queries and keys say nothing: one that is read for
+    something else, or by nobody, is left alone.
+    """
+    if "segments" not in named:
+        return found
+    guess = replace(found, takes={**found.takes, "segments": named["segments"]})
+    rows = [trial.number(guess, Arguments(segments=np.array([ids]))) for ids in SEGMENTS]
+    return guess if np.isfinite(rows).all() and not np.allclose(rows, rows[0]) else found
 
 
 def with_own_triangle(found: ModuleManner) -> ModuleManner:

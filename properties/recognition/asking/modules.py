@@ -199,6 +199,8 @@ class ModuleManner:
             self.takes[roles[name]]: self.told(roles[name], array, fmt)
             for name, array in found.items()
         }
+        if a.segments is not None:
+            named[self.takes["segments"]] = torch.tensor(a.segments)
         if of["causal"]:
             named[of["causal"]] = bool(a.causal)
         return named

@@ -205,6 +205,12 @@ def replaces_causal(asked: Question) -> Question:
     return with_the_future(asked)
 
 
+@asks("segments replace causal", "the branch that segments lead into", "segments")
+def segments_replace_causal(asked: Question) -> Question:
+    """The same beside segments."""
+    return with_the_future(asked)
+
+
 @asks("causal beside a mask alone", "the branch without a mask")
 def beside_a_mask_alone(asked: Question) -> Question:
     """Nothing is hidden where no mask is given."""
