@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,8 @@ from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import contexts
 from properties.subjects.call import ANSWERS, ROLES
 from properties.subjects.subject import CAUSAL_FAMILIES
+
+RESAMPLES = re.compile(r"perceiver|resampler|latents?", re.IGNORECASE)
 
 
 def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) -> None:
@@ -52,6 +55,7 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
                 found, width = as_wide_as_x, 0
                 keep_to_one_width(finished)
         found = without_lost_rows(finished, without_flag(finished, found))
+        found = without_joined_context(finished, found, call, width)
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
     found = with_what_is_hidden(finished, found, module, call, width)
@@ -146,6 +150,25 @@ def without_lost_rows(finished: ModuleSubject, found: ModuleManner) -> ModuleMan
         return found
     text = "which keys are padding: a query that is padding itself sees nothing, which is not asked"
     return without(finished, found, padding, text, padding="")
+
+
+def without_joined_context(
+    finished: ModuleSubject, found: ModuleManner, call: calls.Call, d_context: int
+) -> ModuleManner:
+    """Without a context beside which x attends to itself as well, where a name says that this is meant: the
+    latents of a resampler see themselves besides what they read. Elsewhere it is an error.
+    """
+    names = (finished.blueprint.owner, *call.required[:1])
+    if "context" not in found.takes or not any(map(RESAMPLES.search, names)):
+        return found
+    sizes = trial_config(finished.blueprint, finished.family).sizes
+    if not module_finding.CrossTrial(finished.build, sizes, d_context).joins(found):
+        return found
+    context = found.takes["context"]
+    why = "other tokens to attend to: x attends to itself beside them, as is meant here"
+    finished.unasked = {**finished.unasked, context: why}
+    of_x = {role: name for role, name in found.takes.items() if "context" not in role}
+    return replace(found, takes=of_x)
 
 
 def trial_of(finished: ModuleSubject) -> module_finding.Trial:

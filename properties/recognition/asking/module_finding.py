@@ -189,6 +189,11 @@ class CrossTrial(Trial):
         """Whether the last row is the mean of all tokens of the context, and of nothing else."""
         return abs(self.number(manner, Arguments()) - (2.0**KEYS - 1.0) / KEYS) < 1e-3
 
+    def joins(self, manner: ModuleManner) -> bool:
+        """Whether the last row is the mean of all tokens of the context and of x."""
+        both = self.queries * 2.0**KEYS + 2.0**KEYS - 1.0
+        return abs(self.number(manner, Arguments()) - both / (self.queries + KEYS)) < 1e-3
+
 
 def powers(items: int, width: int) -> Any:
     """(items, KEYS, width), with 2**j in the first column of token j."""
