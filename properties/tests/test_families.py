@@ -274,3 +274,43 @@ def test_an_encoder_that_is_asked_as_multihead_sees_the_future() -> None:
 def test_a_misspelt_causal_is_causal(name: str, said: bool) -> None:
     """One letter lost, added or changed, or two exchanged; as a word of the name."""
     assert says_causal(name) is said
+
+
+class LengthMaskedAttention(nn.Module):
+    """It is called masked by the lengths that it is given. A step is a method."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv, self.out_proj = nn.Linear(d_model, 3 * d_model), nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        parts = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        queries, keys, values = parts.unbind()
+        scores = self.hide(queries @ keys.mT * queries.shape[-1] ** -0.5)
+        if lengths is not None:
+            hidden = torch.arange(x.shape[1]) >= lengths[:, None, None, None]
+            scores = scores.masked_fill(hidden, -torch.inf)
+        return self.out_proj((scores.softmax(-1) @ values).transpose(1, 2).flatten(2))
+
+    def hide(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+class CausalLengthMaskedAttention(LengthMaskedAttention):
+    """Its name says that it hides the future, and it does not."""
+
+
+class UnusedTriangleMaskedAttention(LengthMaskedAttention):
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        future = torch.ones(x.shape[1], x.shape[1]).triu(1)
+        return super().forward(x + 0.0 * future.sum(), lengths)
+
+
+def test_what_is_called_masked_by_its_lengths_need_not_hide_the_future() -> None:
+    assert find(LengthMaskedAttention)[0].family == "encoder"
+
+
+@pytest.mark.parametrize("kind", [CausalLengthMaskedAttention, UnusedTriangleMaskedAttention])
+def test_beside_lengths_what_is_meant_to_be_causal_stays_so(kind: type[nn.Module]) -> None:
+    assert find(kind)[0].family == "multihead"

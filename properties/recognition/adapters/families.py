@@ -180,14 +180,16 @@ def reading(
 def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:
     """What says that the future is to be hidden: a name, context_length, a mask; "" if nothing."""
     inner = calls.inside(module)
+    call = calls.forward_of(module, blueprint.owner)
+    by_lengths = any(map(calls.LENGTHS.fullmatch, call.further))  # and so called masked
     for name in (blueprint.owner, type(inner).__name__):
-        if says_causal(name):
+        if says_causal(MASKED.sub("", name) if by_lengths else name):
             return f"it is called {name}"
     if blueprint.arguments.has("context_length"):
         return f"it takes {blueprint.arguments.roles['context_length']}"
     if mask_size(module) is not None:
         return "it keeps a mask"
-    chosen = blueprint.arguments.has("causal") or calls.forward_of(module, blueprint.owner).masks
+    chosen = blueprint.arguments.has("causal") or call.masks
     return "" if chosen or says_open(inner) else mask_in_code(type(inner).forward)
 
 
