@@ -248,6 +248,49 @@ def test_a_bound_that_has_to_be_a_number_is_beyond_all_scores() -> None:
     assert subject.dtypes == ("float64", "float32", "bfloat16")
 
 
+class MemoryAttention(nn.Module):
+    """Learned keys and values that every query sees come before those of x. A step is a method."""
+
+    def __init__(self, dim: int, heads: int, num_mem_kv: int = 2) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_qkv, self.to_out = (nn.Linear(dim, n * dim, bias=False) for n in (3, 1))
+        self.mem = nn.Parameter(torch.randn(2, heads, num_mem_kv, dim // heads))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        parts = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, *others = parts.unbind()
+        added = self.mem.expand(len(x), -1, -1, -1, -1).unbind(1)
+        key, value = (torch.cat(pair, dim=2) for pair in zip(added, others, strict=True))
+        seen = None if mask is None else self.widened(mask, added[0].shape[2])[:, None, None]
+        output = nn.functional.scaled_dot_product_attention(query, key, value, seen)
+        return self.to_out(output.transpose(1, 2).flatten(2))
+
+    def widened(self, mask: Tensor, count: int) -> Tensor:
+        """(B, S) -> (B, count + S), true where a key is seen."""
+        return nn.functional.pad(mask, (count, 0), value=True)
+
+
+class MaskOfTheMemoryAlone(MemoryAttention):
+    def widened(self, mask: Tensor, count: int) -> Tensor:
+        return super().widened(torch.ones_like(mask), count)
+
+
+MEMORY_LAWS = [*LAWS, "gradient/every-parameter-receives-gradient"]
+
+
+def test_learned_keys_and_values_are_none() -> None:
+    """A parameter that holds no numbers then is no part that has to take part."""
+    assert verdict(MemoryAttention, MEMORY_LAWS) == []
+    assert "it is 0" in find_one(MemoryAttention).unasked["num_mem_kv"]
+
+
+def test_without_them_a_mask_is_asked_as_ever() -> None:
+    assert find_one(MemoryAttention).takes["padding"] == "mask"
+    assert find_one(MemoryAttention).conventions.padding == "attend"
+    assert find_one(MaskOfTheMemoryAlone).conventions.padding == ""
+
+
 def test_a_bound_that_may_be_neither_keeps_its_default() -> None:
     """It is no reason to refuse the class."""
     assert "keeps its default" in find_one(CappedLow).unasked["logit_softcap"]

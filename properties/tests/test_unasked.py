@@ -126,6 +126,7 @@ def test_torchs_own_module_is_right_in_part() -> None:
         ("attention_mask", "which keys a query sees"),
         ("seq_lens", "which keys are padding"),
         ("past_key_values", "keys and values of earlier tokens"),
+        ("shared_kv", "keys and values of another layer"),
         ("encoder_hidden_states", "other tokens to attend to"),
         ("output_attentions", "whether the weights are returned, too"),
         ("temperature", "what the scores are multiplied by"),

@@ -38,6 +38,7 @@ BLOCK = re.compile(r"(block|chunk|bucket)_?(size|len|length)", re.IGNORECASE)
 
 CAP = "a bound on the scores"
 WINDOW = "how far back a query sees"
+LEARNED = "how many learned keys and values come before those of the tokens"
 NARROW = "by how much heads are narrower than tokens"
 
 # What attention may be told besides: arguments that are known, and not asked about.
@@ -48,7 +49,9 @@ MEANINGS = {
     "which keys a query sees": r"mask",
     "which segment each token is in": r"^(segment|seq|sequence|doc|document)_?ids?$",
     "whether the future is hidden": r"causal",
+    "keys and values of another layer": r"shared_?(kv|keys?|values?)|(kv|keys?|values?)_?shared",
     "keys and values of earlier tokens": r"cache|past|prefix|state$|start_pos|offset",
+    LEARNED: r"(num|n)_?(mem|memory|null|persistent|register)_?(kv|key|token)s?$|^mem_?kv$",
     "other tokens to attend to": (
         r"context$|encoder|cross|memor|^(key|value|query|kv|k|v|q|y|z|source|ctx|cond)s?$"
     ),

@@ -1,5 +1,5 @@
 """Bounds that the constructor sets on the scores, on how far back a query sees, or on how wide heads are
-are put out of action.
+are put out of action, and so are learned keys and values that it adds.
 
 All that is asked is asked without them, and that is told.
 """
@@ -19,7 +19,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import trials
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.blueprint import Blueprint
-from properties.recognition.adapters.spellings import CAP, NARROW, WINDOW, meaning
+from properties.recognition.adapters.spellings import CAP, LEARNED, NARROW, WINDOW, meaning
 from properties.recognition.asking.widened import WIDE
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
@@ -32,18 +32,26 @@ WORDS: Mapping[object, str] = {
     HIGH: "it is 2**80",
     WIDE: f"it is {WIDE}",
     1: "it is 1",
+    0: "it is 0",
 }
+OFF: Mapping[str, tuple[object, ...]] = {
+    CAP: (None, HIGH),
+    WINDOW: (None, WIDE),
+    NARROW: (1,),
+    LEARNED: (0,),
+}
+"""By kind, what leaves nothing of it, in the order in which it is tried."""
 
 
 def without_bounds(
     blueprint: Blueprint, module: nn.Module, heads: int
 ) -> tuple[Blueprint, nn.Module]:
     """The same, or with None, else a number beyond all examples, for what the constructor or its settings
-    have by default for a bound on the scores or a window, and 1 for a rate by which heads are narrower,
-    where forward runs so.
+    have by default for a bound on the scores or a window, 1 for a rate by which heads are narrower, and 0
+    for a number of learned keys and values, where forward runs so.
     """
     sizes = blueprint.sizes(heads)
-    for kind, values in ((CAP, (None, HIGH)), (WINDOW, (None, WIDE)), (NARROW, (1,))):
+    for kind, values in OFF.items():
         told = blueprint.arguments
         named = [n for n in told.unasked if meaning(n.rpartition(".")[2]) == kind]
         names = [n for n in named if not is_off(blueprint.target, n)]
