@@ -14,6 +14,8 @@ def fed(case: Case) -> Iterator[tuple[str, Array]]:
     """In words, and the output (B, T, W): token by token, in chunks, as a second sequence, and without
     the cache in the midst of one.
     """
+    if not case.subject.has("cache"):  # a context alone is kept
+        return
     tokens = case.sizes.tokens
     one_by_one = [1] * tokens
     try:

@@ -168,6 +168,11 @@ class Config:
         return self.sizes.width + self.odd
 
 
+OF_CONTEXT = frozenset({"context_mask", "context_bias", "context_padding"})
+LATER = {"again": "{} is handed over again", "none": "{}=None"}
+"""What a call is told of a context that was kept in an earlier one, and in words, of its argument."""
+
+
 class Subject(ABC):
     """An implementation under test. Subclass it to write an adapter.
 
@@ -209,6 +214,10 @@ class Subject(ABC):
     cached_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which it runs
     masked_steps: tuple[str, ...] = ()  # "mask", "bias": what of pairs a step may be told
     one_mask: bool = False  # whether such a mask is for all items at once
+    later: tuple[
+        str, ...
+    ] = ()  # of `LATER`: how calls go on with a context that is kept; () for not
+    kept_in: tuple[str, ...] = tuple(FORMATS)  # the formats in which they run
     bare: bool = False  # whether `ask` needs no module
     compiled: bool = False  # whether calls are compiled for each shape: then few shapes are asked
     modes: bool = False  # whether a module's calls may be made in training, with gradients
@@ -327,6 +336,31 @@ class Subject(ABC):
         """
         raise NotImplementedError
 
+    def begin_beside(self, module: Any, batch: int) -> Any:
+        """The state before the first call with a context, for so many items; nothing of others is kept.
+
+        Only modules with `later` are asked for it and for `step_beside`.
+        """
+        raise NotImplementedError
+
+    def step_beside(
+        self,
+        module: Any,
+        state: Any,
+        inputs: Inputs,
+        arguments: Arguments,
+        dtype: str,
+        *,
+        handed: str = "again",
+    ) -> tuple[Array, Any]:
+        """The output (B, T, W) in eval mode for the next x (B, T, d_in), and the state after it.
+
+        state: as `begin_beside`, where keys and values are made of the context among the inputs, or
+        `step_beside` gave it, where they are those that were kept; handed: one of `later`, "again" in the
+        first call.
+        """
+        raise NotImplementedError
+
     def restoring(self, what: Restored) -> Subject:
         """The same with this at work, of what it has and is put out of action.
 
@@ -367,6 +401,8 @@ class Subject(ABC):
             "dropout-shared-over-batch": "batch" in self.dropout_shared,
             "dropout-shared-over-heads": "heads" in self.dropout_shared,
             "masks beside a cache": bool(self.masked_steps),
+            "context is kept": bool(self.later),
+            "hides a kept context": bool(self.later) and not OF_CONTEXT.isdisjoint(self.takes),
             "positions": self.positions is not None,
             "partly turned": self.positions is not None and self.positions.portion < 1.0,
             "float64": "float64" in self.dtypes,

@@ -91,6 +91,12 @@ CACHES = {
     "cached-added-mask-dropped": "cache/mask-of-pairs-goes-on",
     "cached-layers-in-one-place": "cache/layers-keep-their-own",
     "cached-keys-of-the-first-layer": "cache/layers-keep-their-own",
+    "kept-beside-x": "cache/kept-context-answers-as-the-context",
+    "kept-of-the-first-item": "cache/kept-context-answers-as-the-context",
+    "kept-mask-dropped": "cache/mask-of-a-kept-context-hides",
+    "kept-and-appended-to": "cache/mask-of-a-kept-context-hides",
+    "kept-used-unasked": "cache/another-context-answers-by-itself",
+    "kept-after-a-reset": "cache/another-context-answers-by-itself",
 }
 """A law of a cache that a fault breaks."""
 

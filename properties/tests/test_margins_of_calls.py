@@ -48,6 +48,7 @@ TARGETS: tuple[tuple[Callable[..., Any], str | None], ...] = (
     (window_from_the_bottom_right, None),
     (sound_ones()["cached-under-a-mask"].target, None),
     (sound_ones()["cached-in-a-dict-of-layers"].target, None),
+    (sound_ones()["kept-in-a-tuple"].target, None),
 )
 """Right functions and modules, and the families that they are asked as."""
 

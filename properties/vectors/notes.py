@@ -70,6 +70,7 @@ SEVERAL_CALLS = "shows in a second call alone"
 OF_MODULES = "is about what a module makes queries, keys and values of"
 BESIDE_A_CACHE = "is about a mask of pairs beside a cache, which no vector has"
 OF_LAYERS = "is about two layers that share a cache"
+OF_CONTEXTS = "is about a context that is kept from call to call"
 OF_PADDING = "is about numbers in a mask of keys, which the vectors hand over as booleans"
 NOT_SHOWN = {
     "numbers in the padding mask read as booleans": OF_PADDING,
@@ -80,6 +81,12 @@ NOT_SHOWN = {
     "keys of an earlier sequence": SEVERAL_CALLS,
     "every layer reads the keys of the first": OF_LAYERS,
     "every layer writes to one place of the cache": OF_LAYERS,
+    "context appended at every call": OF_CONTEXTS,
+    "kept context of the first item for all": OF_CONTEXTS,
+    "kept context outlives a reset": OF_CONTEXTS,
+    "kept context used unasked": OF_CONTEXTS,
+    "keys of x beside the kept context": OF_CONTEXTS,
+    "mask of the context ignored beside what is kept": OF_CONTEXTS,
     "mask ignored beside a past": BESIDE_A_CACHE,
     "mask kept in the buffer": SEVERAL_CALLS,
     "mask of the new tokens alone beside a past": BESIDE_A_CACHE,

@@ -27,6 +27,7 @@ from properties.zoo.wide import (
     encoder,
     flash,
     grouped,
+    kept,
     masked,
     packed,
     rotary,
@@ -47,6 +48,7 @@ BASES = frozenset(
         cached_manners,
         cached_masked,
         cached_padded,
+        kept,
     )
 )
 

@@ -19,7 +19,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from properties.cases.case import Case
-from properties.findings.names.caches import layers
+from properties.findings.names.caches import contexts, layers
 from properties.findings.names.caches import match as caches
 from properties.findings.names.caches import told as masks
 from properties.findings.names.calls import match as calls
@@ -55,6 +55,8 @@ def behaves_like(clause: str, case: Case) -> list[str]:
         return masks.named(clause, case)
     if clause == layers.CLAUSE:
         return layers.named(case)
+    if clause in contexts.LOOK:
+        return contexts.named(clause, case.subject)
     if clause.partition("/")[0] == caches.AREA:
         return caches.named(clause, case)
     told = [str(h) for h in habits(case) if breaks(h, clause, case)] if chance(clause) else []
@@ -80,6 +82,8 @@ def explains(name: str, clause: str, case: Case) -> bool | None:
         return name in masks.named(clause, case)
     if clause == layers.CLAUSE:
         return name in layers.named(case)
+    if clause in contexts.LOOK:
+        return name in contexts.named(clause, case.subject)
     if clause.partition("/")[0] == caches.AREA:
         return caches.explains(name, clause, case)
     if name in map(str, probes()):

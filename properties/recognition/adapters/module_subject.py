@@ -49,6 +49,7 @@ class ModuleSubject(Subject):
         self.tokens: tuple[str, ...] = ()  # arguments for queries, keys and values, where all three
         self.blanks: tuple[str, ...] = ()  # have to be given, and others, which may be None
         self.remembering = CacheManner()
+        self.keeping = CacheManner()  # the same of a context, where there are `later` calls
         self.sizes_of = WeakKeyDictionary[nn.Module, Sizes]()  # of what is built, for its cache
         self.normed: tuple[str, ...] = ()  # the paths of norms of queries and keys that are at work
         self.slopes: tuple[str, ...] = ()  # of ALiBi, among `extras`
@@ -133,6 +134,41 @@ class ModuleSubject(Subject):
         """A step that is told this, by the forward's own names, and the index of its layer."""
         layer = {self.layer: self.layers[module]} if self.layer else {}
         return self.remembering.step(module, state, x, dtype, {**further, **layer})
+
+    def begin_beside(self, module: nn.Module, batch: int) -> State:
+        """Before the first call with a context."""
+        return self.keeping.begin(module, self.sizes_of[module], batch)
+
+    def step_beside(
+        self,
+        module: nn.Module,
+        state: State,
+        inputs: Inputs,
+        arguments: Arguments,
+        dtype: str,
+        *,
+        handed: str = "again",
+    ) -> tuple[Array, State]:
+        """A call with a context, which is handed over again, or None in its place."""
+        return self.step_by(self.keeping, module, state, inputs, arguments, dtype, handed=handed)
+
+    def step_by(
+        self,
+        manner: CacheManner,
+        module: nn.Module,
+        state: State,
+        inputs: Inputs,
+        arguments: Arguments,
+        dtype: str,
+        *,
+        handed: str,
+    ) -> tuple[Array, State]:
+        """The same where a context is kept in this manner."""
+        given = self.held.given(module, inputs, arguments, dtype)
+        del given["x"]
+        if handed == "none":
+            given[self.takes["context"]] = None
+        return manner.step(module, state, inputs["x"], dtype, given)
 
     def told_beside(self, told: Arguments, dtype: str) -> dict[str, Any]:
         """The arguments of a step by the forward's own names; a causal flag keeps its default."""

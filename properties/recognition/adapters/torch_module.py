@@ -30,6 +30,7 @@ from properties.recognition.adapters import (
     families,
     forward_arguments,
     future_masks,
+    kept_contexts,
     layers,
     masked_steps,
     messages,
@@ -130,6 +131,7 @@ def subject(
     forward_arguments.offer_masks(finished, module, call)
     masked_steps.offer(finished, module, call)
     layers.offer(finished, module, call)
+    kept_contexts.offer(finished, module, call)
     earlier_tokens.offer_padded_steps(finished)
     earlier_tokens.offer_start(finished, module, call)
     if not chosen:

@@ -31,6 +31,12 @@ def holders(module: nn.Module, name: str) -> Iterator[Holder]:
     same = [kind for kind in called if normalise(kind.__name__) == normalise(name)]
     derived = [k for k in called if issubclass(k, tuple(annotated)) and k not in annotated]
     for kind in [*annotated, *derived] if annotated else called:
+        if is_of_two(kind):
+            parts = (k for k in called if not is_of_two(k) and meant(k) is not None)
+            yield from (
+                Holder(kind, {}, False, of_each=Holder(k, meant(k) or {}, False)) for k in parts
+            )
+            continue
         if (arguments := meant(kind)) is None:
             continue
         certain = kind in (annotated or same) or len(called) == 1
@@ -77,6 +83,18 @@ def is_called_so(kind: type) -> bool:
         return False
     names = [*inspect.signature(update).parameters][1:3]
     return [parameter_role(name) for name in names] == ["key", "value"]
+
+
+def is_of_two(kind: type) -> bool:
+    """Whether an object is made of two caches, that of x and that of a context, as for a decoder."""
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except (TypeError, ValueError):  # it does not say
+        return False
+    caches = [p for p in parameters if re.search("cache", p.name, re.IGNORECASE)]
+    if len(caches) == 1:
+        return caches[0].kind is Parameter.VAR_POSITIONAL
+    return len(caches) == 2 and all(p.default is Parameter.empty for p in caches)
 
 
 def meant(kind: type) -> dict[str, str] | None:

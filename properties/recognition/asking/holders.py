@@ -20,16 +20,20 @@ class Holder:
 
     arguments: argument -> meaning; certain: whether one of this class is meant, by the annotation, by the
     same name, or since there is no other; copied: whether the heads that it is told are those of
-    queries, as where keys and values are copied for them before they are kept.
+    queries, as where keys and values are copied for them before they are kept; of_each: how each of the two
+    caches is made of which it consists, that of x and that of a context.
     """
 
     kind: type
     arguments: Mapping[str, str]
     certain: bool
     copied: bool = False
+    of_each: Holder | None = None
 
     def __str__(self) -> str:
         """KVCache(), or KVCache(batch_size, max_len)."""
+        if self.of_each is not None:
+            return f"{self.kind.__name__}({self.of_each}, {self.of_each})"
         return f"{self.kind.__name__}({', '.join(self.arguments)})"
 
     def make(self, sizes: Sizes, batch: int, dtype: torch.dtype, layers: int = 1) -> Any:
@@ -37,6 +41,8 @@ class Holder:
 
         Tensors that are made without a format have the one of the module, as a caller would set it.
         """
+        if self.of_each is not None:
+            return self.kind(*(self.of_each.make(sizes, batch, dtype, layers) for _ in "xc"))
         heads = sizes.heads if self.copied else sizes.key_heads
         room = sizes.context_length
         told = {

@@ -15,8 +15,8 @@ from properties.tests.wide_calls import Pairs, attend, call, drawn, drawn_mask, 
 from properties.zoo.wide import Sound
 
 SIZES = {
-    **dict.fromkeys(("d_model", "dim", "embed_dim", "d_in", "d_out"), 12),
-    **dict.fromkeys(("n_heads", "num_heads"), 3),
+    **dict.fromkeys(("d_model", "dim", "embed_dim", "d_in", "d_out", "n_state"), 12),
+    **dict.fromkeys(("n_heads", "num_heads", "n_head"), 3),
     **dict.fromkeys(("context_length", "max_seq_len", "n_positions"), 32),
     **{"d_context": 8, "dropout": 0.0, "max_batch_size": 4, "causal": True, "layer_idx": 0},
 }
@@ -24,7 +24,7 @@ NAMES = {
     "q": ("q_proj", "W_query", "wq", "to_q", "query"),
     "k": ("k_proj", "W_key", "wk", "to_k", "key"),
     "v": ("v_proj", "W_value", "wv", "to_v", "value"),
-    "o": ("out_proj", "o_proj", "wo", "to_out", "proj", "c_proj", "output", "dense"),
+    "o": ("out_proj", "o_proj", "wo", "to_out", "proj", "c_proj", "output", "dense", "out"),
 }
 Linear = Callable[[Tensor], Tensor]
 

@@ -9,7 +9,7 @@ Kinds, and what their callables take:
 - sdpa-like: query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa; (B, H, T, D)
 - flash-like: q, k, v, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes; (B, T, H, D)
 - multihead-like: modules of query, key, value with masks, giving an output and weights
-- encoder, masked, cross, grouped, rotary, cached: modules, as their files say
+- encoder, masked, cross, grouped, rotary, cached, kept: modules, as their files say
 - packed: q, k, v of (total, H, D) and where each document starts
 
 What a specimen says of its conventions (`says`), where it has to say it:
@@ -46,6 +46,7 @@ KINDS = (
     "grouped",
     "rotary",
     "cached",
+    "kept",
     "packed",
 )
 AREAS = (
