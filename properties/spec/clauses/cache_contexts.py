@@ -12,10 +12,10 @@ from properties.cases.kept_contexts import Kept
 from properties.cases.question import Question, crossed, taken
 from properties.cases.steps import in_words, splits
 from properties.spec.clause import Condition, Level, clause
+from properties.spec.clauses.cache import AXES
 from properties.spec.clauses.conditions import SEVERAL_TOKENS
 from properties.spec.clauses.cross import OTHER
 
-AXES = "batch token column"
 KEPT = "cache/kept-context-answers-as-the-context"
 MASKED = "cache/mask-of-a-kept-context-hides"
 ANOTHER = "cache/another-context-answers-by-itself"

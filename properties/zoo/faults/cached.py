@@ -24,9 +24,6 @@ FORKED = "cache/past-of-the-caller-stays"
 PADDED = "cache/padding-stays-hidden"
 MASKED = "cache/mask-of-pairs-goes-on"
 LAYERS = "cache/layers-keep-their-own"
-KEPT = "cache/kept-context-answers-as-the-context"
-KEPT_MASK = "cache/mask-of-a-kept-context-hides"
-ANOTHER = "cache/another-context-answers-by-itself"
 
 BREAKS = {
     "cached-mask-from-the-top-left": (BY_TOKEN, BY_CHUNK),
@@ -54,12 +51,6 @@ BREAKS = {
     "cached-added-mask-dropped": (MASKED,),
     "cached-layers-in-one-place": (LAYERS,),
     "cached-keys-of-the-first-layer": (LAYERS,),
-    "kept-beside-x": (KEPT,),
-    "kept-of-the-first-item": (KEPT,),
-    "kept-mask-dropped": (KEPT_MASK,),
-    "kept-and-appended-to": (KEPT_MASK,),
-    "kept-used-unasked": (ANOTHER,),
-    "kept-after-a-reset": (ANOTHER,),
 }
 """By the name of the wrong module."""
 
