@@ -28,6 +28,7 @@ from properties.recognition.adapters import (
 )
 from properties.recognition.adapters.documents import AsDocuments, as_documents
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.given_values import GivenValues, with_values
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import HeldOpen, held_open
 from properties.recognition.adapters.image import AsImage, as_image
@@ -252,11 +253,12 @@ def own_context() -> list[str]:
 
 
 def hooks(subject: ModuleSubject) -> list[str]:
-    """What hands a module its inputs in its own order, the masks or zeros that it requires, documents or an
-    image, takes its residual out, holds its gates open, and rolls its latents.
+    """What hands a module its inputs in its own order, the masks, zeros or values that it requires,
+    documents or an image, takes its residual out, holds its gates open, and rolls its latents.
     """
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [InOrder, in_order] if told.inputs else []
+    parts += [GivenValues, with_values] if told.values else []
     parts += [GivenMasks, with_masks] if told.masks else []
     parts += [GivenZeros, with_zeros] if told.zeros else []
     parts += [WithoutResidual, exchanged, without_residual] if told.residual else []
@@ -315,6 +317,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             if blueprint.inputs:
                 queries, keys = blueprint.inputs
                 made = f"in_order({made}, {queries!r}, {keys!r})"
+            if blueprint.values is not None:
+                made = f"with_values({made}, {blueprint.values!r})"
             if blueprint.masks is not None:
                 made = f"with_masks({made}, {blueprint.masks!r})"
             if blueprint.zeros is not None:

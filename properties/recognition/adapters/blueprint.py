@@ -18,6 +18,7 @@ from properties.recognition.adapters import calls, messages
 from properties.recognition.adapters.arguments import Arguments
 from properties.recognition.adapters.documents import as_documents
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
+from properties.recognition.adapters.given_values import GivenValues, with_values
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import held_open
 from properties.recognition.adapters.image import as_image
@@ -45,6 +46,7 @@ class Blueprint:
     asks its caller for besides x; axes: those in which a forward of queries, keys and values takes them,
     see `OnItself`; taken_out: the layers in whose place there is an identity; masks: those that
     forward requires, and is given where nothing is to be hidden; zeros: those that it requires and adds;
+    values: those of the arguments that it requires and might have a default;
     residual: the arguments for tokens of
     which one is added to the output, where this is taken out; context: the argument that has a default,
     and has to be given a context; uncapped: whether a bound on the scores is a number beyond all of them;
@@ -65,6 +67,7 @@ class Blueprint:
     taken_out: tuple[str, ...] = ()
     masks: GivenMasks | None = None
     zeros: GivenZeros | None = None
+    values: GivenValues | None = None
     residual: tuple[str, ...] = ()
     image: str = ""
     context: str = ""
@@ -107,6 +110,8 @@ class Blueprint:
                     if self.handed is not None:
                         hook = replace(self.handed, head_dim=config.sizes.head_dim)
                         module.register_forward_pre_hook(hook, with_kwargs=True)
+                    if self.values is not None:
+                        with_values(module, self.values)
                     if self.masks is not None:
                         with_masks(module, self.masks)
                     if self.zeros is not None:

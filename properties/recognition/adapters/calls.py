@@ -14,6 +14,8 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import messages
 from properties.recognition.adapters.documents import documents_of
 from properties.recognition.adapters.given_masks import GivenMasks, masks_of, words
+from properties.recognition.adapters.given_values import GivenValues, values_of
+from properties.recognition.adapters.given_values import words as words_of_values
 from properties.recognition.adapters.given_zeros import zeros_of
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
 from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
@@ -85,15 +87,16 @@ def signature(function: Callable[..., Any], skipped: int = 0) -> Call | None:
 
 
 def of_forward(module: nn.Module) -> Call | None:
-    """How the forward of a module is called: a mask that is made for it counts as one with a default, a
-    context that is made for it as required, zeros and the starts of documents as nothing.
+    """How the forward of a module is called: a mask or a value that is made for it counts as one with a
+    default, a context that is made for it as required, zeros and the starts of documents as nothing.
     """
-    call, masks, own = signature(module.forward), masks_of(module), own_context(module)
+    call, own = signature(module.forward), own_context(module)
+    told = (*masks_of(module), *values_of(module))
     if call is None:
         return None
     made = (*zeros_of(module), *documents_of(module), own)
-    optional = tuple(n for n in (*masks, *call.optional) if n not in made)
-    required = tuple(n for n in call.required if n not in (*masks, *made))
+    optional = tuple(n for n in (*told, *call.optional) if n not in made)
+    required = tuple(n for n in call.required if n not in (*told, *made))
     return Call((*required[:1], own, *required[1:]) if own else required, optional)
 
 
@@ -175,9 +178,10 @@ def causal_flag(module: nn.Module) -> Parameter | None:
     except (TypeError, ValueError):
         return None
     named = next((p for p in parameters if role(p.name) == "causal"), None)
-    if named is None or not (isinstance(named.default, bool) or "bool" in str(named.annotation)):
-        return None
-    return named
+    if named is None or named.name in values_of(inside(module)):
+        return named
+    is_flag = isinstance(named.default, bool) or "bool" in str(named.annotation)
+    return named if is_flag else None
 
 
 def takes_context(target: Any) -> bool:
@@ -192,10 +196,15 @@ def unasked(names: Iterable[str], given: str = "it keeps its default") -> dict[s
     return {name: f"{text}: {given}" for name, text in known.items() if text}
 
 
-def unasked_of_forward(call: Call, masks: GivenMasks | None) -> dict[str, str]:
-    """The same of a forward; masks: those that are made for what it requires."""
+def unasked_of_forward(
+    call: Call, masks: GivenMasks | None, values: GivenValues | None
+) -> dict[str, str]:
+    """The same of a forward; masks, values: those that are made for what it requires."""
     blank = call.required[3:] if call.tokens else ()
     made = unasked(masks.names, words(masks)) if masks else {}
+    told = words_of_values(values) if values else {}
+    for name, text in told.items():
+        made |= unasked([name], text)
     return unasked(call.further) | unasked(blank, "it is None") | made
 
 

@@ -21,6 +21,7 @@ from properties.recognition.adapters import (
     calls,
     families,
     given_masks,
+    given_values,
     given_zeros,
     trials,
 )
@@ -99,6 +100,7 @@ def built_of(blueprint: Blueprint) -> tuple[Blueprint, nn.Module]:
             module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
         except QuestionError:
             raise refused from refused.__cause__
+    blueprint, module = with_needed_values(blueprint, module, heads)
     blueprint, module = with_two_inputs(blueprint, module, heads)
     blueprint, module = with_image(blueprint, module, heads)
     blueprint, module = with_documents(blueprint, module, heads)
@@ -111,6 +113,22 @@ def built_of(blueprint: Blueprint) -> tuple[Blueprint, nn.Module]:
     check_width_argument(blueprint, module)
     blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
+
+
+def with_needed_values(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or told the index of a layer, a causal flag or a past that forward requires, where it runs
+    then with the masks that it requires as well.
+    """
+    call, sizes = calls.signature(module.forward), blueprint.sizes(heads)
+    values = given_values.needed(module, call.required[1:]) if call else None
+    if values is None:
+        return blueprint, module
+    told = replace(blueprint, values=values)
+    made = told.attempt(Config(sizes), None)
+    masked = with_required_masks(told, made, heads)
+    return (told, made) if gives(with_angles(*masked)[1], sizes) else (blueprint, module)
 
 
 def with_documents(

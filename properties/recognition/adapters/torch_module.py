@@ -30,6 +30,7 @@ from properties.recognition.adapters import (
     families,
     forward_arguments,
     future_masks,
+    given_values,
     kept_contexts,
     layers,
     masked_steps,
@@ -269,11 +270,15 @@ def lacks(module: nn.Module, failure: str) -> bool:
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
-    draft.unasked |= calls.unasked_of_forward(call, blueprint.masks)
+    draft.unasked |= calls.unasked_of_forward(call, blueprint.masks, blueprint.values)
     if call.context:
         draft.own_context = call.context
         draft.unasked[call.context] = "other tokens to attend to: it is always the input"
-    if others := [name for name in call.further if name not in draft.unasked]:
+    made = given_values.words(blueprint.values) if blueprint.values else {}
+    draft.notes += [
+        f"{name} is required: {text} where a call says nothing" for name, text in made.items()
+    ]
+    if others := [n for n in call.further if n not in draft.unasked and n not in made]:
         draft.notes.append(f"forward keeps its defaults for {messages.listed(others)}")
     if draft.family not in CAUSAL_FAMILIES:
         told_nothing(blueprint, draft, call)

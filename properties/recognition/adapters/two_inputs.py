@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import calls, given_masks, messages, trials
 from properties.recognition.adapters.given_masks import GivenMasks
+from properties.recognition.adapters.given_values import values_of
 from properties.recognition.asking.roles import certain, role
 from properties.subjects.subject import Config
 from properties.truth.parameters import Sizes
@@ -80,7 +81,8 @@ def ordered(module: nn.Module, owner: str, sizes: Sizes) -> tuple[str, ...]:
     other names holds more than attention.
     """
     call = calls.signature(module.forward)
-    names = tuple(n for n in call.required if not calls.hides(n)) if call else ()
+    made = values_of(module)
+    names = tuple(n for n in call.required if not (calls.hides(n) or n in made)) if call else ()
     if call is None or len(names) != 2 or taken_by_others(call, names):
         return ()
     first, second = names
