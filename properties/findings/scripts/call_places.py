@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import fields
+from typing import Any
+
 import torch
 
 from properties.findings.call_tape import Asked
 from properties.findings.scripts.call_source import TURNED, CallScript, Told
 from properties.recognition.adapters.torch_multihead import CausalMultihead
 from properties.recognition.adapters.torch_multihead import asked as asked_as_told
+from properties.recognition.asking.caches import all_that_comes
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.modules import ModuleManner, weights_of
+from properties.subjects.results import output_in, parts
 
 
 def place(script: CallScript, told: Told, name: str) -> str:
@@ -34,16 +41,30 @@ def place_of_module(manner: ModuleManner, call: Asked, name: str) -> str:
     asked = call.question
     given = manner.given(call.module, asked.inputs, asked.arguments, asked.case.dtype)
     module = call.module
-    with torch.no_grad():
+    everything = all_that_comes(module) if manner.always else nullcontext()
+    with torch.no_grad(), everything:
         returned = manner.run(
             (asked_as_told(module) if isinstance(module, CausalMultihead) else module).train(
                 call.handing.training
             ),
             given,
         )
+    if manner.always:
+        output = output_in(returned, given["x"])
+        of_output = next(n for n, part in enumerate(parts(returned)) if part is output)
+        return part_of(returned, of_output if name == "output" else manner.always)
     if not isinstance(returned, tuple | list):
         return ""
     others = (
         n for n in range(1, len(returned)) if weights_of([returned[n]], asked.inputs) is not None
     )
     return "[0]" if name == "output" else f"[{next(others)}]"
+
+
+def part_of(returned: Any, place: int) -> str:
+    """How the part at this place of what was returned is read: by its number, key or field."""
+    if isinstance(returned, Mapping):
+        return f"[{list(returned)[place]!r}]"
+    if isinstance(returned, tuple | list):
+        return f"[{place}]"
+    return f".{fields(returned)[place].name}"

@@ -6,17 +6,19 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
-from properties.recognition.adapters import calls
+from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.draft import trial_config
 from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.asking import corners, module_finding
+from properties.recognition.asking.caches import all_that_comes
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import role as role_of
 from properties.recognition.turning import contexts
 from properties.subjects.call import ANSWERS, ROLES
 from properties.subjects.subject import CAUSAL_FAMILIES
+from properties.truth.parameters import Sizes
 
 RESAMPLES = re.compile(r"perceiver|resampler|latents?", re.IGNORECASE)
 
@@ -75,6 +77,8 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
         if getattr(found.conventions, n)
     }
     asked = set(found.takes.values())
+    if found.always and further_results(module, sizes) == 1:
+        asked |= {"further results"}
     finished.unasked = {n: text for n, text in finished.unasked.items() if n not in asked}
 
 
@@ -103,6 +107,13 @@ def with_what_is_hidden(
         text = f"{ROLES['causal']}: {why}"
         finished.unasked = {**finished.unasked, flag.name: text}
     return found
+
+
+def further_results(module: nn.Module, sizes: Sizes) -> int:
+    """How many tensors forward returns beside its output."""
+    with all_that_comes(module):
+        returned = trials.run(module, trials.random_input(sizes.batch, sizes.tokens, sizes.d_in))
+    return sum(isinstance(part, Tensor) for part in returned.returned) - 1
 
 
 def keep_to_one_width(finished: ModuleSubject) -> None:

@@ -5,7 +5,8 @@ Legend: B batch, T tokens of a step, W width of the output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -144,3 +145,17 @@ class OutputAlone:
         if isinstance(returned, Tensor) or self.unless & told.keys():
             return returned
         return output_in(returned, next(iter((*inputs, *told.values()))))
+
+
+@contextmanager
+def all_that_comes(module: nn.Module) -> Iterator[None]:
+    """Calls of the module give all that forward returns, whatever they are told."""
+    hooks = dict(module._forward_hooks)
+    for key, hook in hooks.items():
+        if isinstance(hook, OutputAlone):
+            del module._forward_hooks[key]
+    try:
+        yield
+    finally:
+        module._forward_hooks.clear()
+        module._forward_hooks.update(hooks)

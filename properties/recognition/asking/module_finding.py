@@ -31,6 +31,7 @@ SEGMENTS = (
     [1, 1, 2, 2],
     [2, 2, 1, 1],
 )  # the last token is in the first or a later one
+FURTHER = 5  # results among which weights are looked for
 Build = Callable[[Config, Weights], nn.Module]
 
 
@@ -335,7 +336,7 @@ def crossing_works(trial: Trial, found: ModuleManner, role: str) -> bool:
 def with_what_comes(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
     """With arguments that ask for weights, where these come."""
     if "weights" not in named:
-        return found
+        return with_what_always_comes(trial, found)
     takes = {n: named[n] for n in ("weights", "averaged") if n in named}
     guess = replace(found, takes={**found.takes, **takes})
     answer = trial.ask(guess, Arguments(weights=True), 1)
@@ -343,6 +344,23 @@ def with_what_comes(trial: Trial, found: ModuleManner, named: Mapping[str, str])
         return found
     kind = "per head" if answer.weights.ndim == 4 else "averaged"
     return replace(guess, conventions=replace(guess.conventions, weights=kind))
+
+
+def with_what_always_comes(trial: Trial, found: ModuleManner) -> ModuleManner:
+    """With the weights that come without being asked for, where a further result has their shape, and rows
+    that sum to one: it may be anything else.
+    """
+    item_by_item = not found.batched or "T T" in found.pairs.values()
+    for place in range(1, FURTHER) if not item_by_item else ():
+        guess = replace(found, takes={**found.takes, "weights": ""}, always=place)
+        answer = trial.ask(guess, Arguments(weights=True), 3, uneven=True)
+        weights = None if answer is None else answer.weights
+        if weights is None or (weights.ndim == 4 and weights.shape[1] != trial.sizes.heads):
+            continue
+        if (weights >= 0).all() and np.allclose(weights.sum(axis=-1), 1.0, atol=1e-3):
+            kind = "per head" if weights.ndim == 4 else "averaged"
+            return replace(guess, conventions=replace(guess.conventions, weights=kind))
+    return found
 
 
 def with_flag(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:

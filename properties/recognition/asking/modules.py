@@ -6,6 +6,7 @@ Legend: B batch, T tokens, H heads, W width of the output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,11 +16,14 @@ from torch import Tensor, nn
 
 from properties.basics.dtypes import Array
 from properties.basics.errors import OutsideError, SubjectError
+from properties.recognition.asking.caches import all_that_comes
 from properties.recognition.asking.functions import polarised, shares_memory
 from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.turning.handed import hook_of
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
 from properties.subjects.instance import go_back, gradient_of, in_eval, kind, to_array
+from properties.subjects.results import output_in
+from properties.subjects.results import parts as parts_of
 from properties.truth import visibility
 
 SHAPES: Mapping[str, Callable[[Any, int], Any]] = {
@@ -53,7 +57,8 @@ class ModuleManner:
     of each mask of pairs, the first one unless given; keys: of `KEYS`, likewise, for that of each mask of
     keys; batched: whether x has an axis of items, else one is handed over after the other; hinted: whether
     the causal flag goes with a mask that hides the future; recording: whether gradients are recorded where
-    nothing else is said; counted: whether masks are ones and zeros, where booleans are refused.
+    nothing else is said; counted: whether masks are ones and zeros, where booleans are refused; always: the
+    place of the weights in what comes where no argument asks for them.
     """
 
     takes: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +69,7 @@ class ModuleManner:
     hinted: bool = False
     recording: bool = False
     counted: bool = False
+    always: int = 0
 
     def ask(
         self,
@@ -78,9 +84,13 @@ class ModuleManner:
         given = self.given(module, inputs, arguments, dtype)
         before = {name: part.clone() for name, part in given.items() if isinstance(part, Tensor)}
         start = self.starting(module, given["x"], arguments.start)
-        with torch.set_grad_enabled(handing.gradients):
+        unasked = arguments.weights and not self.takes.get("weights")
+        everything = all_that_comes(module) if unasked else nullcontext()
+        with torch.set_grad_enabled(handing.gradients), everything:
             returned = self.run(module.train(handing.training), given, start)
         output, others = parts(returned)
+        if unasked:
+            output, others = output_in(returned, given["x"]), parts_of(returned)[self.always :][:1]
         return Answer(
             self.read(output, inputs),
             weights_of(others, inputs) if arguments.weights else None,
@@ -159,7 +169,7 @@ class ModuleManner:
                 roles = {**roles, "causal": ""}  # which says that nothing else is hidden
             arguments = with_triangle(arguments, len(inputs["x"]), tokens, keys)
         given |= self.options(arguments, fmt, roles, heads)
-        if "weights" in self.takes:
+        if self.takes.get("weights"):
             given[self.takes["weights"]] = arguments.weights
         if "averaged" in self.takes:
             given[self.takes["averaged"]] = arguments.averaged
