@@ -7,6 +7,7 @@ in a folder .hypothesis of the user's.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -27,3 +28,21 @@ def from_the_seed_alone() -> Iterator[None]:
     fresh = type(providers.CONSTANTS_CACHE)(providers.CONSTANTS_CACHE.max_size)
     with mock.patch.multiple(providers, _get_local_constants=Constants, CONSTANTS_CACHE=fresh):
         yield
+
+
+@contextmanager
+def with_objects_set_aside() -> Iterator[None]:
+    """In the body the garbage collector looks at no object that was there before.
+
+    Before its first draw Hypothesis has it look at all of them, and with those of torch that takes ten
+    times as long as the draws. Where somebody has set objects aside for good, they stay so, and nothing
+    is saved.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

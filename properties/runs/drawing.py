@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 from properties.cases.case import Case
-from properties.cases.drawing import from_the_seed_alone
+from properties.cases.drawing import from_the_seed_alone, with_objects_set_aside
 from properties.cases.strategies import spread
 from properties.spec.profiles import Profile
 from properties.subjects.subject import Subject
@@ -42,6 +42,6 @@ def draw_together(strategy: SearchStrategy[tuple[Case, ...]], seed: str) -> tupl
     def collect(cases: tuple[Case, ...]) -> None:
         drawn.append(cases)
 
-    with from_the_seed_alone():
+    with from_the_seed_alone(), with_objects_set_aside():
         collect()
     return drawn[-1]
