@@ -195,7 +195,8 @@ def take_out(module: nn.Module, paths: Iterable[str]) -> None:
 
 def with_sizes(module: nn.Module, sizes: Sizes) -> nn.Module:
     """The module, its lazy layers given their sizes by a first call; what that raises goes through."""
-    if any(is_lazy(parameter) for parameter in module.parameters()):
+    parameters = (p for part in module.modules() for p in part._parameters.values())
+    if any(p is not None and is_lazy(p) for p in parameters):
         with torch.no_grad():
             in_eval(module)(torch.zeros(1, 1, sizes.d_in))
         module.train()

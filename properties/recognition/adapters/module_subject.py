@@ -66,10 +66,13 @@ class ModuleSubject(Subject):
         module = self.blueprint.construct(config, self.family)
         module = in_format(module, getattr(torch, config.dtype))  # weights are rounded once
         self.sizes_of[module], self.layers[module] = config.sizes, config.layer
-        layers = dict(module.named_modules())
-        for path in self.residual:
-            if isinstance(layer := layers.get(path), nn.Dropout):  # none where nothing is dropped
-                layer.p = 0.0
+        if self.residual:
+            layers = dict(module.named_modules())
+            for path in self.residual:
+                if isinstance(
+                    layer := layers.get(path), nn.Dropout
+                ):  # none where nothing is dropped
+                    layer.p = 0.0
         self.fill(module, config, weights)
         return module
 
