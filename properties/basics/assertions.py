@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +24,22 @@ class Violation(Exception):
 
 
 def near(
-    what: str, actual: Array, expected: Array | float, allowed: Array | float, axes: str
+    what: str,
+    actual: Array,
+    expected: Array | float,
+    allowed: Array | float | Callable[[], Array],
+    axes: str,
 ) -> float:
     """Every |actual - expected| is at most `allowed`; returns the largest share of it that was used.
 
-    `axes` names the axes of `actual`, for the message: "batch query". Two NaNs or the same infinity
-    on both sides are no difference; a NaN or an infinity on one side alone always is.
+    allowed: or what computes it, which is called where something differs; axes: the names of the axes of
+    `actual`, for the message: "batch query". Two NaNs or the same infinity on both sides are no
+    difference; a NaN or an infinity on one side alone always is.
     """
-    expected, allowed = (np.broadcast_to(part, actual.shape) for part in (expected, allowed))
+    expected = np.broadcast_to(expected, actual.shape)
     if (actual == expected).all():  # two comparisons in three, and most of the work is saved
         return 0.0
+    allowed = np.broadcast_to(allowed() if callable(allowed) else allowed, actual.shape)
     # An infinite budget times a zero weight is NaN: nothing is claimed there either.
     allowed = np.where(np.isnan(allowed), np.inf, allowed)
     with np.errstate(all="ignore"):

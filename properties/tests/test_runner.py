@@ -387,3 +387,19 @@ def test_judge_gives_the_share_of_the_budget_that_was_used() -> None:
     outcome = judge(clauses()["oracle/output-within-bound"], pinned_cases(REFERENCE)[0])
     assert outcome.margin is not None
     assert 0.0 <= outcome.margin <= 1.0
+
+
+def test_what_computes_an_allowed_error_is_called_where_something_differs_alone() -> None:
+    """The margin and the failure are those of the error itself."""
+    called: list[int] = []
+
+    def allowed() -> np.ndarray[Any, Any]:
+        called.append(1)
+        return np.array([0.5, 2.0])
+
+    assert near("x", np.array([1.0, 2.0]), np.array([1.0, 2.0]), allowed, "entry") == 0.0
+    assert not called
+    assert near("x", np.array([1.0, 3.0]), np.array([1.0, 2.0]), allowed, "entry") == 0.5
+    assert called
+    with pytest.raises(Violation, match=r"to within 0\.5; .* at entry 0"):
+        near("x", np.array([2.0, 3.0]), np.array([1.0, 2.0]), allowed, "entry")

@@ -6,7 +6,7 @@ Legend: B batch, T tokens, H heads, D head_dim, W = H * D.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -263,11 +263,14 @@ def head_isolation(case: Case) -> float:
     """
     probe, head = separate_inputs(case), chosen_head(case)
     exchanged = np.where(of_chosen_head(probe, head), probe.other, probe.x)
-    actual, before, allowed = (
-        np.delete(part, head_columns(probe, head), axis=-1)
-        for part in (probe.run(exchanged), probe.output, difference(probe))
+    others = partial(np.delete, obj=head_columns(probe, head), axis=-1)
+    return near(
+        "in another head an unchanged",
+        others(probe.run(exchanged)),
+        others(probe.output),
+        lambda: others(difference(probe)),
+        "batch token column",
     )
-    return near("in another head an unchanged", actual, before, allowed, "batch token column")
 
 
 @clause(

@@ -46,9 +46,14 @@ def biases_take_part(case: Case) -> float:
     the softmax takes out again; so it must change nothing, and nobody can see whether it is there.
     """
     as_biases, as_rows = biases_and_rows(case)
-    # A bias is one term more, so the budget of the one bounds that of the other.
-    allowed = difference(as_biases)
-    return near("as from rows", as_biases.output, as_rows.output, allowed, "batch token column")
+    return near(
+        "as from rows",
+        as_biases.output,
+        as_rows.output,
+        # A bias is one term more, so the budget of the one bounds that of the other.
+        lambda: difference(as_biases),
+        "batch token column",
+    )
 
 
 def biases_and_rows(case: Case) -> tuple[Case, Case]:

@@ -322,5 +322,5 @@ def train_and_eval_reach_dropout(case: Case) -> float:
     for _ in range(2):
         require_dropped(probe, instance)
         output = instance.run(probe.x, seed=case.seed)
-        worst = max(worst, near("in eval", output, probe.output, difference(probe), AXES))
+        worst = max(worst, near("in eval", output, probe.output, lambda: difference(probe), AXES))
     return worst
