@@ -257,7 +257,10 @@ def every_parameter_receives_gradient(case: Case) -> None:
     instance = probe.build()
     gradients = instance.gradients(probe.x, probe.upstream)
     shapes = {name: array.shape for name, array in gradients.items() if name != "x"}
-    for name in shapes.keys() - originals(instance.module) - case.subject.extras.keys():
+    left_out = originals(instance.module) | case.subject.extras.keys()
+    for name in shapes:
+        if name in left_out or np.any(gradients[name] != 0):
+            continue
         marked = {n: np.full(shape, float(n == name)) for n, shape in shapes.items()}
         carried = case.subject.collect(marked, case.config())
         found = not is_cut_off(probe, name, gradients[name], carried)
