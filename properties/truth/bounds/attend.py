@@ -221,7 +221,9 @@ class Attending:
         smallest, largest = self.sums
         high, low = growth / smallest, 1.0 / growth / largest
         relative = np.maximum(high * (1.0 + self.rounding) - 1.0, 1.0 - low * (1.0 - self.rounding))
-        error: Array = np.minimum(np.nan_to_num(w * relative, nan=np.inf), 1.0)
+        error: Array = np.fmin(
+            w * relative, 1.0
+        )  # 1 where an infinite factor meets a weight of zero
         return error + self.fmt.smallest_normal
 
     @cached_property
