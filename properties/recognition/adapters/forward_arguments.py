@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from properties.recognition.adapters import calls, trials
 from properties.recognition.adapters.draft import trial_config
 from properties.recognition.adapters.module_subject import ModuleSubject
-from properties.recognition.asking import corners, module_finding
+from properties.recognition.asking import corners, module_finding, module_trials
 from properties.recognition.asking.caches import all_that_comes
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import role as role_of
@@ -173,7 +173,7 @@ def without_joined_context(
     if "context" not in found.takes or not any(map(RESAMPLES.search, names)):
         return found
     sizes = trial_config(finished.blueprint, finished.family).sizes
-    if not module_finding.CrossTrial(finished.build, sizes, d_context).joins(found):
+    if not module_trials.CrossTrial(finished.build, sizes, d_context).joins(found):
         return found
     context = found.takes["context"]
     why = "other tokens to attend to: x attends to itself beside them, as is meant here"
@@ -182,10 +182,10 @@ def without_joined_context(
     return replace(found, takes=of_x)
 
 
-def trial_of(finished: ModuleSubject) -> module_finding.Trial:
+def trial_of(finished: ModuleSubject) -> module_trials.Trial:
     """Calls of the module at the sizes of a first trial."""
     sizes = trial_config(finished.blueprint, finished.family).sizes
-    return module_finding.Trial(finished.build, sizes)
+    return module_trials.Trial(finished.build, sizes)
 
 
 def without(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from properties.basics.dtypes import FORMATS, Array
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import calls, families, torch_module, trials
-from properties.recognition.asking import module_finding
+from properties.recognition.asking import module_trials
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.on_itself import OnItself
 from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
@@ -135,7 +135,7 @@ class TorchMultihead(Subject):
             lambda name: self.build(replace(TRIAL, dtype=name), None), x, tuple(FORMATS)
         )
         self.notes = (*type(self).notes, *remarks)
-        trial = module_finding.Trial(lambda *of: asked(self.build(*of)), sizes)
+        trial = module_trials.Trial(lambda *of: asked(self.build(*of)), sizes)
         empty = trial.empty(self.manner)
         self.conventions = replace(self.conventions, empty=empty)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from properties.recognition.asking import probing
-from properties.recognition.asking.module_finding import KEYS, Build, CrossTrial, Trial
+from properties.recognition.asking.module_trials import KEYS, Build, CrossTrial, Trial
 from properties.recognition.asking.modules import ModuleManner
 from properties.recognition.asking.roles import roles
 from properties.subjects.call import Arguments

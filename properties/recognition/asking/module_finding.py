@@ -1,206 +1,31 @@
-"""Which masks and contexts a forward takes, and what True means in them: found by trial with the module
+"""Which masks, flags and contexts a forward takes, and what it returns: found by trial with the module
 itself.
-
-Its queries and keys are made zero, so that every key that is seen has the same weight, and the value
-of key j is 2**j: a row is the mean of some powers of two, and tells which keys it saw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from torch import nn
 
-from properties.basics.dtypes import FORMATS, Array
-from properties.recognition.asking import modules, probing
-from properties.recognition.asking.modules import OF_CONTEXT, PLAINLY, ModuleManner
-from properties.recognition.asking.roles import certain, counts, roles
-from properties.subjects.call import Answer, Arguments, Conventions, Handing, Inputs
-from properties.subjects.subject import Config
-from properties.truth.parameters import Sizes, Weights
+from properties.basics.dtypes import Array
+from properties.recognition.asking.module_masks import with_masks, with_masks_of_context
+from properties.recognition.asking.module_trials import (
+    ALSO_OF_HEADS,
+    KEYS,
+    LAST,
+    SEGMENTS,
+    Build,
+    CrossTrial,
+    Trial,
+)
+from properties.recognition.asking.modules import ModuleManner
+from properties.recognition.asking.roles import certain, roles
+from properties.subjects.call import Arguments, Conventions
+from properties.truth.parameters import Sizes
 
-KEYS = 4
-LAST = np.array([True, True, False, True])  # the keys that are told to be seen
-FIRST = np.array([True, True, True, False])  # the same where they are counted
-PADDED = 2  # the one that is not
-SEGMENTS = (
-    [1, 1, 1, 1],
-    [1, 1, 2, 2],
-    [2, 2, 1, 1],
-)  # the last token is in the first or a later one
 FURTHER = 5  # results among which weights are looked for
-Build = Callable[[Config, Weights], nn.Module]
-
-
-SINGLE = ("B T T", "B 1 T T", "T T")
-# As torch's own module wants it, if it is taken so; fairseq's has one for all items.
-ALSO_OF_HEADS = ("B*H T T", "B 1 T T", "B T T", "T T")
-
-
-class Trial:
-    """Asks modules of these sizes, whose weights are level; the last row, since it may see all keys."""
-
-    roles = PLAINLY
-    queries = KEYS
-    of_keys: Sequence[str] = ("B T",)
-
-    def __init__(self, build: Build, sizes: Sizes, shapes: Sequence[str] = SINGLE) -> None:
-        """Take over how modules are built, their d_in, heads and head_dim, and the shapes of masks of
-        pairs, keys of `SHAPES`, in the order in which they are tried.
-        """
-        self.build, self.shapes = build, shapes
-        if shapes is not SINGLE:
-            self.of_keys = tuple(modules.KEYS)
-        self.sizes = replace(sizes, tokens=KEYS, context_length=KEYS)
-
-    def inputs(self, items: int) -> Inputs:
-        """So many items, all alike; the first column of key j is 2**j."""
-        return {"x": powers(items, self.sizes.d_in)}
-
-    def ask(
-        self,
-        manner: ModuleManner,
-        arguments: Arguments,
-        items: int,
-        dtype: str = "float32",
-        handing: Handing | None = None,
-        *,
-        uneven: bool = False,
-    ) -> Answer | None:
-        """The answer for so many items, all alike; None where the call raises. uneven: whether scores grow
-        from key to key.
-        """
-        s = replace(self.sizes, batch=items)
-        query, key, value = (
-            np.zeros((s.d_in_of(role), s.width_of(role))) for role in ("query", "key", "value")
-        )
-        value[0, 0] = 1.0
-        if uneven:
-            query[0, 0] = key[0, 0] = 1.0
-        weights = Weights(query=query, key=key, value=value)
-        return probing.asked(
-            lambda inputs, told: manner.ask(
-                self.build(Config(s, dtype=dtype), weights), inputs, told, dtype, handing
-            ),
-            self.inputs(items),
-            arguments,
-        )
-
-    def telling(self, manner: ModuleManner, name: str, items: int) -> Arguments:
-        """The keys 0, 1 and 3, as a "mask" or as "padding"; the first three where these are counted."""
-        if name == "padding":
-            counted = getattr(manner.conventions, self.roles[name]) == "counts"
-            return Arguments(padding=np.tile(FIRST if counted else LAST, (items, 1)))
-        return Arguments(mask=self.pairs(LAST, items))
-
-    def pairs(self, keys: Any, items: int) -> Any:
-        """(B, 1, T, S): the same for every query."""
-        return np.broadcast_to(keys, (items, 1, self.queries, KEYS)).copy()
-
-    def number(self, manner: ModuleManner, arguments: Arguments) -> float:
-        """What the last row of a single item gives; NaN where the call raises."""
-        answer = self.ask(manner, arguments, items=1)
-        return float("nan") if answer is None else float(answer.output[0, -1, 0])
-
-    def polarity(self, manner: ModuleManner, name: str) -> str:
-        """What True means in such a mask; "" if neither."""
-        found = probing.keys_of(self.number(manner, self.telling(manner, name, 1)), KEYS)
-        return {frozenset({0, 1, 3}): "attend", frozenset({2}): "hide"}.get(
-            found or frozenset(), ""
-        )
-
-    def acts(self, manner: ModuleManner, name: str) -> bool:
-        """Whether such a mask makes any difference, or is refused."""
-        told, plain = (
-            self.ask(manner, arguments, items=1)
-            for arguments in (self.telling(manner, name, 1), Arguments())
-        )
-        return told is None or plain is None or not np.array_equal(told.output, plain.output)
-
-    def reads_one_row(self, manner: ModuleManner) -> bool:
-        """Whether the first row of a mask of pairs says what the last query sees."""
-        mask = self.pairs(LAST, 1)
-        alike = self.number(manner, Arguments(mask=mask))
-        mask[..., 0, :] = ~LAST
-        return alike != self.number(manner, Arguments(mask=mask))
-
-    def adds(self, manner: ModuleManner) -> bool:
-        """Whether numbers are added to the scores: log 3 for key 1 counts it three times."""
-        bias = self.pairs(np.log([1.0, 3.0, 1.0, 1.0]), 1)
-        return abs(self.number(manner, Arguments(bias=bias)) - 19.0 / 6.0) < 1e-3
-
-    def is_flag(self, manner: ModuleManner) -> bool:
-        """Whether any mask hides the future and shows all else, and without one all is seen."""
-        plain, masked = (
-            self.ask(manner, told, items=1)
-            for told in (Arguments(), self.telling(manner, "mask", 1))
-        )
-        if plain is None or masked is None:
-            return False
-        whole = (2.0**KEYS - 1.0) / KEYS
-        seen = plain.output[0, 0, 0], masked.output[0, 0, 0], masked.output[0, -1, 0]
-        return bool(np.allclose(seen, (whole, 1.0, whole), atol=1e-3))
-
-    def loses_its_own_rows(self, manner: ModuleManner) -> bool:
-        """Whether a query that is padding itself sees nothing, where the others see what is none."""
-        answer = self.ask(manner, self.telling(manner, "padding", 1), items=1)
-        if answer is None or len(answer.output[0]) <= PADDED:
-            return False
-        padded, other = (float(answer.output[0, row, 0]) for row in (PADDED, -1))
-        return bool(probing.of_nothing(padded)) and padded != other
-
-    def empty(self, manner: ModuleManner) -> str:
-        """What a row gives that sees nothing; "" if nothing known."""
-        mask = self.pairs(np.ones(KEYS, dtype=np.bool_), 1)
-        mask[..., -1, :] = False
-        answer = self.ask(manner, Arguments(mask=mask), items=1)
-        known = "" if answer is None else probing.of_nothing(float(answer.output[0, -1, 0]))
-        told = (Arguments(mask=mask), 1)
-        others = (self.ask(manner, *told, dtype, uneven=True) for dtype in FORMATS)
-        numbers = (float(other.output[0, -1, 0]) for other in others if other is not None)
-        return probing.by_uneven(known, numbers)
-
-
-class CrossTrial(Trial):
-    """The same of a context, with other tokens in x, whose first column would show."""
-
-    roles = OF_CONTEXT
-
-    def __init__(
-        self,
-        build: Build,
-        sizes: Sizes,
-        d_context: int,
-        queries: int = KEYS - 1,
-        shapes: Sequence[str] = SINGLE,
-    ) -> None:
-        """d_context: the width of the context, 0 for that of x."""
-        super().__init__(build, replace(sizes, d_context=d_context), shapes)
-        self.queries = queries
-
-    def inputs(self, items: int) -> Inputs:
-        """A context whose first column tells its tokens, and an x that is far from them."""
-        x = np.full((items, self.queries, self.sizes.d_in), 2.0**KEYS)
-        return {"x": x, "context": powers(items, self.sizes.d_in_of("key"))}
-
-    def attends(self, manner: ModuleManner) -> bool:
-        """Whether the last row is the mean of all tokens of the context, and of nothing else."""
-        return abs(self.number(manner, Arguments()) - (2.0**KEYS - 1.0) / KEYS) < 1e-3
-
-    def joins(self, manner: ModuleManner) -> bool:
-        """Whether the last row is the mean of all tokens of the context and of x."""
-        both = self.queries * 2.0**KEYS + 2.0**KEYS - 1.0
-        return abs(self.number(manner, Arguments()) - both / (self.queries + KEYS)) < 1e-3
-
-
-def powers(items: int, width: int) -> Any:
-    """(items, KEYS, width), with 2**j in the first column of token j."""
-    tokens = np.zeros((items, KEYS, width))
-    tokens[:, :, 0] = 2.0 ** np.arange(KEYS)
-    return tokens
 
 
 def manner(
@@ -390,132 +215,6 @@ def with_segments(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -
 def with_own_triangle(found: ModuleManner) -> ModuleManner:
     """With the place of the diagonal in the mask that goes with the flag."""
     return replace(found, conventions=replace(found.conventions, align="top left"))
-
-
-def with_masks_of_context(
-    trial: Trial, found: ModuleManner, named: Mapping[str, str]
-) -> ModuleManner:
-    """With those that are called so; without any, with those of all others that say something of it, or
-    that say nothing of anything.
-    """
-    own = {n.removeprefix("context_"): a for n, a in named.items() if n.startswith("context_")}
-    if own:
-        return with_masks(trial, found, own)
-    others = {n: named[n] for n in ("mask", "padding") if n in named}
-    both = with_masks(trial, found, others)
-    of_x = set(found.takes.values())
-    mute = [
-        role
-        for name, role in ((n, trial.roles[n]) for n in ("mask", "padding"))
-        if not getattr(both.conventions, role)
-        and (both.takes.get(role) in of_x or trial.acts(both, name))
-    ]
-    return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
-
-
-def with_masks(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
-    """With the masks of a trial that are taken, as ones and zeros where none is as booleans. An argument
-    may be for pairs of a query and a key, for keys, or for both.
-    """
-    both = {n: named[n] for n in ("mask", "padding") if n in named}
-    told = with_masks_as(trial, found, both)
-    if not both or found.counted or told.takes != found.takes:
-        return told
-    other = with_masks_as(trial, replace(found, counted=True), both)
-    return other if other.takes != found.takes else told
-
-
-def with_masks_as(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
-    """The same with masks of one kind."""
-    takes, forms = dict(found.takes), {"mask": dict(found.pairs), "padding": dict(found.keys)}
-    for name, other in (("mask", "padding"), ("padding", "mask")):
-        for argument in (named[n] for n in (name, other) if n in named):
-            if name == "mask" and counts(argument):
-                continue
-            role = trial.roles[name]
-            guess = with_counts(replace(found, takes={**found.takes, role: argument}), role)
-            if form := taken(trial, guess, name):
-                takes[role] = argument
-                forms[name][role] = form
-                break
-    found = replace(found, takes=takes, pairs=forms["mask"], keys=forms["padding"])
-    return with_conventions(trial, with_bias(trial, without_rows_of_keys(trial, found)))
-
-
-def counted(found: ModuleManner, role: str) -> str:
-    """That the argument of a role counts real tokens, if it does by its name; else ""."""
-    return "counts" if counts(found.takes[role]) else ""
-
-
-def with_counts(guess: ModuleManner, role: str) -> ModuleManner:
-    """With that as its convention."""
-    if not (answer := counted(guess, role)):
-        return guess
-    return replace(guess, conventions=replace(guess.conventions, **{role: answer}))
-
-
-def without_rows_of_keys(trial: Trial, found: ModuleManner) -> ModuleManner:
-    """Without a mask of pairs for one item alone, (T, S), where the argument takes one of keys and reads
-    the first row as that of the item.
-    """
-    mask, padding = trial.roles["mask"], trial.roles["padding"]
-    one = found.takes.get(mask) == found.takes.get(padding)
-    if found.pairs.get(mask) != "T T" or not one or not trial.reads_one_row(found):
-        return found
-    return replace(found, takes={n: a for n, a in found.takes.items() if n != mask})
-
-
-def taken(trial: Trial, guess: ModuleManner, name: str) -> str:
-    """The shape in which such a mask is taken, "" if in none.
-
-    With five items first, so that none can be taken for a query: a mask that is cut to the queries is not
-    one for items. One of pairs then with as many as there are heads: one that falls on the heads is taken
-    then, and judged.
-    """
-    counts = (KEYS + 1, trial.sizes.heads) if name == "mask" else (KEYS + 1,)
-    for items in counts:
-        for shape in trial.shapes if name == "mask" else trial.of_keys:
-            of = {trial.roles[name]: shape}
-            asked = replace(guess, pairs=of) if name == "mask" else replace(guess, keys=of)
-            if trial.ask(asked, trial.telling(asked, name, items), items) is not None:
-                return shape
-    return ""
-
-
-def with_bias(trial: Trial, found: ModuleManner) -> ModuleManner:
-    """With the role of a bias where a mask of numbers is added to the scores; and then without those
-    of masks where True is such a number.
-    """
-    mask, bias = trial.roles["mask"], trial.roles["bias"]
-    argument = found.takes.get(mask)
-    if not argument:
-        return found
-    both = replace(found, takes={**found.takes, bias: argument})
-    if not trial.adds(both):
-        return found
-    mute = [
-        trial.roles[name]
-        for name in ("mask", "padding")
-        if both.takes.get(trial.roles[name]) == argument and not trial.polarity(both, name)
-    ]
-    return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
-
-
-def with_conventions(trial: Trial, found: ModuleManner) -> ModuleManner:
-    """With what True means; where one argument is for pairs and keys, it means the same in both."""
-    mask, padding = trial.roles["mask"], trial.roles["padding"]
-    plain = replace(found, conventions=Conventions())
-    kept: dict[str, Any] = {
-        trial.roles[name]: counted(found, trial.roles[name]) or trial.polarity(plain, name)
-        for name in ("mask", "padding")
-        if trial.roles[name] in found.takes
-    }
-    if len(kept) == 2 and found.takes[mask] == found.takes[padding]:
-        kept[mask] = kept[padding]
-    held = replace(found, conventions=replace(found.conventions, **kept))
-    if mask not in found.takes or held.conventions.empty:
-        return held
-    return replace(held, conventions=replace(held.conventions, empty=trial.empty(held)))
 
 
 def usable(
