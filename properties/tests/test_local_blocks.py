@@ -52,6 +52,35 @@ class LocalAttentionSeesWhatIsFilledUp(LocalAttention):
         return key > query
 
 
+class LocalAttentionOfAWindow(LocalAttention):
+    """A window of any width is filled up to a square of it: a wide one would not fit into memory."""
+
+    def __init__(self, dim: int, heads: int, window_size: int = 4) -> None:
+        super().__init__(dim, heads, window_size)
+
+
+class LocalAttentionOfBothSides(LocalAttentionOfAWindow):
+    """Nothing hides the future within a block."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.tokens = x.shape[1]
+        return super().forward(x)
+
+    def hidden(self, query: Tensor, key: Tensor) -> Tensor:
+        return (key < 0) | (key >= self.tokens) | (query < key - self.size)
+
+
+class LocalAttentionOfBothSidesUnscaled(LocalAttentionOfBothSides):
+    def __init__(self, dim: int, heads: int, window_size: int = 4) -> None:
+        super().__init__(dim, heads, window_size)
+        self.to_qkv.register_forward_hook(self.without_scale)
+
+    def without_scale(self, module: nn.Module, given: object, made: Tensor) -> Tensor:
+        width = made.shape[-1] // 3
+        root = (width // self.heads) ** 0.5
+        return torch.cat([made[..., :width] * root, made[..., width:]], dim=-1)
+
+
 class GlobalAttention(LocalAttention):
     """The same by another name: how many tokens there may be is what block_size says in lectures."""
 
@@ -61,7 +90,15 @@ def failed(kind: type[nn.Module]) -> set[str]:
     return {r.clause for r in results if r.status == "fail"}
 
 
-@pytest.mark.parametrize("kind", [LocalAttention, LocalAttentionOfChunks])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        LocalAttention,
+        LocalAttentionOfChunks,
+        LocalAttentionOfAWindow,
+        LocalAttentionOfBothSides,
+    ],
+)
 def test_what_is_called_local_is_asked_within_a_block_and_told_so(kind: type[nn.Module]) -> None:
     assert not failed(kind)
     assert "is of blocks" in find_one(kind).lacking["context-length"]
@@ -69,6 +106,11 @@ def test_what_is_called_local_is_asked_within_a_block_and_told_so(kind: type[nn.
 
 def test_a_block_before_the_first_that_is_seen_is_told() -> None:
     assert "weights/rows-sum-to-one" in failed(LocalAttentionSeesWhatIsFilledUp)
+
+
+def test_a_lost_scale_is_told_within_a_window() -> None:
+    """Of which none is so wide that what a call makes would not fit into memory."""
+    assert ODDS in failed(LocalAttentionOfBothSidesUnscaled)
 
 
 def test_what_is_not_called_local_sees_all_of_its_context() -> None:

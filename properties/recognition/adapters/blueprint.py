@@ -25,6 +25,7 @@ from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.latents import with_latents
 from properties.recognition.adapters.projections import TOLD
 from properties.recognition.adapters.residual import without_residual
+from properties.recognition.adapters.spellings import WINDOW, is_block, meaning
 from properties.recognition.adapters.two_inputs import in_order
 from properties.recognition.asking.caches import OutputAlone
 from properties.recognition.turning.handed import Handed
@@ -174,6 +175,12 @@ class Blueprint:
             "correct it, or change what it is handed here, in a factory function or an adapter:",
             self.way_out(),
         )
+
+    @property
+    def block(self) -> str:
+        """The argument for how many tokens are in a block or a window, of which one is asked about."""
+        name = self.arguments.roles.get("context_length", "")
+        return name if is_block(name, self.target) or meaning(name) == WINDOW else ""
 
     @property
     def first_sizes(self) -> Sizes:

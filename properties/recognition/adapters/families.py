@@ -185,7 +185,7 @@ def meant_causal(blueprint: Blueprint, module: nn.Module) -> str:
     for name in (blueprint.owner, type(inner).__name__):
         if says_causal(MASKED.sub("", name) if by_lengths else name):
             return f"it is called {name}"
-    if blueprint.arguments.has("context_length"):
+    if blueprint.arguments.has("context_length") and not blueprint.block:
         return f"it takes {blueprint.arguments.roles['context_length']}"
     if mask_size(module) is not None:
         return "it keeps a mask"

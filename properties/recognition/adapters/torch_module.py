@@ -60,7 +60,6 @@ from properties.recognition.adapters.probe import (
     require_attention,
 )
 from properties.recognition.adapters.projections import Structure
-from properties.recognition.adapters.spellings import is_block
 from properties.recognition.adapters.unbounded import without_bounds
 from properties.recognition.adapters.unnamed import with_unnamed_layers
 from properties.recognition.asking.roles import certain
@@ -321,11 +320,9 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
     for role, capability in arguments.OPTIONAL.items():
         reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
         there = name = blueprint.arguments.roles.get(role, "")
-        if is_block(name, blueprint.target):
-            there, reason = (
-                "",
-                f"{name} is of blocks: all tokens are in one, others are not asked about",
-            )
+        if name and name == blueprint.block:
+            reason = f"{name} is of blocks: all tokens are in one, others are not asked about"
+            there = ""
         draft.settle(capability, bool(there), reason)
     reason = "one argument of the constructor is d_in and d_out"
     if blueprint.arguments.has("d_in"):

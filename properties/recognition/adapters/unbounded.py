@@ -13,7 +13,8 @@ from inspect import Parameter
 from itertools import chain, pairwise
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from properties.basics.errors import QuestionError
 from properties.recognition.adapters import trials
@@ -60,6 +61,7 @@ def without_bounds(
         for value in values:
             other = replace(blueprint, arguments=with_value(told, names, kind, value))
             if value == WIDE and not is_small(other, names, sizes):
+                blueprint = within_one_window(blueprint, names)
                 continue
             made = built(other, sizes)
             if made is not None and gives(made, sizes):
@@ -69,6 +71,16 @@ def without_bounds(
                 )
                 break
     return blueprint, module
+
+
+def within_one_window(blueprint: Blueprint, names: list[str]) -> Blueprint:
+    """The same, asked of as many tokens as the window has: a wide one would be a square of its size."""
+    told, (name, *others) = blueprint.arguments, names
+    if others or name in told.paths or told.has("context_length"):
+        return blueprint
+    unasked = {other: text for other, text in told.unasked.items() if other != name}
+    roles = {**told.roles, "context_length": name}
+    return replace(blueprint, arguments=replace(told, roles=roles, unasked=unasked))
 
 
 def with_value(told: Arguments, names: list[str], kind: str, value: object) -> Arguments:
@@ -105,7 +117,9 @@ def _number(value: object) -> bool:
 
 
 def is_small(blueprint: Blueprint, names: list[str], sizes: Sizes) -> bool:
-    """Whether a module with a wide window holds few numbers: a square for each window would be many."""
+    """Whether a module with a wide window holds few numbers, and makes few in a call: a square for each
+    window would be many.
+    """
     counts = []
     for short in SHORT:
         told = blueprint.arguments.fixing(dict.fromkeys(names, short))
@@ -113,9 +127,34 @@ def is_small(blueprint: Blueprint, names: list[str], sizes: Sizes) -> bool:
         if made is None:
             return False
         held = chain(made.parameters(), made.buffers())
-        counts.append(sum(tensor.numel() for tensor in held))
+        with Largest() as call:
+            gives(made, sizes)
+        counts.append(sum(tensor.numel() for tensor in held) + call.numbers)
     first, second = (after - before for before, after in pairwise(counts))
     return second <= 2 * first and second * WIDE // (SHORT[2] - SHORT[1]) <= LARGEST
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that is made meanwhile."""
+
+    def __init__(self) -> None:
+        """None so far."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What the operation returns, counted."""
+        returned = func(*args, **(kwargs or {}))
+        made = returned if isinstance(returned, tuple | list) else [returned]
+        sizes = (part.numel() for part in made if isinstance(part, Tensor))
+        self.numbers = max(self.numbers, *sizes, 0)
+        return returned
 
 
 def built(blueprint: Blueprint, sizes: Sizes) -> nn.Module | None:
