@@ -125,8 +125,8 @@ def convention(name: str, told: Mapping[str, str]) -> str:
 
 
 def axes(layout: str) -> str:
-    """(B, T, H, D)."""
-    return f"({', '.join(layout.split())})"
+    """(B, T, H, D), or (B, H, T, D) and (B, S, D)."""
+    return " and ".join(f"({', '.join(part.split())})" for part in layout.split(" and "))
 
 
 def by_argument(takes: Mapping[str, str]) -> dict[str, str]:

@@ -19,8 +19,9 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import plain_function, qkv_function, torch_module
+from properties.recognition.adapters import other_inputs, plain_function, qkv_function, torch_module
 from properties.recognition.asking import on_device
+from properties.recognition.asking.nested import Nested
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.foreign import finding
 from properties.recognition.foreign.classes import subject as classes
@@ -68,11 +69,13 @@ def subject_for(
         return subject
     if inspect.isclass(target):
         return of_class(target, family, given)
+    target = other_inputs.with_three(target)
     if qkv_function.serves(target):
         arrays = qkv_function.tensors_of(target)
         return with_arrays(target, arrays, lambda function: of_qkv(function, family))
     if plain_function.is_plain(target):
         return with_arrays(target, 1, lambda function: of_x(function, family))
+    other_inputs.require_three(target)
     return of_class(target, family, given)
 
 
@@ -116,6 +119,9 @@ def with_arrays(
             with suppress(QuestionError):  # the refusal on the CPU says more
                 return made(OnDevice(target, on_device.DEVICE))
         bridge = finding.tried(target, inputs)
+        if bridge is None and inputs > 1:
+            with suppress(QuestionError):
+                return made(Nested(target))
         if bridge is None:
             raise
     return made(bridge)

@@ -16,7 +16,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.adapters import messages, trials, widths
 from properties.recognition.adapters.function_shell import (
-    FOLDED,
+    APART,
+    FIRST,
     LAYOUTS,
     Function,
     Shell,
@@ -35,7 +36,10 @@ from properties.recognition.asking.headed import forms as in_heads
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.in_lists import InLists
 from properties.recognition.asking.merged import Merged
+from properties.recognition.asking.one_by_one import OneByOne
+from properties.recognition.asking.one_key_head import OneKeyHead
 from properties.recognition.asking.roles import role
+from properties.recognition.asking.tokens_first import TokensFirst
 from properties.subjects.limits import Limits
 
 
@@ -57,10 +61,11 @@ def convention(function: Function) -> Function:
             return given[0]
         failures.append(tried[0].failure)
     first, last = failures[0], failures[-1]
+    others = (packed.LAYOUT,) if function.packed else (*LAYOUTS[1:], FIRST, *APART)
     raise messages.refusal(
         f"{function.name} gives no output for query, key and value: random float32 torch tensors "
         f"(B, H, T, D) on the CPU: it {first}. Tried likewise: "
-        f"{messages.listed(map(axes, (packed.LAYOUT,) if function.packed else (*LAYOUTS[1:], *FOLDED)))}, "
+        f"{messages.listed(map(axes, others))}, "
         f"with a head_dim of {messages.listed(map(str, widths.LEAST[1:]))}, in "
         f"{messages.listed(widths.TRIED[1:])}{'' if last == first else f': there it {last}'}.",
         "a torch tensor of the shape of query",
@@ -80,23 +85,33 @@ def way_out(function: Function, failures: Sequence[str]) -> tuple[str, str]:
 def in_layouts(function: Function) -> list[Attempt]:
     """Ways to call it, up to the first that gives an output of the shape of query."""
     tried: list[Attempt] = []
-    usual = (LAYOUTS, FOLDED[:2], FOLDED[2:])
+    usual = ((*LAYOUTS, FIRST), APART[:2], APART[2:3], APART[3:])
     for layouts in ((packed.LAYOUT,),) if function.packed else usual:
         for layout in layouts:
             for dropped_by in (False, True) if function.dropout else (False,):
-                way = replace(function, layout=layout, dropped_by=dropped_by)
-                tried += [attempted(folded(replace(way, call=call))) for call in forms(way)]
+                way = replace(function, dropped_by=dropped_by)
+                tried += [attempted(laid(way, call, layout)) for call in forms(way, layout)]
         if any(attempt.score[0] for attempt in tried):
             return tried
     return tried if function.packed else [*tried, *in_lists(function)]
 
 
-def folded(way: Function) -> Function:
-    """The function as one of four axes, where it is one of fewer."""
-    if way.layout not in FOLDED:
-        return way
-    pairs = tuple(name for name in way.arguments if role(name) in ("mask", "bias"))
-    return replace(way, call=Folded(way.call, way.layout, pairs), layout=LAYOUTS[0])
+def laid(way: Function, call: Callable[..., Any], layout: str) -> Function:
+    """The function in a layout. call: itself, with what it requires in this layout."""
+    told = tuple(name for name in way.arguments if role(name) in ("padding", "segments"))
+    if layout == "B*H T D":
+        return replace(way, call=Folded(call, told))
+    if layout == "T H D":
+        return replace(way, call=OneByOne(call, True, told), layout="B T H D")
+    if layout == "T D":
+        return replace(way, call=Folded(OneByOne(call, False, told), told))
+    if layout == APART[3]:
+        return replace(way, call=Folded(OneKeyHead(call, told), told))
+    if layout == FIRST and isinstance(call, Headed):
+        call, layout = replace(call, function=TokensFirst(call.function)), call.layout
+    elif layout == FIRST:
+        call, layout = TokensFirst(call), "B T H D"
+    return replace(way, call=call, layout=layout)
 
 
 def in_lists(function: Function) -> list[Attempt]:
@@ -113,14 +128,14 @@ def in_lists(function: Function) -> list[Attempt]:
     return [found] if found.score[0] else []
 
 
-def forms(way: Function) -> Iterator[Callable[..., Any]]:
-    """The function in each way to hand over heads and the masks that it requires, itself where it is told
-    neither.
+def forms(way: Function, layout: str) -> Iterator[Callable[..., Any]]:
+    """The function in each way to hand over heads and the masks that it requires in a layout, itself where
+    it is told neither.
     """
     call = way.call
-    for headed in in_heads(call, way.layout) if isinstance(call, Headed) else [call]:
+    for headed in in_heads(call, layout) if isinstance(call, Headed) else [call]:
         inner = headed.function if isinstance(headed, Headed) else headed
-        for told in told_forms(inner, way.layout) if isinstance(inner, Required) else [inner]:
+        for told in told_forms(inner, layout) if isinstance(inner, Required) else [inner]:
             yield replace(headed, function=told) if isinstance(headed, Headed) else told
 
 
@@ -151,18 +166,15 @@ def attempted(way: Function) -> Attempt:
     query, key, value = parts = [random_heads(way, seed) for seed in range(3)]
     trial = trials.call(shell.attend, *parts)
     if trial.named:
-        call = way.call
-        if isinstance(call, Folded):
-            inner = InATuple(call.function)
-            return attempted(replace(way, call=Folded(inner, call.layout, call.pairs)))
-        return attempted(replace(way, call=InATuple(call)))
+        return attempted(replace(way, call=in_a_tuple(way.call)))
     if trial.output is None:
         count = 0 if way.part is not None else len(trial.returned)
         several = sum(isinstance(part, Tensor) for part in trial.returned) > 1
         parted = [attempted(replace(way, part=part, further=several)) for part in range(count)]
         return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
     output = trial.output
-    if output.shape == query.transpose(1, 2).flatten(2).shape and way.layout in LAYOUTS:
+    turned = query.transpose(1, 2)
+    if output.shape in (turned.shape, turned.flatten(2).shape) and way.layout in LAYOUTS:
         return attempted(replace(way, call=Merged(way.call, way.layout)))
     if output.shape != query.shape:
         return Attempt(way)
@@ -183,6 +195,13 @@ def attempted(way: Function) -> Attempt:
         apart = apart and scaled_by_root(parts, output)
     dropped = training.output is not None and training.output.shape == query.shape
     return Attempt(way, (True, dropped, apart), undropped=training.failure)
+
+
+def in_a_tuple(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose result is a tuple, called for all items as before."""
+    if isinstance(call, Folded | OneByOne | OneKeyHead):
+        return replace(call, function=in_a_tuple(call.function))
+    return InATuple(call)
 
 
 def hides_nothing(shell: Shell, parts: list[Tensor], output: Tensor) -> bool:

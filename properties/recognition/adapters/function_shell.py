@@ -22,8 +22,15 @@ from properties.recognition.asking.folded import Folded
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.in_a_tuple import InATuple
 from properties.recognition.asking.in_lists import InLists
+from properties.recognition.asking.in_one import InOne
 from properties.recognition.asking.merged import Merged
+from properties.recognition.asking.nested import Nested
+from properties.recognition.asking.of_module import OfModule
 from properties.recognition.asking.on_device import OnDevice
+from properties.recognition.asking.one_by_one import OneByOne
+from properties.recognition.asking.one_key_head import OneKeyHead
+from properties.recognition.asking.segments import SegmentsTwice
+from properties.recognition.asking.tokens_first import TokensFirst
 from properties.recognition.asking.widened import Widened
 from properties.recognition.asking.written import Written
 from properties.subjects.instance import seed_generators
@@ -35,6 +42,13 @@ AROUND = (
     packed.Packed,
     Merged,
     Folded,
+    OneByOne,
+    OneKeyHead,
+    TokensFirst,
+    SegmentsTwice,
+    InOne,
+    OfModule,
+    Nested,
     Widened,
     InATuple,
     InLists,
@@ -46,18 +60,20 @@ AROUND = (
 )
 SIZES = Sizes(batch=3, tokens=5, d_in=6, heads=2, head_dim=4, context_length=7)
 LAYOUTS = ("B H T D", "B T H D")
-FOLDED = ("B*H T D", "T H D", "T D")
+FIRST = "T B H D"
+APART = ("B*H T D", "T H D", "T D", "B H T D and B S D")
+"""Those in which a batch of heads is not handed over as it is, see `Folded`, `OneByOne`, `OneKeyHead`."""
 
 
 @dataclass(frozen=True)
 class Function:
     """A function of queries, keys and values, its arguments for the rest, and how it is called.
 
-    layout: one of `LAYOUTS`, or that of packed documents; dropped_by: whether its argument for dropout is
-    a module, not a probability; part: where the context stands in the tuple that it returns, None if it is
+    layout: one of `LAYOUTS`, of what stands around it; dropped_by: whether its argument for dropout is a
+    module, not a probability; part: where the context stands in the tuple that it returns, None if it is
     all; arguments: those besides queries, keys, values and dropout; unasked: those of them that keep their
-    defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors
-    in that tuple; trial: the format of trials; limits: the widths of heads that it takes.
+    defaults; undropped: what it says where it takes no dropout; further: whether there are other tensors in
+    that tuple; trial: the format of trials; limits: the widths of heads that it takes.
     """
 
     call: Callable[..., Any]
@@ -208,14 +224,24 @@ def told(function: Function) -> list[str]:
         if isinstance(way, OnDevice):
             found.append(f"it refuses tensors on the CPU: they are copied to {way.device} and back")
         found += notes(way) if isinstance(way, Required) else []
+        if isinstance(way, OfModule):
+            found.append(
+                "in place of its module it gets an object that says that it is in training"
+            )
+        if isinstance(way, Nested):
+            found.append("it is asked in lists of Python's numbers")
+        if isinstance(way, InOne):
+            joined = "query, key and value" if way.parts == 3 else "key and value"
+            found.append(
+                f"{joined} are handed over in one tensor, {way.parts} along axis {way.axis}"
+            )
         if isinstance(way, InLists):
             found.append("query, key and value are handed over as lists, a matrix for each head")
         if isinstance(way, Written):
             found.append(f"what is written into {way.name} is judged; infinity stands there before")
         if isinstance(way, Headed) and way.merges:
-            found.append(
-                f"heads are merged in what it is given, (B, T, H * D), and told by {way.heads}"
-            )
+            rows = "(T, B, H * D)" if isinstance(way.function, TokensFirst) else "(B, T, H * D)"
+            found.append(f"heads are merged in what it is given, {rows}, and told by {way.heads}")
     if isinstance(function.call, Merged):
         found.append("heads are merged in what it returns, (B, T, H * D); they are split again")
     if function.dropped_by:
@@ -234,11 +260,20 @@ def ways(call: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
 
 def layout_of(function: Function) -> str:
-    """The axes of what the function itself is given."""
-    folded = next((way for way in ways(function.call) if isinstance(way, Folded)), function)
-    return folded.layout
+    """The order of the axes of what is handed to the function itself."""
+    kinds = Folded | OneByOne | OneKeyHead | TokensFirst
+    around = [way for way in ways(function.call) if isinstance(way, kinds)]
+    if not around:
+        return function.layout
+    if isinstance(around[-1], TokensFirst):
+        return FIRST if function.layout == "B T H D" else function.layout
+    if isinstance(around[-1], OneKeyHead):
+        return APART[3]
+    if isinstance(around[-1], Folded):
+        return APART[0]
+    return APART[1] if around[-1].heads else APART[2]
 
 
 def axes(layout: str) -> str:
-    """(B, T, H, D)."""
-    return f"({', '.join(layout.split())})"
+    """(B, T, H, D), or (B, H, T, D) and (B, S, D)."""
+    return " and ".join(f"({', '.join(part.split())})" for part in layout.split(" and "))

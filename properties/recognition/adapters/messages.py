@@ -230,6 +230,17 @@ def function(name: str, required: Iterable[str], causal: str, dropout: str) -> s
     )
 
 
+def function_of(name: str, required: Iterable[str]) -> str:
+    """A function of queries, keys and values that makes what another one requires of them."""
+    required = list(required)
+    return FUNCTION.format(
+        parameters="query, key, value",
+        name=name,
+        given=", ".join(f"{one}=..." for one in required),
+        blank=f"  # fill in {listed(required)}",
+    )
+
+
 def roles(target: Any) -> dict[str, str]:
     """The roles of the arguments that a class takes, "" for one that it requires and nobody knows. The
     width of queries beside that of a context is that of tokens, as both may be.

@@ -36,14 +36,20 @@ from properties.recognition.adapters.function_shell import (
     trial_config,
     ways,
 )
+from properties.recognition.adapters.other_inputs import segments_twice
 from properties.recognition.adapters.required import Required, completed
-from properties.recognition.adapters.spellings import LETTER, argument_role, parameter_role
+from properties.recognition.adapters.spellings import (
+    LETTER,
+    argument_role,
+    parameter_role,
+)
 from properties.recognition.asking import finding, packed
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.headed import Headed
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.asking.roles import role
-from properties.recognition.asking.widened import widened
+from properties.recognition.asking.segments import SegmentsTwice
+from properties.recognition.asking.widened import Widened, widened
 from properties.recognition.asking.written import Written, output_among
 from properties.recognition.foreign.bridge import Bridge
 from properties.subjects.call import Answer, Arguments, Handing, Inputs
@@ -108,15 +114,14 @@ class FunctionSubject(Subject):
         self.notes = (*self.notes, *unusable)
         self.takes, self.layout = self.manner.takes, layout_of(function)
         self.hold(self.manner)
-        if finding.drops(self.manner):
-            self.capabilities = self.capabilities | {"dropout of calls"}
-        if self.manner.hides:
-            self.capabilities = self.capabilities | {"always causal"}
-        if self.manner.replaces:
-            self.capabilities = self.capabilities | {"mask in place of the future"}
-        if finding.takes_slopes_of_items(self.manner):
-            self.capabilities = self.capabilities | {"slopes of items"}
-        asked = set(self.takes.values())
+        found = {
+            "dropout of calls": finding.drops(self.manner),
+            "always causal": self.manner.hides,
+            "mask in place of the future": self.manner.replaces,
+            "slopes of items": finding.takes_slopes_of_items(self.manner),
+        }
+        self.capabilities |= {name for name, there in found.items() if there}
+        asked = self.takes.values()
         self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
         if function.further and not {"weights", "lse"} & self.takes.keys():
             self.unasked = {**self.unasked, **FURTHER}
@@ -208,16 +213,15 @@ def found_family(function: Function) -> tuple[str, str]:
     """Multihead if the function is meant to hide the future or does, else self; and why, in doubt."""
     if function.causal:
         return "multihead", ""
+    told = any(role(name) in ("mask", "bias", "padding") for name in function.arguments)
+    name = families.MASKED.sub("", function.name) if told else function.name  # by what it is told
+    meant = f"it is called {function.name}" if families.says_causal(name) else ""
+    meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
     shell = shell_of(function, "wrapper")  # whose output is the context, whatever its format
     x = trials.random_input(SIZES.batch, SIZES.tokens, SIZES.d_in).to(
         getattr(torch, function.trial)
     )
-    future = trials.sees_future(shell, x)
-    by_its_mask = future == "all" and any(role(name) == "mask" for name in function.arguments)
-    named = families.MASKED.sub("", function.name) if by_its_mask else function.name
-    meant = f"it is called {function.name}" if families.says_causal(named) else ""
-    meant = meant or ("" if function.unasked else families.mask_in_code(function.call))
-    family, remark = families.reading(meant, future)
+    family, remark = families.reading(meant, trials.sees_future(shell, x))
     return ("self" if family == "self" else "multihead"), remark
 
 
@@ -266,10 +270,13 @@ def understand(target: Callable[..., Any], name: str) -> Function:
         for role in ("num_heads", "kv_heads")
     )
     target = target if isinstance(target, Bridge) else widened(target)
+    if segments := segments_twice(rest):
+        target = SegmentsTwice(target, *segments)
     if output:
         target = Written(target, output, first=output == call.required[0])
     target = completed(target, required, dropout)
     made = (target.scale, target.seed, *target.masks) if isinstance(target, Required) else ()
+    made += tuple(way.name for way in ways(target) if isinstance(way, Widened))
     counted = (heads, key_heads) if heads else ()
     unknown = [a for a in required if a not in (causal, dropout, *told, *made, *counted)]
     if any(parameter_role(argument) for argument in unknown):
@@ -286,8 +293,9 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             "name a function that fills it in:",
             messages.function(name, required, causal, dropout),
         )
-    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *told, *counted)) | left
-    asked = tuple(a for a in rest if a not in (dropout, *told[1:], *left, *counted))
+    known = (*told, *counted, *segments[1:])
+    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *known)) | left
+    asked = tuple(a for a in rest if a not in (dropout, *told[1:], *left, *counted, *segments[1:]))
     target = Headed(target, heads, key_heads) if heads else target
     way = packed.Packed(target, documents) if documents else target
     return Function(way, name, causal, dropout, arguments=asked, unasked=unasked)

@@ -69,6 +69,8 @@ class Required:
             return None
         tokens = -3 if self.layout in ("B T H D", "T H D") else -2  # where they lie before heads
         batch = len(query) if query.ndim > 2 and self.layout != "T H D" else 1
+        if self.layout == "T B H D":
+            tokens, batch = 0, query.shape[1]
         sizes = {"B": batch, "T": query.shape[tokens], "S": key.shape[tokens], "1": 1}
         return torch.full([sizes[axis] for axis in self.shape.split()], self.fill)
 

@@ -47,7 +47,7 @@ MEANINGS = {
     "how long the longest document is": r"^max_?seq_?lens?(_[qk]v?)?$",
     "which keys are padding": r"padding|pad_mask|lengths?$|lens?$|cu_?seq|ragged|nested",
     "which keys a query sees": r"mask",
-    "which segment each token is in": r"^(segment|seq|sequence|doc|document)_?ids?$",
+    "which segment each token is in": r"(segment|sequence|document|^doc|^seq|_seq|_doc)_?ids?(_[a-z]+)?$",
     "whether the future is hidden": r"causal",
     "keys and values of another layer": r"shared_?(kv|keys?|values?)|(kv|keys?|values?)_?shared",
     "keys and values of earlier tokens": r"cache|past|prefix|state$|start_pos|offset",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -205,8 +205,15 @@ def with_window(found: Manner) -> Manner:
     for pair in (True, False):
         guess = replace(found, pair=pair)
         if probing.asked(asking(guess), probing.level(5, 5), Arguments(window=(2, 0))):
-            return replace(guess, counted=pair and isinstance(found.call, Bridge))
+            return replace(guess, counted=pair and of_arrays(found.call))
     return found.without("window")
+
+
+def of_arrays(call: Callable[..., Any]) -> bool:
+    """Whether what is called in the end is a function of another library's arrays."""
+    while not isinstance(call, Bridge) and hasattr(call, "function"):
+        call = call.function
+    return isinstance(call, Bridge)
 
 
 def with_scale(found: Manner, names: Collection[str]) -> Manner:

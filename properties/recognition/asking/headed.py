@@ -48,7 +48,7 @@ class Headed:
 
 
 def forms(told: Headed, layout: str) -> Iterator[Headed]:
-    """The ways to hand heads over in a layout."""
-    if layout == "B H T D":
-        yield replace(told, layout=layout, merges=True)
-    yield replace(told, layout=layout)
+    """The ways to hand heads over in a layout; tokens that come first are put there behind it."""
+    if layout in ("B H T D", "T B H D"):
+        yield replace(told, layout="B H T D", merges=True)
+    yield replace(told, layout="B T H D" if layout == "T B H D" else layout)

@@ -18,6 +18,7 @@ COUNTS = (
     r"(lens|lengths))"
 )
 """How many tokens of each item are real."""
+IDS = r"(segment|seq|sequence|doc|document)_?ids?"
 SPELLINGS = {
     "context": (
         rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|hidden_kv|to_tensor|"
@@ -39,7 +40,7 @@ SPELLINGS = {
     "groups": r"enable_gqa",
     "weights": r"(need|return|output|with)_(attn_|attention_)?(weights?|probs|attentions?|attn_probs|attn)",
     "documents": r"cu_?seq_?lens?(_?(q|query|queries))?",
-    "segments": r"(segment|seq|sequence|doc|document)_?ids?",
+    "segments": rf"((q|query|queries)_)?{IDS}(_(q|query|queries))?",
     "averaged": r"(average|avg)_(attn_|attention_)?(weights?|probs|attn)",
     "lse": r"return_(softmax_)?(lse|logsumexp)",
 }
@@ -87,6 +88,10 @@ PACKED_SPELLINGS = {
     "longest_of_keys": rf"max_?(seq_?)?len(gth)?s?{KEYS}",
 }
 """How arguments are called that tell documents which are packed one after the other."""
+
+
+SEGMENTS_OF_KEYS = rf"(k|kv|key|keys)_{IDS}|{IDS}{KEYS}"
+"""How the segments of keys are called where those of queries have an argument of their own."""
 
 
 def packed_role(name: str) -> str | None:

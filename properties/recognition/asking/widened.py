@@ -1,4 +1,4 @@
-"""Functions whose window has a limit by default."""
+"""Functions whose window has a limit by default, or has to be told."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Widened:
 
 
 def widened(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, so called if its argument for a window has a number as default; one that does not say
-    what its arguments are, as a builtin, stays as it is.
+    """The function, so called if its argument for a window has a number as default, or none; one that does
+    not say what its arguments are, as a builtin, stays as it is.
     """
     try:
         parameters = inspect.signature(function).parameters
@@ -37,6 +37,6 @@ def widened(function: Callable[..., Any]) -> Callable[..., Any]:
         default = parameter.default
         sides = default if isinstance(default, tuple) else (default,)
         limited = [side for side in sides if type(side) is int and side > 0]
-        if role(name) == "window" and limited:
+        if role(name) == "window" and (limited or default is inspect.Parameter.empty):
             return Widened(function, name, (WIDE,) * len(sides) if sides is default else WIDE)
     return function
