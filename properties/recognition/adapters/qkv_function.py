@@ -121,8 +121,7 @@ class FunctionSubject(Subject):
             "slopes of items": finding.takes_slopes_of_items(self.manner),
         }
         self.capabilities |= {name for name, there in found.items() if there}
-        asked = self.takes.values()
-        self.unasked = {n: text for n, text in function.unasked.items() if n not in asked}
+        self.unasked = {n: t for n, t in function.unasked.items() if n not in self.takes.values()}
         if function.further and not {"weights", "lse"} & self.takes.keys():
             self.unasked = {**self.unasked, **FURTHER}
         shell = shell_of(function, family).eval()
