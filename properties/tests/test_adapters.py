@@ -283,7 +283,7 @@ REFUSALS = {
     "WideHeadsAttention": "has no argument for the width of one head",
     "nothing": "nothing returned dict, expected a torch.nn.Module",
     "attention_with_matrices": "takes x itself, and W_q, W_k, W_v beside it",
-    "kernel_with_lengths": "requires lengths besides query, key and value.",
+    "kernel_with_a_plan": "requires plan besides query, key and value.",
     "kernel_with_matrices": "it projects them by matrices that it is handed.",
 }
 

@@ -326,7 +326,7 @@ THREE = {"QUERY": "W_query", "KEY": "W_key", "VALUE": "W_value", ', "out": modul
         ("CrossAttention", {"x, x, ...": "x, x, 0"}),
         ("CausalByMaskAttention", {}),
         ("TwoQueriesAttention", THREE),
-        ("kernel_with_lengths", {"lengths=...": "lengths=None"}),
+        ("kernel_with_a_plan", {"plan=...": "plan=None"}),
         ("an_attention", {}),
     ],
 )

@@ -339,7 +339,10 @@ def test_of_a_window_by_no_convention_it_is_not_told() -> None:
 
 
 def test_a_table_for_the_pairs_of_a_window_is_not_made_large() -> None:
-    assert "keeps its default" in find_one(WindowOfATable).unasked["window_size"]
+    """As many tokens as the window has are asked about, and no more."""
+    asked = find_one(WindowOfATable)
+    assert "window_size is of blocks" in asked.lacking["context-length"]
+    assert verdict(WindowOfATable, [ODDS]) == []
 
 
 @pytest.mark.parametrize("kind", [UnscaledCapped, UnscaledWindowed])

@@ -28,7 +28,7 @@ def read(name: str, module: nn.Module, x: Tensor) -> int:
     """How many numbers of a parameter have a part in the output; 0 where there is no output or gradient."""
     parameter = extras.tensor_of(module, name)
     output = trials.call(in_eval(module), x, gradients=True).tensor
-    if output is None or not output.requires_grad:
+    if output is None or not (output.requires_grad and parameter.requires_grad):
         return 0
     (slopes,) = torch.autograd.grad(output.square().sum(), [parameter], allow_unused=True)
     return 0 if slopes is None else int((slopes != 0).sum())

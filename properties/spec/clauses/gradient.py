@@ -268,14 +268,10 @@ def every_parameter_receives_gradient(case: Case) -> None:
 
 
 def is_cut_off(case: Case, name: str, gradient: Array, carried: Weights | None) -> bool:
-    """Whether a parameter that must have a gradient, and carries this of ours, has none: not one that
-    holds no numbers.
+    """Whether a parameter whose gradient is zeros alone, and that carries this of ours, must have another:
+    not one that holds no numbers.
     """
-    if (
-        gradient.size == 0
-        or np.any(gradient != 0)
-        or not expects_gradient(case, carried, gradient.ndim)
-    ):
+    if gradient.size == 0 or not expects_gradient(case, carried, gradient.ndim):
         return False
     return bool(ours_in(carried)) or not receives_elsewhere(case, name)
 

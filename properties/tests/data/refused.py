@@ -110,7 +110,7 @@ def attention_with_matrices(x, W_q, W_k, W_v):
     return x
 
 
-def kernel_with_lengths(query, key, value, lengths):
+def kernel_with_a_plan(query, key, value, plan):
     return value
 
 

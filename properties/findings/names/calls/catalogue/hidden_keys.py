@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from properties.cases.question import Question, Truth
-from properties.findings.names.calls.catalogue import asks, form
+from properties.findings.names.calls.catalogue import form
 from properties.findings.names.calls.catalogue.masks import added, shown
-from properties.findings.names.calls.catalogue.of_modules import AFTER, ZERO
+from properties.findings.names.calls.catalogue.of_modules import AFTER, ZERO, by_the_scores
 from properties.findings.names.calls.form import RefusedError
 from properties.subjects.call import Seen
 from properties.truth.attend import attend, repeated
@@ -44,10 +44,12 @@ def zeroed(asked: Question, truth: Truth) -> Truth:
 form("mask after the softmax", AFTER, *MASKS, asks=unhidden, gives=zeroed)
 
 
-@asks("a hidden score is zero", ZERO, *MASKS)
 def like_others(asked: Question) -> Question:
     """The fill is no lower than other scores, or the scores are multiplied by the mask."""
     open_ = unhidden(asked)
     queries, keys, values = (open_.inputs[name] for name in ("queries", "keys", "values"))
     logits = attend(queries, keys, values, open_.request).logits
     return open_.changed(bias=added(open_, np.where(seen_by(asked), 0.0, -logits)))
+
+
+form("a hidden score is zero", ZERO, *MASKS, asks=like_others, slopes=by_the_scores)
