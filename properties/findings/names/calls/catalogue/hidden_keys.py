@@ -12,7 +12,7 @@ import numpy as np
 from properties.cases.question import Question, Truth
 from properties.findings.names.calls.catalogue import form
 from properties.findings.names.calls.catalogue.masks import added, shown
-from properties.findings.names.calls.catalogue.of_modules import AFTER, ZERO, by_the_scores
+from properties.findings.names.calls.catalogue.of_modules import AFTER, ZERO
 from properties.findings.names.calls.form import RefusedError
 from properties.subjects.call import Seen
 from properties.truth.attend import attend, repeated
@@ -52,4 +52,9 @@ def like_others(asked: Question) -> Question:
     return open_.changed(bias=added(open_, np.where(seen_by(asked), 0.0, -logits)))
 
 
-form("a hidden score is zero", ZERO, *MASKS, asks=like_others, slopes=by_the_scores)
+def by_the_scores(asked: Question, truth: Truth) -> Truth:
+    """The answer, of which no gradient is claimed: what was added goes by the scores."""
+    return truth
+
+
+form("a hidden score is zero", ZERO, *MASKS, asks=like_others, gives=by_the_scores)

@@ -10,9 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from properties.basics.dtypes import FORMATS, Array
-from properties.basics.errors import OutsideError
-from properties.cases.call_gradients import Slopes
+from properties.basics.dtypes import FORMATS
 from properties.cases.question import Question, Truth
 from properties.findings.names.calls.catalogue import asks, form
 from properties.findings.names.calls.catalogue.masks import (
@@ -78,20 +76,14 @@ def as_many(asked: Question) -> Question:
 form("mask ignored", USE, *BOTH, asks=untold)
 
 
-def by_the_scores(asked: Question, upstream: Array, found: Slopes) -> Slopes:
-    """OutsideError: what is added goes by the scores, and has a gradient of its own."""
-    raise OutsideError("the gradients of a fill that goes by the scores")
-
-
 def levelled(level: float) -> None:
     """Enter a number near zero in place of each hidden score."""
 
+    @asks("a hidden score is zero", ZERO, *BOTH)
     def like_others(asked: Question) -> Question:
         open_ = untold(asked)
         logits = trace_of(open_).attended.logits
         return open_.changed(bias=added(open_, np.where(told(asked), 0.0, level - logits)))
-
-    form("a hidden score is zero", ZERO, *BOTH, asks=like_others, slopes=by_the_scores)
 
 
 for _level in (0.0, -1e-12):
