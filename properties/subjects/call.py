@@ -165,7 +165,7 @@ def offered(takes: Mapping[str, str], conventions: Conventions) -> set[str]:
     """What a subject offers that takes these roles, in the words of capabilities."""
     further = {
         "told by calls": bool(takes),
-        "returns more": any(takes.get(role) for role in ("weights", "lse")),
+        "returns more": any(role in takes and takes[role] for role in ("weights", "lse")),
         "two-sided window": "window" in takes and conventions.sides == "two",
         "hides by calls": bool({"mask", "causal", "window"} & set(takes)),
         "padding anywhere": "padding" in takes and conventions.padding != "counts",
