@@ -65,6 +65,13 @@ def test_right_attention_that_is_told_lengths_is_right(target: Callable[..., Any
     assert [(r.clause, r.message) for r in report.results if r.status != "pass"] == []
 
 
+def test_a_module_that_gives_nothing_for_padding_is_not_accused() -> None:
+    """As with masks: what such rows are is left to each module, and is told as not asked."""
+    asked = find_one(made.Encoder)
+    assert "sees nothing" in asked.unasked["lengths"]
+    assert run(asked, profile="quick", only=["oracle", "symmetry"]).failed == []
+
+
 @pytest.mark.parametrize(
     ("target", "law", "name"),
     [

@@ -23,7 +23,6 @@ from properties.truth.parameters import Sizes, Weights
 KEYS = 4
 LAST = np.array([True, True, False, True])  # the keys that are told to be seen
 FIRST = np.array([True, True, True, False])  # the same where they are counted
-PADDED = 2  # the one that is not
 SEGMENTS = (
     [1, 1, 1, 1],
     [1, 1, 2, 2],
@@ -143,10 +142,12 @@ class Trial:
 
     def loses_its_own_rows(self, manner: ModuleManner) -> bool:
         """Whether a query that is padding itself sees nothing, where the others see what is none."""
-        answer = self.ask(manner, self.telling(manner, "padding", 1), items=1)
-        if answer is None or len(answer.output[0]) <= PADDED:
+        told = self.telling(manner, "padding", 1)
+        answer = self.ask(manner, told, items=1)
+        if told.padding is None or answer is None or len(answer.output[0]) < KEYS:
             return False
-        padded, other = (float(answer.output[0, row, 0]) for row in (PADDED, -1))
+        rows = (np.flatnonzero(told.padding[0] == real)[-1] for real in (False, True))
+        padded, other = (float(answer.output[0, row, 0]) for row in rows)
         return bool(probing.of_nothing(padded)) and padded != other
 
     def empty(self, manner: ModuleManner) -> str:

@@ -101,6 +101,20 @@ class Decoder(nn.Module):
         return within(lengths, tokens)
 
 
+class Encoder(Decoder):
+    """Hides padding alone, and gives nothing for it."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, T, E), (B,) -> (B, T, E)."""
+        tokens = x.shape[1]
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        if lengths is not None:
+            scores = scores.masked_fill(~within(lengths, tokens)[:, None, None], -torch.inf)
+        output: Tensor = self.proj((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2))
+        return output if lengths is None else output * within(lengths, tokens)[..., None]
+
+
 class DecoderIgnoringLengths(Decoder):
     """Wrong."""
 
