@@ -212,7 +212,7 @@ class Question:
         if a.mask is not None:
             seen = seen & a.mask
         if a.padding is not None:
-            seen = seen & a.padding[:, None, None, :]
+            seen = seen & a.padding[:, None, None, :] & ~self.left_open[:, None, :, None]
         if a.segments is not None:
             of_keys = documents.of_keys(a.segments, self.shape[3])
             seen = seen & visibility.documents(a.segments, of_keys)[:, None]
@@ -226,6 +226,14 @@ class Question:
         empty = BY_FORMULA.get(self.empty, self.empty)
         scale = 1.0 if a.scale is None and not self.case.subject.scaled else a.scale
         return Request(seen, scale=scale, cap=a.cap, bias=bias, empty=empty)
+
+    @property
+    def left_open(self) -> Seen:
+        """(B, T), the queries that are padding themselves, where the subject has them see nothing."""
+        padding, asked = self.arguments.padding, self.case.subject.has("padding sees nothing")
+        if padding is None or self.crossed or not asked:
+            return np.zeros((self.shape[0], self.shape[2]), dtype=np.bool_)
+        return ~padding
 
     @property
     def empty(self) -> str:

@@ -89,6 +89,7 @@ CAPABILITIES = {
     "cache of the caller": "`step` leaves the past that it is given: several sequences go on from one",
     "layers share a cache": "several layers write to one cache, by their index: `begin_shared`",
     "padding anywhere": "padding may be any token of an item, not the last ones alone",
+    "padding sees nothing": "a query that is padding itself gets what one gets that sees nothing",
     "padding beside a cache": "a step may be told which tokens are padding: `step_padded`",
     "always causal": "a call with other keys hides the future without being told so",
     "mask in place of the future": "a call with a mask hides what this hides, and no future besides",

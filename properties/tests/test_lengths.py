@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch import nn
 
 from properties.recognition.asking.roles import counts, role
 from properties.recognition.targets import find_one
@@ -65,11 +66,14 @@ def test_right_attention_that_is_told_lengths_is_right(target: Callable[..., Any
     assert [(r.clause, r.message) for r in report.results if r.status != "pass"] == []
 
 
-def test_a_module_that_gives_nothing_for_padding_is_not_accused() -> None:
-    """As with masks: what such rows are is left to each module, and is told as not asked."""
-    asked = find_one(made.Encoder)
-    assert "sees nothing" in asked.unasked["lengths"]
-    assert run(asked, profile="quick", only=["oracle", "symmetry"]).failed == []
+@pytest.mark.parametrize("target", [made.Encoder, made.MaskedEncoder])
+def test_what_is_given_for_padding_itself_is_left_to_each_module(target: type[nn.Module]) -> None:
+    """Zeros, say: which keys its other queries see is asked all the same."""
+    asked = find_one(target)
+    assert "padding" in asked.takes
+    assert any("what it gives is not asked" in note for note in asked.notes)
+    report = run(asked, profile="quick", only=LAWS)
+    assert [(r.clause, r.message) for r in report.results if r.status == "fail"] == []
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,8 @@ def test_a_module_that_gives_nothing_for_padding_is_not_accused() -> None:
         (made.LastIsLost, REAL, "a key less is seen than the lengths say"),
         (made.OfTheFirstItem, REAL, "mask of the first item for all"),
         (made.DecoderIgnoringLengths, REAL, "padding ignored"),
+        (made.EncoderIgnoringLengths, REAL, "padding ignored"),
+        (made.MaskedEncoderOfTheFirstItem, REAL, "mask of the first item for all"),
         (made.attention_to_padding, REAL, "True is padding"),
         (made.ListenerOfOtherItems, OF_CONTEXT, "padding of another item"),
     ],

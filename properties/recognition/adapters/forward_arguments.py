@@ -56,7 +56,8 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
             if "context" in as_wide_as_x.takes:
                 found, width = as_wide_as_x, 0
                 keep_to_one_width(finished)
-        found = without_lost_rows(finished, without_flag(finished, found))
+        found = without_flag(finished, found)
+        note_lost_rows(finished, found)
         found = without_joined_context(finished, found, call, width)
     if "context" in found.takes:
         found = replace(found, takes={**found.takes, "lengths": ""})
@@ -150,17 +151,16 @@ def without_flag(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
     return without(finished, found, mask, text, empty="")
 
 
-def without_lost_rows(finished: ModuleSubject, found: ModuleManner) -> ModuleManner:
-    """Without a padding mask by which tokens that are padding see nothing themselves: what they give is
-    left to each module, and the examples ask it.
+def note_lost_rows(finished: ModuleSubject, found: ModuleManner) -> None:
+    """Of a padding mask by which tokens that are padding see nothing themselves: what they give is left to
+    each module.
     """
-    padding = found.takes.get("padding")
-    if padding is None or not found.conventions.padding:
-        return found
-    if not trial_of(finished).loses_its_own_rows(found):
-        return found
-    text = "which keys are padding: a query that is padding itself sees nothing, which is not asked"
-    return without(finished, found, padding, text, padding="")
+    if "padding" not in found.takes or not found.conventions.padding:
+        return
+    if trial_of(finished).loses_its_own_rows(found):
+        finished.capabilities |= {"padding sees nothing"}
+        text = "a query that is padding itself sees nothing: what it gives is not asked"
+        finished.notes += (text,)
 
 
 def without_joined_context(

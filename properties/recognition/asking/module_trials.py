@@ -22,7 +22,7 @@ from properties.truth.parameters import Sizes, Weights
 
 KEYS = 4
 LAST = np.array([True, True, False, True])  # the keys that are told to be seen
-FIRST = np.array([True, True, True, False])  # the same where they are counted
+FIRST = np.array([True, True, False, False])  # those where they are counted
 SEGMENTS = (
     [1, 1, 1, 1],
     [1, 1, 2, 2],
@@ -86,7 +86,7 @@ class Trial:
         )
 
     def telling(self, manner: ModuleManner, name: str, items: int) -> Arguments:
-        """The keys 0, 1 and 3, as a "mask" or as "padding"; the first three where these are counted."""
+        """The keys 0, 1 and 3, as a "mask" or as "padding"; the first two where these are counted."""
         if name == "padding":
             counted = getattr(manner.conventions, self.roles[name]) == "counts"
             return Arguments(padding=np.tile(FIRST if counted else LAST, (items, 1)))
@@ -146,7 +146,7 @@ class Trial:
         answer = self.ask(manner, told, items=1)
         if told.padding is None or answer is None or len(answer.output[0]) < KEYS:
             return False
-        rows = (np.flatnonzero(told.padding[0] == real)[-1] for real in (False, True))
+        rows = int(np.argmin(told.padding[0])), int(np.flatnonzero(told.padding[0])[-1])
         padded, other = (float(answer.output[0, row, 0]) for row in rows)
         return bool(probing.of_nothing(padded)) and padded != other
 

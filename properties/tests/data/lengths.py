@@ -110,9 +110,40 @@ class Encoder(Decoder):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         scores = q @ k.mT / q.shape[-1] ** 0.5
         if lengths is not None:
-            scores = scores.masked_fill(~within(lengths, tokens)[:, None, None], -torch.inf)
+            scores = scores.masked_fill(~self.real(lengths, tokens)[:, None, None], -torch.inf)
         output: Tensor = self.proj((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2))
-        return output if lengths is None else output * within(lengths, tokens)[..., None]
+        return output if lengths is None else output * self.kept(lengths, tokens)[..., None]
+
+    def kept(self, lengths: Tensor, tokens: int) -> Tensor:
+        """(B, T), the rows that are given."""
+        return within(lengths, tokens)
+
+
+class EncoderIgnoringLengths(Encoder):
+    """Wrong: padding gives nothing, and is attended to."""
+
+    def real(self, lengths: Tensor, tokens: int) -> Tensor:
+        return super().real(torch.full_like(lengths, tokens), tokens)
+
+
+class MaskedEncoder(Encoder):
+    """Told by a mask, (B, T), of which 1 is real, and which may be anywhere."""
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """(B, T, E), (B, T) -> (B, T, E)."""
+        return super().forward(x, attention_mask)
+
+    def real(self, lengths: Tensor, tokens: int) -> Tensor:
+        return lengths.bool()
+
+    kept = real
+
+
+class MaskedEncoderOfTheFirstItem(MaskedEncoder):
+    """Wrong: all items have the mask of the first."""
+
+    def real(self, lengths: Tensor, tokens: int) -> Tensor:
+        return lengths[:1].bool()
 
 
 class DecoderIgnoringLengths(Decoder):

@@ -15,7 +15,7 @@ import numpy as np
 from properties.basics.dtypes import Array
 from properties.cases.call_gradients import Slopes
 from properties.cases.question import Question, Truth
-from properties.subjects.call import PLAINLY, Answer, Handing
+from properties.subjects.call import PLAINLY, Answer, Handing, Seen
 from properties.truth.request import EMPTY
 
 Asks = Callable[[Question], Question]
@@ -57,8 +57,8 @@ class Form:
 
     def truth(self, asked: Question) -> Truth:
         """What is returned for a question; RefusedError where the form raises."""
-        asked = as_booleans(told_once(asked))
-        return self.gives(asked, self.asks(asked).truth)
+        told = as_booleans(told_once(asked))
+        return unclaimed(self.gives(told, self.asks(told).truth), asked.left_open)
 
     def touched(self, asked: Question) -> tuple[str, ...]:
         """The names of the arguments that the call writes to."""
@@ -72,6 +72,20 @@ class Form:
         """Whether an argument that the form is about is given."""
         given = set(told_once(asked).arguments.given())
         return not self.roles or any(role in given for role in self.roles)
+
+
+def unclaimed(truth: Truth, rows: Seen) -> Truth:
+    """The same without a claim of these rows, (B, T)."""
+    if not rows.any():
+        return truth
+    of_output, of_weights = rows[..., None], rows[:, None, :, None]
+    return replace(
+        truth,
+        allowed=np.where(of_output, np.inf, truth.allowed),
+        allowed_if_empty=np.where(of_output, np.inf, truth.allowed_if_empty),
+        allowed_weights=np.where(of_weights, np.inf, truth.allowed_weights),
+        allowed_averaged=np.where(of_output, np.inf, truth.allowed_averaged),
+    )
 
 
 def told_once(asked: Question) -> Question:
