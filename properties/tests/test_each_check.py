@@ -47,6 +47,7 @@ from properties.zoo.wide.cached_masked import CachedUnderAMask
 from properties.zoo.wide.cross import CrossWithTwoMasks
 from properties.zoo.wide.cross_causal import FlagBesideAMask
 from properties.zoo.wide.encoder import PlainEncoder
+from properties.zoo.wide.encoder_flags import PlainFlag
 from properties.zoo.wide.multihead import PlainMultihead
 from properties.zoo.wide.rotary import PlainRotary, RotaryOfAPart
 
@@ -259,6 +260,20 @@ class FlagIsLostBesideAMask(FlagBesideAMask):
     def weigh(self, scores: Tensor) -> Tensor:
         self.hides = self.hides and self.real is None
         return super().weigh(scores)
+
+
+@seen("memory/earlier-call-is-forgotten", "", "encoder")
+class TriangleOfTheFirstLength(PlainFlag):
+    """Tokens beyond it see everything."""
+
+    kept: Tensor | None = None
+
+    def past(self, scores: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = super().past(scores)
+        past, known = torch.ones_like(scores, dtype=torch.bool), min(len(scores), len(self.kept))
+        past[:known, :known] = self.kept[:known, :known]
+        return past
 
 
 class Linear(Function):

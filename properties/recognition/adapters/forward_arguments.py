@@ -97,6 +97,7 @@ def with_what_is_hidden(
         found = corners.by_itself(found, asked)
         if found.conventions.align in ("top left", "bottom right"):
             finished.capabilities |= {"always causal"}
+        note_mask_in_place(finished, found, asked)
         return found
     flag = calls.causal_flag(module)
     if flag is None:
@@ -108,6 +109,21 @@ def with_what_is_hidden(
         text = f"{ROLES['causal']}: {why}"
         finished.unasked = {**finished.unasked, flag.name: text}
     return found
+
+
+def note_mask_in_place(
+    finished: ModuleSubject, found: ModuleManner, asked: corners.Corners
+) -> None:
+    """Of a mask that takes the place of what the constructor is told to hide, as transformers has it: who
+    hands a mask over hides the future by it.
+    """
+    if asked.gives_way(found):
+        finished.capabilities |= {"mask in place of the future"}
+        mask, flag = (
+            found.takes.get("mask") or found.takes["bias"],
+            finished.blueprint.arguments.roles["causal"],
+        )
+        finished.notes += (f"{mask} takes the place of hiding the future, which {flag} does",)
 
 
 def further_results(module: nn.Module, sizes: Sizes) -> int:

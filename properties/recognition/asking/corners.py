@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+
 from properties.recognition.asking import probing
 from properties.recognition.asking.module_trials import KEYS, Build, CrossTrial, Trial
 from properties.recognition.asking.modules import ModuleManner
@@ -36,8 +38,11 @@ class Corners:
 
     def seen(self, trial: Trial, found: ModuleManner, causal: bool | None = None) -> str:
         """The keys that each query sees, as "0|01"; "" where the call raises."""
-        answer = trial.ask(found, Arguments(causal=causal), 1)
-        rows = probing.seen(answer, KEYS)
+        return self.keys_by_row(trial, found, Arguments(causal=causal))
+
+    def keys_by_row(self, trial: Trial, found: ModuleManner, told: Arguments) -> str:
+        """The same of any call."""
+        rows = probing.seen(trial.ask(found, told, 1), KEYS)
         return "|".join("".join(map(str, sorted(row or ()))) for row in rows)
 
     def stands_beside_masks(self, found: ModuleManner) -> bool:
@@ -53,6 +58,16 @@ class Corners:
     def shows_all(self, trial: Trial, found: ModuleManner, causal: bool | None = None) -> bool:
         """Whether nothing is hidden."""
         return all_of(self.seen(trial, found, causal))
+
+    def gives_way(self, found: ModuleManner) -> bool:
+        """Whether a mask that shows everything of x shows the future, too, which is hidden without one."""
+        everything = np.ones((1, 1, KEYS, KEYS), dtype=np.bool_)
+        told = Arguments(mask=everything) if "mask" in found.takes else None
+        if told is None and "bias" in found.takes:
+            told = Arguments(bias=np.zeros(everything.shape))
+        if told is None or self.seen(self.alone, found) != PAST:
+            return False
+        return all_of(self.keys_by_row(self.alone, found, told))
 
     def corner(self, found: ModuleManner, causal: bool | None = None) -> str:
         """Where the diagonal lies beside a context, "x alone" where nothing is hidden of any; "" for

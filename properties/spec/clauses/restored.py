@@ -116,14 +116,16 @@ def own_slopes(case: Case) -> float | None:
     bias = np.broadcast_to(places, (1, heads, tokens, tokens))
     request = replace(asked.request, bias=bias)
     by_place = asked.budget_of(asked.trace_of(request))
-    shares = [agrees("with its slopes", asked, by_place.output)]
+    found = {"with its slopes": asked.output}
     if (longer := twice_as_long(case)) is not None:
-        instance, allowed = asked.build(), asked.budget.output + by_place.output
+        instance = asked.build()
         instance.run(longer)
-        words = "with its slopes, after a call with twice as many tokens, an output of"
-        found = instance.run(case.x)
-        shares.append(near(words, found, asked.trace.output, allowed, AXES))
-    return max(shares)
+        found["with its slopes, after a call with twice as many tokens,"] = instance.run(case.x)
+    allowed = asked.budget.output + by_place.output
+    return max(
+        near(f"{words} an output of", output, asked.trace.output, allowed, AXES)
+        for words, output in found.items()
+    )
 
 
 def twice_as_long(case: Case) -> Array | None:
