@@ -15,6 +15,7 @@ from properties.runs.runner import run
 
 LAWS = ["mask", "causality", "paths", "memory"]
 FUTURE = "causality/future-does-not-change-past"
+REAL = "mask/padding-shows-what-is-real"
 SHOWN = "mask/shows-what-it-shows"
 
 
@@ -47,6 +48,20 @@ class FlagOrMask(nn.Module):
         return past if self.is_causal else None
 
 
+class AlwaysOrMask(FlagOrMask):
+    """Nothing says so."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__(d_model, num_heads, is_causal=True)
+
+
+class OfKeysAlone(FlagOrMask):
+    """Wrong: by a mask of keys, (B, T), nobody can hide the future, and it is shown."""
+
+    def seen(self, mask: Tensor | None, tokens: int) -> Tensor | None:
+        return super().seen(None if mask is None else mask[:, None, None, :], tokens)
+
+
 class OneLate(FlagOrMask):
     """Wrong: without a mask the next token is seen."""
 
@@ -68,10 +83,13 @@ class BothHide(FlagOrMask):
         return past if mask is None else mask if past is None else mask & past
 
 
-def test_a_mask_in_place_of_the_constructors_flag_is_told_and_accuses_nobody() -> None:
-    asked = find_one(FlagOrMask)
+@pytest.mark.parametrize("target", [FlagOrMask, AlwaysOrMask])
+def test_a_mask_in_place_of_hiding_the_future_is_told_and_accuses_nobody(
+    target: type[nn.Module],
+) -> None:
+    asked = find_one(target)
     assert asked.family == "multihead"
-    note = "attention_mask takes the place of hiding the future, which is_causal does"
+    note = "attention_mask takes the place of hiding the future, which is hidden without"
     assert note in asked.notes
     assert run(asked, profile="quick", only=LAWS).failed == []
 
@@ -82,6 +100,9 @@ def test_a_module_in_which_both_hide_is_held_to_both() -> None:
     assert run(asked, profile="quick", only=LAWS).failed == []
 
 
-@pytest.mark.parametrize(("target", "law"), [(OneLate, FUTURE), (MaskOfTheFirstItem, SHOWN)])
+@pytest.mark.parametrize(
+    ("target", "law"),
+    [(OneLate, FUTURE), (MaskOfTheFirstItem, SHOWN), (OfKeysAlone, REAL)],
+)
 def test_what_is_wrong_beside_either_is_told(target: type[nn.Module], law: str) -> None:
     assert run(find_one(target), profile="quick", only=[law]).failed == [law]

@@ -93,11 +93,11 @@ def with_what_is_hidden(
     """With what is hidden by a causal flag of forward, or of a context by one of the constructor."""
     sizes = trial_config(finished.blueprint, finished.family).sizes
     asked = corners.Corners(finished.build, sizes, d_context)
+    note_mask_in_place(finished, found, asked)
     if finished.family in CAUSAL_FAMILIES and finished.blueprint.arguments.has("causal"):
         found = corners.by_itself(found, asked)
         if found.conventions.align in ("top left", "bottom right"):
             finished.capabilities |= {"always causal"}
-        note_mask_in_place(finished, found, asked)
         return found
     flag = calls.causal_flag(module)
     if flag is None:
@@ -114,16 +114,16 @@ def with_what_is_hidden(
 def note_mask_in_place(
     finished: ModuleSubject, found: ModuleManner, asked: corners.Corners
 ) -> None:
-    """Of a mask that takes the place of what the constructor is told to hide, as transformers has it: who
-    hands a mask over hides the future by it.
+    """Of a mask of pairs that takes the place of hiding the future, as transformers has it: who hands one
+    over hides the future by it. A mask of keys cannot, and must not show it.
     """
+    told = found.takes
+    if {"padding", "causal"} & told.keys() or finished.family not in CAUSAL_FAMILIES:
+        return
     if asked.gives_way(found):
         finished.capabilities |= {"mask in place of the future"}
-        mask, flag = (
-            found.takes.get("mask") or found.takes["bias"],
-            finished.blueprint.arguments.roles["causal"],
-        )
-        finished.notes += (f"{mask} takes the place of hiding the future, which {flag} does",)
+        mask = told.get("mask") or told["bias"]
+        finished.notes += (f"{mask} takes the place of hiding the future, which is hidden without",)
 
 
 def further_results(module: nn.Module, sizes: Sizes) -> int:

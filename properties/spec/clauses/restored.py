@@ -55,10 +55,10 @@ def with_window(case: Case) -> Case:
     return restored(case, Restored(window=1 + case.seed % 3))
 
 
-def agrees(what: str, case: Case, further: Array | float = 0.0) -> float:
+def agrees(what: str, case: Case) -> float:
     """The output is the formula's."""
-    allowed = case.budget.output + further
-    return near(f"{what} an output of", case.output, case.trace.output, allowed, AXES)
+    words = f"{what} an output of"
+    return near(words, case.output, case.trace.output, case.budget.output, AXES)
 
 
 @clause(
