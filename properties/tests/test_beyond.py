@@ -338,6 +338,17 @@ def test_of_a_window_by_no_convention_it_is_not_told() -> None:
     assert not any("shows a token itself" in note for note in find_one(WindowOfTwoMore).notes)
 
 
+class WindowOfPairs(WindowOfATable):
+    """A window has two sides; the table is for all pairs in it."""
+
+    def __init__(self, d_model: int, num_heads: int, window_size: tuple[int, int] = (3, 4)) -> None:
+        super().__init__(d_model, num_heads, window_size[0] * window_size[1])
+
+
+def test_a_window_of_two_sides_keeps_its_default() -> None:
+    assert "keeps its default" in find_one(WindowOfPairs).unasked["window_size"]
+
+
 def test_a_table_for_the_pairs_of_a_window_is_not_made_large() -> None:
     """As many tokens as the window has are asked about, and no more."""
     asked = find_one(WindowOfATable)

@@ -258,3 +258,38 @@ def test_a_factory_whose_argument_begins_like_queries_stays_one(
     factory: Callable[..., nn.Module],
 ) -> None:
     assert find_one(factory).family == "multihead"
+
+
+def with_heads_side_by_side(qkv: Tensor) -> Tensor:
+    """(B, T, 3, H, D) -> (B, T, H * D)."""
+    return all_in_one(qkv).flatten(2)
+
+
+def of_places_alone(qkv: Tensor, mask: Tensor | None = None, /) -> Tensor:
+    """Nothing is told by its name."""
+    return all_in_one(qkv)
+
+
+def of_one_key_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(B, H, T, D), (B, S, D) twice -> (B, H, T, D)."""
+    return scaled_dot_product_attention(q, k[:, None], v[:, None])
+
+
+def with_its_scale(module: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """(B, H, T, D) three times -> (B, T, H, D); the module says by what scores are multiplied."""
+    output = scaled_dot_product_attention(query, key, value, scale=module.scaling)
+    return output.transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    "function", [with_heads_side_by_side, of_one_key_head, with_its_scale], ids=lambda f: f.__name__
+)
+def test_a_right_function_of_such_a_form_holds_its_laws(function: Callable[..., Any]) -> None:
+    """An empty batch among them."""
+    report = run(find_one(function), profile="quick", only=["oracle", "shape"])
+    assert [(r.clause, r.message) for r in report.results if r.status == "fail"] == []
+
+
+def test_a_function_of_places_alone_is_refused_and_no_error_of_ours() -> None:
+    with pytest.raises(QuestionError, match="What to do"):
+        find_one(of_places_alone)

@@ -55,7 +55,15 @@ def test_one_length_for_all_items_is_none_of_them(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [made.Reading, made.Decoder, made.Listener, made.attention], ids=lambda t: t.__name__
+    "target",
+    [
+        made.Reading,
+        made.Decoder,
+        made.Listener,
+        made.attention,
+        made.attention_by_the_last_place,
+    ],
+    ids=lambda t: t.__name__,
 )
 def test_right_attention_that_is_told_lengths_is_right(target: Callable[..., Any]) -> None:
     """Of its own tokens, of a context, of keys; nothing is left unasked."""
@@ -66,7 +74,26 @@ def test_right_attention_that_is_told_lengths_is_right(target: Callable[..., Any
     assert [(r.clause, r.message) for r in report.results if r.status != "pass"] == []
 
 
-@pytest.mark.parametrize("target", [made.Encoder, made.MaskedEncoder])
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (made.OfTheLastTokens, "lengths"),
+        (made.ListenerToldOfItself, "x_lens"),
+        (made.attention_of_one_length, "valid_len"),
+        (made.attention_of_real_queries, "seq_lens"),
+    ],
+)
+def test_lengths_of_something_else_are_told_as_not_asked(
+    target: Callable[..., Any], name: str
+) -> None:
+    """Of the last tokens, of x beside a context, of all items at once, of queries: nobody is accused."""
+    asked = find_one(target)
+    assert name in asked.unasked
+    assert not {"padding", "context_padding"} & asked.takes.keys()
+    assert run(asked, profile="quick", only=["oracle", "memory", "cross"]).failed == []
+
+
+@pytest.mark.parametrize("target", [made.Encoder, made.MaskedEncoder, made.KeepsPadding])
 def test_what_is_given_for_padding_itself_is_left_to_each_module(target: type[nn.Module]) -> None:
     """Zeros, say: which keys its other queries see is asked all the same."""
     asked = find_one(target)

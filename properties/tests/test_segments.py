@@ -151,6 +151,14 @@ class DocumentsOfNobody(PackedAttention):
         return past.expand(len(ids), *past.shape)
 
 
+class DocumentsLessenScores(PackedAttention):
+    """Right: of other documents less is seen, as a number says."""
+
+    def together(self, past: Tensor, ids: Tensor) -> Tensor:
+        lessened = (ids[:, :, None] != ids[:, None]) * -1.0
+        return lessened.masked_fill(~past, -torch.inf)
+
+
 def test_a_module_that_is_told_segments_is_asked_as_a_function_is() -> None:
     asked = subject(PackedAttention)
     assert asked.takes["segments"] == "doc_ids"
@@ -181,5 +189,6 @@ def test_a_module_with_wrong_segments_gets_its_name(kind: type[nn.Module], expec
 
 
 def test_of_segments_that_make_no_difference_it_is_told_that_they_are_not_asked() -> None:
-    """They may be for somebody else."""
-    assert set(subject(DocumentsOfNobody).unasked) == {"doc_ids"}
+    """They may be for somebody else, or for a number that is added to scores."""
+    for kind in (DocumentsOfNobody, DocumentsLessenScores):
+        assert set(subject(kind).unasked) == {"doc_ids"}

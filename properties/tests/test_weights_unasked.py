@@ -86,8 +86,22 @@ def test_weights_that_always_come_are_asked(module: type[nn.Module], kind: str) 
     assert broken_by(asked, pinned_cases(asked)) == set()
 
 
-def test_what_is_no_weights_is_not_taken_for_them() -> None:
-    asked = find(ScoresAlone)[0]
+class Routed(Always):
+    """Beside the output stand the shares of four experts, one for each token."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__(d_model, n_heads)
+        self.router = nn.Linear(d_model, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, d_model) -> the same, and (B, T, 4)."""
+        return super().forward(x)[0], self.router(x).softmax(dim=-1)
+
+
+@pytest.mark.parametrize("module", [ScoresAlone, Routed])
+def test_what_is_no_weights_is_not_taken_for_them(module: type[nn.Module]) -> None:
+    """Rows may sum to one in a number of columns that is not that of keys."""
+    asked = find(module)[0]
     assert "weights" not in asked.takes
     assert "further results" in asked.unasked
 

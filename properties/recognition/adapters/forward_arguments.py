@@ -175,7 +175,7 @@ def note_lost_rows(finished: ModuleSubject, found: ModuleManner) -> None:
         return
     if trial_of(finished).loses_its_own_rows(found):
         finished.capabilities |= {"padding sees nothing"}
-        text = "a query that is padding itself sees nothing: what it gives is not asked"
+        text = "a query that is padding itself sees no other token: what it gives is not asked"
         finished.notes += (text,)
 
 

@@ -29,7 +29,7 @@ def with_three(target: Callable[..., Any]) -> Callable[..., Any]:
     these three; any other stays as it is.
     """
     call = calls.signature(target)
-    if call is None or not call.required:
+    if call is None or not call.required or has_nameless(target):
         return target
     first, *others = call.required
     if MODULE.fullmatch(first) and [parameter_role(name) for name in others[:3]] == list(LETTER):
@@ -60,9 +60,16 @@ def joined_by_trial(
     for axis in AXES:
         joined = in_one(target, parts, axis)
         output = trials.call(joined, *given).output
-        if output is not None and output.shape == given[0].shape:
+        shapes = (given[0].shape, given[0].flatten(2).shape)  # with heads side by side
+        if output is not None and output.shape in shapes:
             return joined
     return target
+
+
+def has_nameless(target: Callable[..., Any]) -> bool:
+    """Whether some argument cannot be told by its name."""
+    kinds = (parameter.kind for parameter in inspect.signature(target).parameters.values())
+    return inspect.Parameter.POSITIONAL_ONLY in kinds
 
 
 def require_three(target: Callable[..., Any]) -> None:

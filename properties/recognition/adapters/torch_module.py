@@ -321,7 +321,7 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
         reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
         there = name = blueprint.arguments.roles.get(role, "")
         if name and name == blueprint.block:
-            reason = f"{name} is of blocks: all tokens are in one, others are not asked about"
+            reason = f"{name} is of blocks or a window: no more tokens than one has are asked about"
             there = ""
         draft.settle(capability, bool(there), reason)
     reason = "one argument of the constructor is d_in and d_out"

@@ -61,7 +61,7 @@ def without_bounds(
         for value in values:
             other = replace(blueprint, arguments=with_value(told, names, kind, value))
             if value == WIDE and not is_small(other, names, sizes):
-                blueprint = within_one_window(blueprint, names)
+                blueprint = within_one_window(blueprint, names, sizes)
                 continue
             made = built(other, sizes)
             if made is not None and gives(made, sizes):
@@ -73,14 +73,18 @@ def without_bounds(
     return blueprint, module
 
 
-def within_one_window(blueprint: Blueprint, names: list[str]) -> Blueprint:
-    """The same, asked of as many tokens as the window has: a wide one would be a square of its size."""
+def within_one_window(blueprint: Blueprint, names: list[str], sizes: Sizes) -> Blueprint:
+    """The same, asked of as many tokens as the window has, where it runs so: a wide one would be a square
+    of its size.
+    """
     told, (name, *others) = blueprint.arguments, names
     if others or name in told.paths or told.has("context_length"):
         return blueprint
     unasked = {other: text for other, text in told.unasked.items() if other != name}
     roles = {**told.roles, "context_length": name}
-    return replace(blueprint, arguments=replace(told, roles=roles, unasked=unasked))
+    within = replace(blueprint, arguments=replace(told, roles=roles, unasked=unasked))
+    made = built(within, sizes)
+    return within if made is not None and gives(made, sizes) else blueprint
 
 
 def with_value(told: Arguments, names: list[str], kind: str, value: object) -> Arguments:

@@ -88,6 +88,7 @@ def manner(plain: Manner, names: Collection[str], scale: str = "") -> Manner:
     elif "mask" not in takes and "bias" in takes:
         takes["mask"] = takes["bias"]
     found = with_both_by_one_flag(replace(plain, takes=takes), names)
+    found = with_lengths(found)
     takes = dict(found.takes)
     if mask_alone and not declared(names)[0] and not probing.adds(asking(found)):
         found = found.without("bias")
@@ -161,6 +162,26 @@ def settled(found: Manner, names: Collection[str], told: Mapping[str, str] | Non
     answers = conventions(plain, {n: answer for n, (answer, _) in given.items()})
     origins = {n: given.get(n, ("", "trial"))[1] for n in answered(answers)}
     return replace(found, conventions=answers, origins=origins)
+
+
+def with_lengths(found: Manner) -> Manner:
+    """With an argument that counts the real keys of each item where it does, or is not used at all; without
+    one that is of queries, of the last keys, or for all items at once.
+    """
+    if not counts(found.takes.get("padding", "")):
+        return found
+    inputs, lengths = probing.level(5, 5, batch=2), np.array([[2], [4]])
+    told = replace(found, conventions=replace(found.conventions, padding="counts"))
+    plain = probing.asked(asking(found), inputs, Arguments())
+    answer = probing.asked(asking(told), inputs, Arguments(padding=np.arange(5) < lengths))
+    if plain is None or answer is None:
+        return found.without("padding")
+    if np.array_equal(answer.output, plain.output):
+        return told
+    seen = [[probing.keys_of(float(row[0]), 5) for row in item] for item in answer.output]
+    of_the_last = [rows[-1] for rows in seen] == [frozenset({3, 4}), frozenset({1, 2, 3, 4})]
+    known = all(row is not None for rows in seen for row in rows)
+    return told if known and not of_the_last else found.without("padding")
 
 
 def with_kinds_of_mask(found: Manner) -> Manner:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from properties.basics.dtypes import Array
+from properties.recognition.asking import probing
 from properties.recognition.asking.module_masks import with_masks, with_masks_of_context
 from properties.recognition.asking.module_trials import (
     ALSO_OF_HEADS,
@@ -178,14 +179,21 @@ def with_what_always_comes(trial: Trial, found: ModuleManner) -> ModuleManner:
     item_by_item = not found.batched or "T T" in found.pairs.values()
     for place in range(1, FURTHER) if not item_by_item else ():
         guess = replace(found, takes={**found.takes, "weights": ""}, always=place)
-        answer = trial.ask(guess, Arguments(weights=True), 3, uneven=True)
-        weights = None if answer is None else answer.weights
-        if weights is None or (weights.ndim == 4 and weights.shape[1] != trial.sizes.heads):
-            continue
-        if (weights >= 0).all() and np.allclose(weights.sum(axis=-1), 1.0, atol=1e-3):
-            kind = "per head" if weights.ndim == 4 else "averaged"
+        kinds = {kind_of_weights(one, guess) for one in (trial, trial.longer())}
+        if len(kinds) == 1 and (kind := kinds.pop()):
             return replace(guess, conventions=replace(guess.conventions, weights=kind))
     return found
+
+
+def kind_of_weights(trial: Trial, guess: ModuleManner) -> str:
+    """Whether what comes are weights of each head, or their mean; "" for neither."""
+    answer = trial.ask(guess, Arguments(weights=True), 3, uneven=True)
+    weights = None if answer is None else answer.weights
+    if weights is None or (weights.ndim == 4 and weights.shape[1] != trial.sizes.heads):
+        return ""
+    if (weights < 0).any() or not np.allclose(weights.sum(axis=-1), 1.0, atol=1e-3):
+        return ""
+    return "per head" if weights.ndim == 4 else "averaged"
 
 
 def with_flag(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
@@ -202,14 +210,15 @@ def with_flag(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> Mo
 
 
 def with_segments(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
-    """With an argument for segments that matters where queries and keys say nothing: one that is read for
-    something else, or by nobody, is left alone.
+    """With an argument for segments by which other keys are seen: one that is read for something else, or
+    by nobody, is left alone.
     """
     if "segments" not in named:
         return found
     guess = replace(found, takes={**found.takes, "segments": named["segments"]})
     rows = [trial.number(guess, Arguments(segments=np.array([ids]))) for ids in SEGMENTS]
-    return guess if np.isfinite(rows).all() and not np.allclose(rows, rows[0]) else found
+    shows_keys = all(np.isfinite(row) and probing.keys_of(row, KEYS) for row in rows)
+    return guess if shows_keys and not np.allclose(rows, rows[0]) else found
 
 
 def with_own_triangle(found: ModuleManner) -> ModuleManner:

@@ -27,10 +27,17 @@ def with_masks_of_context(
     mute = [
         role
         for name, role in ((n, trial.roles[n]) for n in ("mask", "padding"))
-        if not getattr(both.conventions, role)
+        if role in both.takes
+        and not speaks(trial, both, role)
         and (both.takes.get(role) in of_x or trial.acts(both, name))
     ]
     return replace(both, takes={n: a for n, a in both.takes.items() if n not in mute})
+
+
+def speaks(trial: Trial, found: ModuleManner, role: str) -> bool:
+    """Whether it is known what a mask says of a context; a number, which of its tokens it shows."""
+    known = getattr(found.conventions, role)
+    return bool(known) and (known != "counts" or trial.counts_these(found))
 
 
 def with_masks(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -> ModuleManner:
@@ -54,6 +61,8 @@ def with_masks_as(trial: Trial, found: ModuleManner, named: Mapping[str, str]) -
                 continue
             role = trial.roles[name]
             guess = with_counts(replace(found, takes={**found.takes, role: argument}), role)
+            if counts(argument) and trial.counts_the_last(guess):
+                continue
             if form := taken(trial, guess, name):
                 takes[role] = argument
                 forms[name][role] = form

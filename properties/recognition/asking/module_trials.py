@@ -7,6 +7,7 @@ of key j is 2**j: a row is the mean of some powers of two.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +55,13 @@ class Trial:
 
     def inputs(self, items: int) -> Inputs:
         """So many items, all alike; the first column of key j is 2**j."""
-        return {"x": powers(items, self.sizes.d_in)}
+        return {"x": powers(items, self.sizes.d_in, self.sizes.tokens)}
+
+    def longer(self) -> Trial:
+        """The same with a token more."""
+        other, tokens = copy(self), KEYS + 1
+        other.sizes = replace(self.sizes, tokens=tokens, context_length=tokens)
+        return other
 
     def ask(
         self,
@@ -141,14 +148,31 @@ class Trial:
         return bool(np.allclose(seen, (whole, 1.0, whole), atol=1e-3))
 
     def loses_its_own_rows(self, manner: ModuleManner) -> bool:
-        """Whether a query that is padding itself sees nothing, where the others see what is none."""
+        """Whether a query that is padding itself sees nothing, or itself alone, where the others see what
+        is none.
+        """
         told = self.telling(manner, "padding", 1)
         answer = self.ask(manner, told, items=1)
         if told.padding is None or answer is None or len(answer.output[0]) < KEYS:
             return False
         rows = int(np.argmin(told.padding[0])), int(np.flatnonzero(told.padding[0])[-1])
         padded, other = (float(answer.output[0, row, 0]) for row in rows)
-        return bool(probing.of_nothing(padded)) and padded != other
+        alone = probing.keys_of(padded, KEYS) == frozenset({rows[0]})
+        return (bool(probing.of_nothing(padded)) or alone) and padded != other
+
+    def counts_the_last(self, manner: ModuleManner) -> bool:
+        """Whether a number of real tokens is of the last ones, as where padding stands before them."""
+        told = Arguments(padding=np.arange(KEYS)[None] < KEYS - 1)
+        answer = self.ask(manner, told, items=1)
+        if answer is None:
+            return False
+        seen = probing.keys_of(float(answer.output[0, KEYS - 2, 0]), KEYS)
+        return seen in (frozenset({1, 2, 3}), frozenset({1, 2}))
+
+    def counts_these(self, manner: ModuleManner) -> bool:
+        """Whether a number of real tokens shows so many of these keys, one more or less, or the others."""
+        seen = probing.keys_of(self.number(manner, self.telling(manner, "padding", 1)), KEYS)
+        return seen in [frozenset(keys) for keys in ({0}, {0, 1}, {0, 1, 2}, {2, 3})]
 
     def empty(self, manner: ModuleManner) -> str:
         """What a row gives that sees nothing; "" if nothing known."""
@@ -194,8 +218,8 @@ class CrossTrial(Trial):
         return abs(self.number(manner, Arguments()) - both / (self.queries + KEYS)) < 1e-3
 
 
-def powers(items: int, width: int) -> Any:
-    """(items, KEYS, width), with 2**j in the first column of token j."""
-    tokens = np.zeros((items, KEYS, width))
-    tokens[:, :, 0] = 2.0 ** np.arange(KEYS)
+def powers(items: int, width: int, count: int = KEYS) -> Any:
+    """(items, count, width), with 2**j in the first column of token j."""
+    tokens = np.zeros((items, count, width))
+    tokens[:, :, 0] = 2.0 ** np.arange(count)
     return tokens

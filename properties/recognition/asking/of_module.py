@@ -32,7 +32,9 @@ class OfModule:
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Any:
         """What the function returns."""
         groups = query.shape[1] // key.shape[1]
-        says = {"num_key_value_groups": groups, "is_causal": False, "training": True}
+        scale = query.shape[-1] ** -0.5
+        says = {"num_key_value_groups": groups, "scaling": scale, "is_causal": False}
+        says |= {"training": True}
         return self.function(type("Module", (), says), query, key, value, **options)
 
 

@@ -32,17 +32,18 @@ class OneKeyHead:
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Any:
         """What the function returns, with one axis for items and heads."""
         items = len(key)
-        told = {name: self.parted(name, one, items) for name, one in options.items()}
-        returned = self.function(query.unflatten(0, (items, -1)), key, value, **told)
+        heads = len(query) // max(items, 1)
+        told = {name: self.parted(name, one, (items, heads)) for name, one in options.items()}
+        returned = self.function(query.unflatten(0, (items, heads)), key, value, **told)
         if isinstance(returned, tuple | list):
             return tuple(self.joined(part, items) for part in returned)
         return self.joined(returned, items)
 
-    def parted(self, name: str, told: Any, items: int) -> Any:
+    def parted(self, name: str, told: Any, shape: tuple[int, int]) -> Any:
         """(B * H, ...) as items with heads; a row for each item where that is wanted."""
         if not isinstance(told, Tensor):
             return told
-        parted = told.unflatten(0, (items, -1))
+        parted = told.unflatten(0, shape)
         return parted[:, 0] if name in self.of_items else parted
 
     def joined(self, part: Any, items: int) -> Any:

@@ -199,3 +199,57 @@ def attention_to_padding(q: Tensor, k: Tensor, v: Tensor, kv_lens: Tensor | None
     if kv_lens is not None:
         scores = scores.masked_fill(within(kv_lens, k.shape[2])[:, None, None], -1e9)
     return torch.einsum("bhts,bhsd->bhtd", scores.softmax(dim=-1), v)
+
+
+class KeepsPadding(Encoder):
+    """What is padding is given back as it came."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, T, E), (B,) -> (B, T, E)."""
+        output = super().forward(x, lengths)
+        if lengths is None:
+            return output
+        return torch.where(within(lengths, x.shape[1])[..., None], output, x)
+
+
+class OfTheLastTokens(Decoder):
+    """Padding stands before what is real, as where sequences are gone on with."""
+
+    def real(self, lengths: Tensor, tokens: int) -> Tensor:
+        return torch.arange(tokens) >= tokens - lengths[:, None]
+
+
+class ListenerToldOfItself(Listener):
+    """Its lengths are of x, of which it gives nothing behind them."""
+
+    def forward(self, x: Tensor, memory: Tensor, x_lens: Tensor | None = None) -> Tensor:
+        """(B, T, E), (B, S, E), (B,) -> (B, T, E)."""
+        output = super().forward(x, memory)
+        return output if x_lens is None else output * within(x_lens, x.shape[1])[..., None]
+
+
+def attention_of_one_length(
+    q: Tensor, k: Tensor, v: Tensor, valid_len: int | None = None
+) -> Tensor:
+    """All items are as long as each other."""
+    keys = k.shape[2] if valid_len is None else int(valid_len)
+    return attention(q, k[:, :, :keys], v[:, :, :keys])
+
+
+def attention_of_real_queries(
+    q: Tensor, k: Tensor, v: Tensor, seq_lens: Tensor | None = None
+) -> Tensor:
+    """The lengths are of queries, and nothing is given behind them."""
+    output = attention(q, k, v)
+    return output if seq_lens is None else output * within(seq_lens, q.shape[2])[:, None, :, None]
+
+
+def attention_by_the_last_place(
+    q: Tensor, k: Tensor, v: Tensor, seq_lens: Tensor | None = None
+) -> Tensor:
+    """Compares places with one less than the lengths, which are numbers and no booleans."""
+    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
+    if seq_lens is not None:
+        seen = seq_lens[:, None] - 1 >= torch.arange(k.shape[2])
+        scores = scores.masked_fill(~seen[:, None, None], -torch.inf)
+    return torch.einsum("bhts,bhsd->bhtd", scores.softmax(dim=-1), v)
