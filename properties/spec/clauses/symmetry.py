@@ -107,18 +107,15 @@ def rotating_queries_and_keys_together(case: Case) -> float:
     """(q R)(k R)^T = q k^T: no coordinate of a head is special, and none is left out. R pairs the
     first coordinate with the last, and so on, by (3 4; 4 -3) / 5, which is exact on multiples of 5.
     """
-    straight, plain = on_grid(case), case.subject.family == "plain"
-    if plain:
-        turned, expected = replace(straight, x=rotated(straight.x)), rotated(straight.output)
+    straight = on_grid(case)
+    if case.subject.family == "plain":
+        turned = replace(straight, x=rotated(straight.x))
+        expected, error = rotated(straight.output), rotated(one_run(straight), sign=1.0)
     else:
         t = straight.trace
         turned = with_queries_keys_values(straight, rotated(t.queries), rotated(t.keys), t.values)
-        expected = straight.output
-
-    def allowed() -> Array:
-        before = one_run(straight)
-        return one_run(turned) + (rotated(before, sign=1.0) if plain else before)
-
+        expected, error = straight.output, one_run(straight)
+    allowed = one_run(turned) + error
     return near("the output before,", turned.output, expected, allowed, "batch token column")
 
 
