@@ -276,6 +276,15 @@ class TriangleOfTheFirstLength(PlainFlag):
         return past
 
 
+@seen("numerics/float64-weights-are-no-float32", "scale that was rounded", "multihead")
+class RootOfFloat32(PlainMultiHead):
+    """A tensor made once, of torch's usual format."""
+
+    def scale(self, scores: Tensor) -> Tensor:
+        root = torch.sqrt(torch.tensor(float(self.head_dim), dtype=torch.float32))
+        return scores / float(root)
+
+
 class Linear(Function):
     """x @ w.mT, with a backward pass by hand."""
 
