@@ -8,7 +8,7 @@ from rich.text import Text
 
 from properties.basics import advice
 from properties.reports.lines import INDENT, hanging, printable
-from properties.subjects.call import ANSWERS, ROLES
+from properties.subjects.call import ANSWERS, ROLES, axes
 from properties.subjects.card import Card
 
 LABEL = 14  # columns of a label with the space after it
@@ -122,11 +122,6 @@ def convention(name: str, told: Mapping[str, str]) -> str:
     whose = told["found"].removeprefix("signature of ")
     known = KNOWN_BY.get(whose, f"as {whose} promises" if whose else "")
     return f"{said} ({known})" if known else said
-
-
-def axes(layout: str) -> str:
-    """(B, T, H, D), or (B, H, T, D) and (B, S, D)."""
-    return " and ".join(f"({', '.join(part.split())})" for part in layout.split(" and "))
 
 
 def by_argument(takes: Mapping[str, str]) -> dict[str, str]:

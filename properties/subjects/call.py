@@ -150,6 +150,11 @@ CONCERNS: dict[str, tuple[tuple[str, ...], ...]] = {
 """The roles without which a convention means nothing: one of each group."""
 
 
+def axes(layout: str) -> str:
+    """(B, T, H, D), or (B, H, T, D) and (B, S, D)."""
+    return " and ".join(f"({', '.join(part.split())})" for part in layout.split(" and "))
+
+
 def lacking(convention: str, takes: Collection[str]) -> tuple[str, ...]:
     """The roles of which a subject takes none, so that the convention means nothing of it; () for none."""
     groups = CONCERNS[convention]

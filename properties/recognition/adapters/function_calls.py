@@ -21,7 +21,6 @@ from properties.recognition.adapters.function_shell import (
     LAYOUTS,
     Function,
     Shell,
-    axes,
     random_heads,
     shell_of,
     trial_config,
@@ -40,6 +39,7 @@ from properties.recognition.asking.one_by_one import OneByOne
 from properties.recognition.asking.one_key_head import OneKeyHead
 from properties.recognition.asking.roles import role
 from properties.recognition.asking.tokens_first import TokensFirst
+from properties.subjects.call import axes
 from properties.subjects.limits import Limits
 
 

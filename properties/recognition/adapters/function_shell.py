@@ -33,6 +33,7 @@ from properties.recognition.asking.segments import SegmentsTwice
 from properties.recognition.asking.tokens_first import TokensFirst
 from properties.recognition.asking.widened import Widened
 from properties.recognition.asking.written import Written
+from properties.subjects.call import axes
 from properties.subjects.instance import seed_generators
 from properties.subjects.limits import Limits
 from properties.subjects.subject import CAUSAL_FAMILIES, HEADED_FAMILIES, JOINED_FAMILIES, Config
@@ -272,8 +273,3 @@ def layout_of(function: Function) -> str:
     if isinstance(around[-1], Folded):
         return APART[0]
     return APART[1] if around[-1].heads else APART[2]
-
-
-def axes(layout: str) -> str:
-    """(B, T, H, D), or (B, H, T, D) and (B, S, D)."""
-    return " and ".join(f"({', '.join(part.split())})" for part in layout.split(" and "))
