@@ -14,7 +14,14 @@ from typing import Any
 from torch import nn
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import calls, configs, messages, standin, surroundings
+from properties.recognition.adapters import (
+    calls,
+    configs,
+    handed_layers,
+    messages,
+    standin,
+    surroundings,
+)
 from properties.recognition.adapters.argument_names import ARGUMENTS
 from properties.recognition.adapters.configs import Holder, Understood
 from properties.recognition.adapters.spellings import (
@@ -43,6 +50,8 @@ SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
 ONE_BIAS = re.compile(r"(use_)?(q|k|v|query|key|value)_bias", re.IGNORECASE)
 INNER_WIDTH = re.compile(r"qkv|inner", re.IGNORECASE)
 INPUT_WIDTH = re.compile(r"(key|value)_(size|dim|features)", re.IGNORECASE)
+BIASED = (handed_layers.ROLES["query"], handed_layers.FUSED)
+LAYERS = {*handed_layers.ROLES.values(), handed_layers.FUSED}
 OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias": "qkv-bias"}
 
 
@@ -149,9 +158,18 @@ class Arguments:
             **FIXED,
             "layer": config.layer,
         }
+        for role in LAYERS & set(self.roles):
+            by_role[role] = handed_layers.made(role, sizes, config.bias)
         if family or self.has("num_heads") or self.roles.get("causal") in self.required:
             by_role["causal"] = family is None or family in CAUSAL_FAMILIES
         return by_role
+
+    @property
+    def biases(self) -> str:
+        """The argument that rules whether queries, keys and values have a bias, "" for none; layers that
+        are handed over are made with it or without.
+        """
+        return next((self.roles[r] for r in ("qkv_bias", *BIASED) if r in self.roles), "")
 
     @property
     def settings(self) -> messages.Settings:
@@ -249,7 +267,7 @@ def partly_turned(names: Iterable[str]) -> dict[str, str]:
 
 def trial_values() -> dict[str, object]:
     """The value of each role in a first trial."""
-    every = Arguments("", {"num_heads": "", "causal": ""})
+    every = Arguments("", dict.fromkeys(("num_heads", "causal", *LAYERS), ""))
     return every.by_role(Config(SQUARE), None)
 
 
@@ -492,7 +510,7 @@ def role_of(parameter: Parameter, target: Any) -> str | None:
         return "scaled"  # a switch, not a number
     if role or optional:
         return role
-    return required_role(name)
+    return required_role(name) or handed_layers.layer_role(parameter)
 
 
 def unknown(

@@ -27,17 +27,15 @@ def offer_biases(draft: Draft, blueprint: Blueprint, structure: Structure) -> Bl
     """Claim the biases there are and what rules them; return the blueprint to build by."""
     present = [c.bias is not None for role in LETTER for c in structure.cells[role]]
     projected = "out-projection" in draft.capabilities
-    if blueprint.arguments.has("qkv_bias"):
+    if name := blueprint.arguments.biases:
         if keys_lack_bias(blueprint, draft):
             draft.capabilities -= {"qkv-bias"}
-            name = blueprint.arguments.roles["qkv_bias"]
             draft.unasked[name] = "biases: keys have none, which no weight depends on"
         elif projected and out_bias(blueprint, draft, True) != out_bias(blueprint, draft, False):
             draft.capabilities -= {"qkv-bias"}
             draft.capabilities |= {"always-biased", "out-bias"}
             draft.lacking["qkv-bias"] = (
-                f"{blueprint.arguments.roles['qkv_bias']} also rules the bias of the output "
-                "projection, so it is always True here"
+                f"{name} also rules the bias of the output projection, so it is always True here"
             )
             return replace(blueprint, biased=True)
     elif all(present):

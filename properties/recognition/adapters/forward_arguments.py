@@ -51,6 +51,8 @@ def offer_masks(finished: ModuleSubject, module: nn.Module, call: calls.Call) ->
             batched=finished.has("batched"),
         )
         found = take(width)
+        if not alone and "context" not in found.takes:  # x is its own context, and masks are of x
+            found = take(width, alone=True)
         if width and "context" not in found.takes:
             as_wide_as_x = take(0)
             if "context" in as_wide_as_x.takes:

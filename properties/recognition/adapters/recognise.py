@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from torch import nn
 
 from properties.recognition.adapters import calls
+from properties.recognition.adapters.handed_layers import CALLED
 from properties.recognition.adapters.spellings import LETTER, fused_order, normalise, parameter_role
 from properties.recognition.foreign.classes import kinds
 
@@ -94,10 +95,13 @@ def makes_projections(candidate: type, depth: int = 0) -> bool:
 def fused_of(name: str, value: ast.expr) -> str:
     """The order in which one layer for several roles serves them, if `value` makes a layer.
 
-    `self.attn` is such a layer in some code and a whole module in most: only linear layers count.
+    `self.attn` is such a layer in some code and a whole module in most: only linear layers count, and
+    those that are handed over by a name of such a layer.
     """
-    text = ast.unparse(value).lower()
-    return fused_order(name) if re.search("linear|dense|parameter", text) else ""
+    text = ast.unparse(value)
+    handed = isinstance(value, ast.Name) and CALLED.search(text)
+    linear = handed or re.search("linear|dense|parameter", text, re.IGNORECASE)
+    return fused_order(name) if linear else ""
 
 
 def attributes(candidate: type) -> Iterator[tuple[str, ast.expr]]:
@@ -108,10 +112,19 @@ def attributes(candidate: type) -> Iterator[tuple[str, ast.expr]]:
         for node in ast.walk(parsed(base)):
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    each = target.elts if isinstance(target, ast.Tuple) else [target]
-                    yield from ((t.attr, node.value) for t in each if is_attribute(t))
+                    each = assigned(target, node.value)
+                    yield from ((t.attr, value) for t, value in each if is_attribute(t))
             elif isinstance(node, ast.AnnAssign) and node.value and is_attribute(node.target):
                 yield node.target.attr, node.value
+
+
+def assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What is assigned to, each with its value; with the whole where that is not one for each."""
+    targets = target.elts if isinstance(target, ast.Tuple) else [target]
+    values = value.elts if isinstance(value, ast.Tuple) else []
+    yield from zip(
+        targets, values if len(values) == len(targets) else [value] * len(targets), strict=True
+    )
 
 
 def is_attribute(target: ast.expr) -> TypeGuard[ast.Attribute]:

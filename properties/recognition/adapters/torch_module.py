@@ -139,9 +139,10 @@ def subject(
     if call.context and "context" not in finished.takes and not certain(call.context):
         sizes = trial_config(blueprint, draft.family).sizes
         two_inputs.require_nothing_beside(module, blueprint.owner, call, sizes)
-        raise calls.needs_more(
-            blueprint.owner, call, blueprint.target, blueprint.arguments.settings
-        )
+        if not two_inputs.of_the_past(module, blueprint.owner, call, sizes):
+            raise calls.needs_more(
+                blueprint.owner, call, blueprint.target, blueprint.arguments.settings
+            )
     return finished
 
 
@@ -320,6 +321,8 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
     for role, capability in arguments.OPTIONAL.items():
         reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
         there = name = blueprint.arguments.roles.get(role, "")
+        if role == "qkv_bias":
+            there = blueprint.arguments.biases
         if name and name == blueprint.block:
             reason = f"{name} is of blocks or a window: no more tokens than one has are asked about"
             there = ""

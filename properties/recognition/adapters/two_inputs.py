@@ -158,9 +158,43 @@ def require_nothing_beside(module: nn.Module, owner: str, call: calls.Call, size
         raise beside(owner, queries, keys)
 
 
-def otherwise(tokens: Tensor) -> Tensor:
-    """The same with other numbers in the first token of each item."""
-    return torch.cat((trials.random_input(*tokens[:, :1].shape, seed=2), tokens[:, 1:]), dim=1)
+def of_the_past(module: nn.Module, owner: str, call: calls.Call, sizes: Sizes) -> bool:
+    """Whether a forward of tokens and what may be a context hides the future of the latter: each token of
+    the first changes its own row alone, each of the second the rows that are not before it.
+
+    QuestionError where it holds more than attention: the first row, which sees one key, changes with its
+    query, or rows differ though all keys and values are one.
+    """
+    queries, keys = call.required[0], call.context
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+
+    def rows(one: Tensor, other: Tensor) -> Tensor | None:
+        return trials.call(lambda: module.eval()(**{queries: one, keys: other})).output
+
+    others = [otherwise(x, token) for token in range(sizes.tokens)]
+    given = [(x, x), (x, x[:, :1].expand_as(x))]
+    given += [(other, x) for other in others] + [(x, other) for other in others]
+    outputs = [output for output in starmap(rows, given) if output is not None]
+    if len(outputs) < len(given):
+        return False
+    base, alike, *changed = outputs
+    # (token, row): whether a row changes with a token of queries, and with one of keys
+    of_x, of_y = torch.stack([~trials.near(o, base).all(dim=-1)[0] for o in changed]).chunk(2)
+    own, later = torch.eye(sizes.tokens).bool(), torch.ones_like(of_y).triu()
+    beside_it = bool(of_x[0, 0])
+    of_x[0, 0] = True
+    if not (torch.equal(of_x, own) and torch.equal(of_y, later)):
+        return False
+    if beside_it or not trials.same(alike, alike[:, :1].expand_as(alike)):
+        raise beside(owner, queries, keys)
+    return True
+
+
+def otherwise(tokens: Tensor, changed: int = 0) -> Tensor:
+    """The same with other numbers in one token of each item."""
+    other = tokens.clone()
+    other[:, changed] = trials.random_input(*other[:, changed].shape, seed=2)
+    return other
 
 
 def mixed(owner: str, rows: str, other: str) -> QuestionError:
