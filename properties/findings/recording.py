@@ -27,6 +27,8 @@ from properties.cases.case import Case
 from properties.findings.kept import Kept
 from properties.recognition.adapters.image import of_tokens
 from properties.recognition.adapters.module_subject import ModuleSubject
+from properties.recognition.adapters.output_first import OutputFirst
+from properties.recognition.asking.caches import OutputAlone
 from properties.spec.clause import Clause
 from properties.subjects.instance import to_array
 from properties.subjects.subject import Config, Subject
@@ -224,7 +226,7 @@ def watched(subject: Recorded) -> Iterator[None]:
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if id(module) in subject.modules and pending:
             call, x = pending.pop(), to_array(of_tokens(module, args[0]))
-            output = of_tokens(module, output)
+            output = alone(module, args, of_tokens(module, output))
             call.touched = not torch.equal(
                 torch.from_numpy(x).nan_to_num(), torch.from_numpy(call.x).nan_to_num()
             )
@@ -240,6 +242,16 @@ def watched(subject: Recorded) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def alone(module: nn.Module, args: tuple[Any, ...], returned: Any) -> Any:
+    """What is judged of what a call of a module returned: hooks of its own come after those that watch."""
+    for hook in module._forward_hooks.values():
+        if isinstance(hook, OutputFirst):
+            returned = hook(module, args, returned)
+        elif isinstance(hook, OutputAlone):
+            returned = hook(module, args, {}, returned)
+    return returned
 
 
 def just_seeded() -> int | None:

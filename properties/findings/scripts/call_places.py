@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -41,24 +40,21 @@ def place_of_module(manner: ModuleManner, call: Asked, name: str) -> str:
     asked = call.question
     given = manner.given(call.module, asked.inputs, asked.arguments, asked.case.dtype)
     module = call.module
-    everything = all_that_comes(module) if manner.always else nullcontext()
-    with torch.no_grad(), everything:
+    with torch.no_grad(), all_that_comes(module):
         returned = manner.run(
             (asked_as_told(module) if isinstance(module, CausalMultihead) else module).train(
                 call.handing.training
             ),
             given,
         )
-    if manner.always:
-        output = output_in(returned, given["x"])
-        of_output = next(n for n, part in enumerate(parts(returned)) if part is output)
-        return part_of(returned, of_output if name == "output" else manner.always)
-    if not isinstance(returned, tuple | list):
+    if isinstance(returned, torch.Tensor):
         return ""
-    others = (
-        n for n in range(1, len(returned)) if weights_of([returned[n]], asked.inputs) is not None
-    )
-    return "[0]" if name == "output" else f"[{next(others)}]"
+    found = parts(returned)
+    if name == "output":
+        output = output_in(returned, given["x"])
+        return part_of(returned, next(n for n, part in enumerate(found) if part is output))
+    others = (n for n in range(1, len(found)) if weights_of([found[n]], asked.inputs) is not None)
+    return part_of(returned, manner.always or next(others))
 
 
 def part_of(returned: Any, place: int) -> str:

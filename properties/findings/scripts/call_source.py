@@ -20,6 +20,7 @@ from properties.findings.scripts.script import Script, equal
 from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.adapters.torch_multihead import CausalMultihead, TorchMultihead
 from properties.recognition.asking import packed
+from properties.recognition.asking.caches import all_that_comes
 from properties.recognition.asking.functions import Manner
 from properties.recognition.asking.modules import ModuleManner, one_of
 from properties.recognition.asking.modules import called as called_as_told
@@ -71,6 +72,7 @@ class CallScript(Script):
     )  # by the usual one and the source
     builds: list[Build] = field(default_factory=list)
     told: int = 0
+    alone: bool = False
 
     @property
     def manner(self) -> Manner | ModuleManner:
@@ -239,7 +241,7 @@ def several(manner: ModuleManner, call: Asked, whole: set[str]) -> bool:
     """Whether a module that is called for one item returns more than an output."""
     asked = call.question
     given = manner.given(call.module, asked.inputs, asked.arguments, asked.case.dtype)
-    with torch.no_grad():
+    with torch.no_grad(), all_that_comes(call.module):
         returned = called_as_told(call.module, one_of(given, 0, whole))
     return isinstance(returned, tuple | list)
 

@@ -34,6 +34,7 @@ from properties.recognition.adapters.held_open import HeldOpen, held_open
 from properties.recognition.adapters.image import AsImage, as_image
 from properties.recognition.adapters.latents import Rolled, RolledBack, with_latents
 from properties.recognition.adapters.module_subject import ModuleSubject
+from properties.recognition.adapters.output_first import OutputFirst, output_first
 from properties.recognition.adapters.residual import (
     WithoutResidual,
     exchanged,
@@ -254,7 +255,8 @@ def own_context() -> list[str]:
 
 def hooks(subject: ModuleSubject) -> list[str]:
     """What hands a module its inputs in its own order, the masks, zeros or values that it requires,
-    documents or an image, takes its residual out, holds its gates open, and rolls its latents.
+    documents or an image, takes its residual out, holds its gates open, rolls its latents, and puts its
+    output first.
     """
     told = subject.blueprint
     parts: list[Callable[..., Any]] = [InOrder, in_order] if told.inputs else []
@@ -266,6 +268,7 @@ def hooks(subject: ModuleSubject) -> list[str]:
     parts += [Rolled, RolledBack, with_latents] if told.latents else []
     parts += [AsDocuments, as_documents] if told.documents else []
     parts += [AsImage, as_image] if told.image else []
+    parts += [OutputFirst, output_first] if told.output else []
     sources = (inspect.getsource(one).rstrip() for one in parts)
     return [line for one in sources for line in ("", "", one)]
 
@@ -334,6 +337,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"as_documents({made}, {blueprint.documents!r})"
             if blueprint.image:
                 made = f"as_image({made}, {blueprint.image!r})"
+            if blueprint.output:
+                made = f"output_first({made}, {blueprint.output})"
             if subject.tokens:
                 told = f"{subject.tokens!r}, {subject.blanks!r}"
                 return f"OnItself({made}, {told}, {config.sizes.heads}, {blueprint.axes!r})"
@@ -359,6 +364,11 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             return f"Shell({filled}, {request}, {subject.family!r})"
     carried = None if weights is None else call("Weights", {}, *arrays(weights))
     return f"{ALIAS}().build({config!r}, {carried})"
+
+
+def returns_several(subject: Subject) -> bool:
+    """Whether a module returns more than its output."""
+    return isinstance(subject, ModuleSubject) and subject.blueprint.several is not None
 
 
 def preparation(subject: Subject, config: Config) -> list[str]:

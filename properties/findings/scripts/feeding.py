@@ -10,12 +10,16 @@ from properties.findings.recording import built
 from properties.findings.scripts import text
 from properties.findings.scripts.asking import require_right
 from properties.findings.scripts.script import Script
+from properties.recognition.adapters.module_subject import ModuleSubject
 from properties.recognition.asking.caches import CacheManner, State
 
 
 def begun(case: Case) -> tuple[Script, str]:
-    """A script with a module in eval mode and the case's tokens x; the module's name."""
-    script = Script(case.subject)
+    """A script with a module in eval mode and the case's tokens x; the module's name. What it returns is
+    taken apart here, where the caller holds the cache that is in it.
+    """
+    held = isinstance(case.subject, ModuleSubject) and case.subject.remembering.held_by_caller
+    script = Script(case.subject, alone=not held)
     module = script.build(built(case))
     script.add(f"x = {text.typed(case.x, case.dtype)}", f"{module}.eval()")
     return script, module

@@ -52,6 +52,15 @@ def near_one(output, rights):
             failures.append(error)
     raise failures[0]
 ''',
+    "output_alone": '''
+def output_alone(module, inputs, returned):
+    """A hook after forward: the first of several things that it returns, which is its output."""
+    if isinstance(returned, torch.Tensor):
+        return returned
+    if not isinstance(returned, (tuple, list)):
+        returned = returned.values() if hasattr(returned, "values") else vars(returned).values()
+    return next(iter(returned))
+''',
 } | DEFINITION
 """Functions of a script, put in where they are used."""
 
@@ -61,7 +70,8 @@ class Script:
     """A script as it is written, statement by statement.
 
     outputs: the names of the outputs of the calls that were written; modules: of the modules;
-    strided: whether the inputs lie in memory as they did, or simply in order.
+    strided: whether the inputs lie in memory as they did, or simply in order; alone: whether a module
+    that returns several things gives its output alone.
     """
 
     subject: Subject
@@ -69,6 +79,7 @@ class Script:
     lines: list[str] = field(default_factory=list)
     modules: dict[int, str] = field(default_factory=dict)
     outputs: dict[int, str] = field(default_factory=dict)
+    alone: bool = True
 
     def add(self, *lines: str) -> None:
         """Statements, after an empty line."""
@@ -78,7 +89,7 @@ class Script:
         """A module as it was built; the name it has in the script."""
         name = f"module_{len(self.modules) + 1}"
         self.modules[id(build)] = name
-        made = construct(build.subject, build.config, name, build.weights)
+        made = construct(build.subject, build.config, name, build.weights, alone=self.alone)
         off = getattr(build.subject, "residual", ())
         quiet = [f"{name}.get_submodule({path!r}).p = 0.0" for path in off]
         quiet += construction.without_norms(build.subject, name)
@@ -201,16 +212,24 @@ def needed(body: str) -> list[str]:
 
 
 def calls(lines: str, name: str) -> bool:
-    """Whether the lines call a function of this name."""
-    return re.search(rf"\b{name}\(", lines) is not None
+    """Whether the lines call a function of this name, or hand it over alone."""
+    return re.search(rf"\b{name}\(|\({name}\)", lines) is not None
 
 
 def construct(
-    subject: Subject, config: Config, name: str = "module", weights: Weights | None = None
+    subject: Subject,
+    config: Config,
+    name: str = "module",
+    weights: Weights | None = None,
+    *,
+    alone: bool = True,
 ) -> list[str]:
-    """The statements that make a module for a request."""
+    """The statements that make a module for a request; alone: see `Script`."""
     lines = construction.preparation(subject, config)
     lines += [f"{name} = {construction.expression(subject, config, weights)}"]
+    if alone and construction.returns_several(subject):
+        inner = f"{name}.inner" if construction.wrapper(subject) else name
+        lines.append(f"{inner}.register_forward_hook(output_alone)")
     return lines if config.dtype == "float32" else [*lines, moved(subject, name, config.dtype)]
 
 

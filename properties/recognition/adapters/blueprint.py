@@ -23,6 +23,7 @@ from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
 from properties.recognition.adapters.held_open import held_open
 from properties.recognition.adapters.image import as_image
 from properties.recognition.adapters.latents import with_latents
+from properties.recognition.adapters.output_first import output_first
 from properties.recognition.adapters.projections import TOLD
 from properties.recognition.adapters.residual import without_residual
 from properties.recognition.adapters.spellings import WINDOW, is_block, meaning
@@ -54,7 +55,8 @@ class Blueprint:
     image: the axes of an image that is one pixel wide, which it is given for tokens; gates: the layers
     that make gates, which are held open; documents: the argument for where these start in packed tokens,
     of which each item of a batch is one; latents: see `with_latents`; inputs: see `in_order`; layers: the
-    paths of those for queries, keys, values and the output, by role, where their names do not say that.
+    paths of those for queries, keys, values and the output, by role, where their names do not say that;
+    output: the place of the output among what forward returns.
     """
 
     target: Callable[..., Any]
@@ -78,6 +80,7 @@ class Blueprint:
     latents: tuple[tuple[str, ...], ...] = ()
     inputs: tuple[str, ...] = ()
     layers: tuple[tuple[str, str], ...] = ()
+    output: int = 0
 
     @property
     def owner(self) -> str:
@@ -104,6 +107,8 @@ class Blueprint:
                         vars(module)[TOLD] = self.layers
                     held_open(module, self.gates)
                     with_latents(module, self.latents)
+                    if self.output:
+                        output_first(module, self.output)
                     if self.several is not None:
                         alone = OutputAlone(self.several)
                         module.register_forward_hook(alone, with_kwargs=True)

@@ -28,6 +28,7 @@ from properties.recognition.adapters import (
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
 from properties.recognition.adapters.image import mixes, with_image
+from properties.recognition.adapters.output_first import place_of_output
 from properties.recognition.adapters.spellings import WINDOW
 from properties.recognition.adapters.two_inputs import with_two_inputs
 from properties.recognition.adapters.unbounded import (
@@ -111,6 +112,7 @@ def built_of(blueprint: Blueprint) -> tuple[Blueprint, nn.Module]:
         blueprint = replace(blueprint, square=True)
         module = blueprint.attempt(Config(blueprint.sizes(heads)), None)
     check_width_argument(blueprint, module)
+    blueprint, module = with_output_first(blueprint, module, heads)
     blueprint, module = with_axes(blueprint, module, heads)
     return with_output_alone(*with_dropout(blueprint, module, heads), heads)
 
@@ -273,6 +275,20 @@ def with_output_alone(
     several = frozenset((*past, *flags) if past else ()) | frozenset(wanted)
     blueprint = replace(blueprint, arguments=told, several=several)
     return blueprint, blueprint.attempt(Config(sizes), None)
+
+
+def with_output_first(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or with the output first where forward returns something before it."""
+    sizes = blueprint.sizes(heads)
+    place = place_of_output(module, sizes)
+    if not place:
+        return blueprint, module
+    note = f"of what forward returns, part {place} is judged: the output"
+    told = replace(blueprint.arguments, notes=(*blueprint.arguments.notes, note))
+    other = replace(blueprint, output=place, arguments=told)
+    return other, other.attempt(Config(sizes), None)
 
 
 def with_axes(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blueprint, nn.Module]:

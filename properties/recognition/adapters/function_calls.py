@@ -170,7 +170,10 @@ def attempted(way: Function) -> Attempt:
     if trial.output is None:
         count = 0 if way.part is not None else len(trial.returned)
         several = sum(isinstance(part, Tensor) for part in trial.returned) > 1
-        parted = [attempted(replace(way, part=part, further=several)) for part in range(count)]
+        parted = (
+            attempted(replace(with_first(way, part), part=0, further=several))
+            for part in range(count)
+        )
         return next((p for p in parted if p.score[0]), Attempt(way, failure=trial.failure))
     output = trial.output
     turned = query.transpose(1, 2)
@@ -197,11 +200,16 @@ def attempted(way: Function) -> Attempt:
     return Attempt(way, (True, dropped, apart), undropped=training.failure)
 
 
-def in_a_tuple(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The function whose result is a tuple, called for all items as before."""
+def with_first(way: Function, part: int) -> Function:
+    """The same function, of whose results this one comes first."""
+    return replace(way, call=in_a_tuple(way.call, part)) if part else way
+
+
+def in_a_tuple(call: Callable[..., Any], first: int = 0) -> Callable[..., Any]:
+    """The function whose result is a tuple with this part first, called for all items as before."""
     if isinstance(call, Folded | OneByOne | OneKeyHead):
-        return replace(call, function=in_a_tuple(call.function))
-    return InATuple(call)
+        return replace(call, function=in_a_tuple(call.function, first))
+    return InATuple(call, first)
 
 
 def hides_nothing(shell: Shell, parts: list[Tensor], output: Tensor) -> bool:

@@ -248,7 +248,8 @@ def told(function: Function) -> list[str]:
     if function.dropped_by:
         found.append(f"{function.dropout} is given a torch.nn.Dropout")
     if function.part is not None:
-        found.append(f"of the tuple returned, part {function.part} is judged: the context")
+        first = next((w.first for w in ways(function.call) if isinstance(w, InATuple)), 0)
+        found.append(f"of the tuple returned, part {first} is judged: the context")
     return found
 
 

@@ -150,12 +150,13 @@ class OutputAlone:
 @contextmanager
 def all_that_comes(module: nn.Module) -> Iterator[None]:
     """Calls of the module give all that forward returns, whatever they are told."""
-    hooks = dict(module._forward_hooks)
-    for key, hook in hooks.items():
-        if isinstance(hook, OutputAlone):
-            del module._forward_hooks[key]
+    kept = {part: dict(part._forward_hooks) for part in module.modules()}
+    for part, hooks in kept.items():
+        for key in [key for key, hook in hooks.items() if isinstance(hook, OutputAlone)]:
+            del part._forward_hooks[key]
     try:
         yield
     finally:
-        module._forward_hooks.clear()
-        module._forward_hooks.update(hooks)
+        for part, hooks in kept.items():
+            part._forward_hooks.clear()
+            part._forward_hooks.update(hooks)
