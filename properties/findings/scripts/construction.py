@@ -30,6 +30,7 @@ from properties.recognition.adapters.documents import AsDocuments, as_documents
 from properties.recognition.adapters.given_masks import GivenMasks, with_masks
 from properties.recognition.adapters.given_values import GivenValues, with_values
 from properties.recognition.adapters.given_zeros import GivenZeros, with_zeros
+from properties.recognition.adapters.held_matrices import Calling, HoldingMatrices
 from properties.recognition.adapters.held_open import HeldOpen, held_open
 from properties.recognition.adapters.image import AsImage, as_image
 from properties.recognition.adapters.latents import Rolled, RolledBack, with_latents
@@ -175,6 +176,7 @@ def prelude(subject: Subject) -> list[str]:
         lines = ["from types import SimpleNamespace"] * bool(subject.blueprint.arguments.holders)
         made = hooks(subject)
         lines = imported(lines, HOOKED) if made else lines
+        made += holding_matrices(subject)
         return [*lines, *made, *(own_context() if subject.own_context else [])]
     kind = wrapper(subject)
     if kind is None:
@@ -239,6 +241,18 @@ def called(subject: Subject) -> str:
         told = [repr(tuple(part) if isinstance(part, tuple) else part) for part in kept]
         text = f"{type(one).__name__}({', '.join([text, *told])})"
     return text
+
+
+def holding_matrices(subject: ModuleSubject) -> list[str]:
+    """What makes modules of a function of x and matrices; it has the name of the class from then on."""
+    factory = subject.blueprint.target
+    if not isinstance(factory, HoldingMatrices):
+        return []
+    told = [factory.x, factory.held, factory.parts, factory.rows, factory.numbers]
+    sources = (inspect.getsource(one).rstrip() for one in (Calling, HoldingMatrices))
+    named = f"{ALIAS} = HoldingMatrices({', '.join([ALIAS, *map(repr, told)])})"
+    imports = ["from inspect import Parameter, Signature, signature", "from torch import nn"]
+    return [*imports, *(line for one in sources for line in ("", "", one)), "", "", named]
 
 
 def own_context() -> list[str]:

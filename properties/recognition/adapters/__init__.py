@@ -19,12 +19,22 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from properties.basics.errors import QuestionError
-from properties.recognition.adapters import other_inputs, plain_function, qkv_function, torch_module
+from properties.recognition.adapters import (
+    crossing,
+    held_matrices,
+    other_inputs,
+    plain_function,
+    qkv_function,
+    torch_module,
+    trials,
+)
+from properties.recognition.adapters.held_matrices import HoldingMatrices
 from properties.recognition.asking import on_device
 from properties.recognition.asking.nested import Nested
 from properties.recognition.asking.on_device import OnDevice
 from properties.recognition.foreign import finding
 from properties.recognition.foreign.classes import subject as classes
+from properties.subjects.instance import in_format
 from properties.subjects.subject import Subject
 
 
@@ -76,6 +86,8 @@ def subject_for(
     if plain_function.is_plain(target):
         return with_arrays(target, 1, lambda function: of_x(function, family))
     other_inputs.require_three(target)
+    if (factory := held_matrices.holding(target)) is not None:
+        return of_matrices(factory, family, given)
     return of_class(target, family, given)
 
 
@@ -85,6 +97,17 @@ def of_class(target: Callable[..., Any], family: str | None, given: Mapping[str,
     if original is None:
         return torch_module.subject(target, family, given)
     return classes.subject(original, family, given)
+
+
+def of_matrices(factory: HoldingMatrices, family: str | None, given: Mapping[str, Any]) -> Subject:
+    """The subject of a function of tokens and matrices, be it in another library's arrays."""
+    subject = torch_module.subject(factory, family, given)
+    names = ", ".join(factory.held)
+    subject.notes = (*subject.notes, f"{names} are held by a module, which is ours")
+    x = trials.random_input(3, 5, 8)
+    module = factory(**dict.fromkeys(inspect.signature(factory).parameters, 8))
+    crossing.cross(subject, factory.function, lambda x: in_format(module, x.dtype)(x), [x])
+    return subject
 
 
 def of_qkv(function: Callable[..., Any], family: str | None) -> Subject:
