@@ -16,7 +16,7 @@ from properties.basics.errors import QuestionError
 from properties.recognition.adapters import extras, messages, trials
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.draft import trial_config
-from properties.recognition.adapters.image import SOUND, sees_around
+from properties.recognition.adapters.image import SOUND, TOKENS_FIRST, sees_around
 from properties.recognition.adapters.projections import Structure, find, left_over
 from properties.recognition.adapters.spellings import LETTER
 from properties.recognition.asking.on_itself import OnItself
@@ -166,7 +166,8 @@ def require_tokens(
             "as many rows as tokens, (B, T, d_out)",
             "name a class that gives an output for each token: nothing here is asked of a pool",
         )
-    if blueprint.image and (names := unknown(module, find(module, blueprint.owner))):
+    pixels = blueprint.image not in ("", TOKENS_FIRST)
+    if pixels and (names := unknown(module, find(module, blueprint.owner))):
         taken = "sound" if blueprint.image == SOUND else "images"
         raise messages.refusal(
             f"{blueprint.owner} takes {taken}, and holds {messages.listed(names)} besides what is known.",

@@ -27,7 +27,7 @@ from properties.recognition.adapters import (
 )
 from properties.recognition.adapters.blueprint import Blueprint
 from properties.recognition.adapters.given_masks import GivenMasks
-from properties.recognition.adapters.image import mixes, with_image
+from properties.recognition.adapters.image import mixes, with_image, with_tokens_first
 from properties.recognition.adapters.output_first import place_of_output
 from properties.recognition.adapters.spellings import WINDOW
 from properties.recognition.adapters.two_inputs import with_two_inputs
@@ -104,6 +104,7 @@ def built_of(blueprint: Blueprint) -> tuple[Blueprint, nn.Module]:
     blueprint, module = with_needed_values(blueprint, module, heads)
     blueprint, module = with_two_inputs(blueprint, module, heads)
     blueprint, module = with_image(blueprint, module, heads)
+    blueprint, module = with_tokens_first(blueprint, module, heads)
     blueprint, module = with_documents(blueprint, module, heads)
     blueprint, module = with_nothing_added(blueprint, module, heads)
     blueprint, module = with_required_masks(blueprint, module, heads)

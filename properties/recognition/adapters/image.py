@@ -1,11 +1,13 @@
-"""Attention of the pixels of an image, asked on an image that is one pixel wide: its pixels are tokens; and
-that of sound, whose channels stand before its tokens.
+"""Attention of the pixels of an image, asked on an image that is one pixel wide: its pixels are tokens.
+That of sound, whose channels stand before its tokens, and that of tokens that stand before items.
 
 Legend: B batch, T tokens, C width.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 FORMS = ("B C T 1", "B T 1 C", "B 1 T C", "B C 1 T 1", "B 1 T 1 C")
 """The axes of an image, or of a video of one image, as a forward may want them."""
 SOUND = "B C T"  # as convolutions along the tokens want it
+TOKENS_FIRST = "T B C"
+SAID = re.compile(
+    r"\b(T|L|S|time|\w*seq\w*|\w*len|\w*length|\w*tokens)\s*,\s*(B|N|bs|bsz|batch\w*|n_batch)\s*,",
+    re.IGNORECASE,
+)
+"""How code or a docstring says that: tgt_len, bsz, embed_dim = x.shape."""
 POOLING = nn.modules.pooling
 
 
@@ -28,8 +36,8 @@ POOLING = nn.modules.pooling
 class AsImage:
     """Hooks by which a module that takes images is called with tokens (B, T, C), and gives such.
 
-    form: `SOUND` or one of `FORMS`; tokens: whether the call that goes on is one with tokens. One
-    call at a time. Scripts contain it as it is.
+    form: `SOUND`, `TOKENS_FIRST` or one of `FORMS`; tokens: whether the call that goes on is one with
+    tokens. One call at a time. Scripts contain it as it is.
     """
 
     form: str
@@ -42,7 +50,7 @@ class AsImage:
         self.tokens = len(given) == 1 and isinstance(given[0], Tensor) and given[0].ndim == 3
         if not self.tokens:
             return given, named
-        rows = given[0].mT if self.channels_first else given[0]
+        rows = self.turned(given[0])
         for axis in self.single:
             rows = rows.unsqueeze(axis)
         return (rows.contiguous(),), named
@@ -55,17 +63,18 @@ class AsImage:
         rows = output
         for axis in reversed(self.single):
             rows = rows.squeeze(axis)
-        return rows.mT if self.channels_first else rows
+        return self.turned(rows)
+
+    def turned(self, rows: Tensor) -> Tensor:
+        """(B, T, C) with its axes in the order of the form, and back."""
+        if self.form.startswith("T"):
+            return rows.transpose(0, 1)
+        return rows.mT if self.form.index("C") < self.form.index("T") else rows
 
     @property
     def single(self) -> list[int]:
         """The axes that are one long, in order."""
         return [axis for axis, name in enumerate(self.form.split()) if name == "1"]
-
-    @property
-    def channels_first(self) -> bool:
-        """Whether numbers of a token stand before tokens."""
-        return self.form.index("C") < self.form.index("T")
 
 
 def as_image(module: nn.Module, form: str) -> nn.Module:
@@ -104,9 +113,35 @@ def with_image(blueprint: Blueprint, module: nn.Module, heads: int) -> tuple[Blu
     return blueprint, module
 
 
+def with_tokens_first(
+    blueprint: Blueprint, module: nn.Module, heads: int
+) -> tuple[Blueprint, nn.Module]:
+    """The same, or given tokens before items, where its code or documentation says so and a trial agrees:
+    no token of (B, T, C) changes another, and of (T, B, C) one does.
+    """
+    sizes, call = blueprint.sizes(heads), calls.of_forward(module)
+    x = trials.random_input(sizes.batch, sizes.tokens, sizes.d_in)
+    alone = call is not None and len(call.required) == 1
+    if not alone or blueprint.arguments.has("batch_first") or not SAID.search(said_of(module)):
+        return blueprint, module
+    told = with_form(blueprint.arguments, TOKENS_FIRST)
+    other = replace(blueprint, arguments=told, image=TOKENS_FIRST)
+    if mixes(module, x) or not mixes(other.attempt(Config(sizes), None), x):
+        return blueprint, module
+    return other, other.attempt(Config(sizes), None)
+
+
+def said_of(module: nn.Module) -> str:
+    """The code of forward, and what is written about the class; "" where there is none to read."""
+    try:
+        return f"{inspect.getsource(type(module).forward)}\n{type(module).__doc__}"
+    except (OSError, TypeError):
+        return ""
+
+
 def with_form(told: Arguments, form: str) -> Arguments:
-    """What is told: of an image that its other axis is not asked about, of sound how it is handed over."""
-    if form == SOUND:
+    """What is told: of an image that its other axis is not asked about, else how x is handed over."""
+    if form in (SOUND, TOKENS_FIRST):
         return replace(told, notes=(*told.notes, f"x is handed over as ({form})"))
     text = f"the axes of an image: it is one pixel wide, ({form})"
     return replace(told, unasked={**told.unasked, "image": text})
