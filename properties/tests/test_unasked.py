@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from properties.recognition.adapters.spellings import meaning
@@ -45,6 +45,20 @@ class Remembering(PlainMultiHead):
         return super().forward(x)
 
 
+class Strange(PlainMultiHead):
+    """One argument has a meaning, one has none, and one does nothing by its name."""
+
+    def forward(
+        self, x: Tensor, use_cache: bool = False, blend: float = 0.0, verbose: bool = False
+    ) -> Tensor:
+        return super().forward(x) * (1.0 - blend)
+
+
+def strange(q: Tensor, k: Tensor, v: Tensor, blend: float = 0.0, verbose: bool = False) -> Tensor:
+    """The same of a function."""
+    return scaled_dot_product_attention(q, k, v) * (1.0 - blend)
+
+
 class Windowed(PlainMultiHead):
     """Its constructor takes more than is varied."""
 
@@ -82,15 +96,17 @@ class Grouped(PlainMultiHead):
             ["use_cache", "attn_implementation"],
             "forward keeps its defaults for verbose",
         ),
+        (Strange, ["blend", "use_cache"], "forward keeps its defaults for verbose"),
+        (strange, ["blend"], ""),
         (Windowed, ["window_size", "softmax_scale"], "argument label has no known meaning"),
         (Grouped, ["num_kv_heads"], ""),
         (PlainMultiHead, [], ""),
     ],
 )
-def test_arguments_with_a_meaning_are_named_and_others_noted(
-    target: type[nn.Module], unasked: list[str], note: str
+def test_what_was_not_asked_is_named_first_what_nobody_knows(
+    target: Any, unasked: list[str], note: str
 ) -> None:
-    """Those of forward and those of a constructor."""
+    """Those of forward and of a function; those of a constructor where they have a meaning."""
     [subject] = find(target)
     assert list(subject.unasked) == unasked
     assert note in " ".join(subject.notes)

@@ -18,13 +18,27 @@ from properties.recognition.adapters.given_values import GivenValues, values_of
 from properties.recognition.adapters.given_values import words as words_of_values
 from properties.recognition.adapters.given_zeros import zeros_of
 from properties.recognition.adapters.messages import NO_SETTINGS, Settings
-from properties.recognition.adapters.spellings import LETTER, MASK, meaning, parameter_role
+from properties.recognition.adapters.spellings import (
+    LETTER,
+    MASK,
+    argument_role,
+    meaning,
+    parameter_role,
+)
 from properties.recognition.asking.on_itself import OnItself
 from properties.recognition.asking.roles import role
 from properties.recognition.signatures import parameters_of
 from properties.recognition.turning.handed import handed_to
 
 MASKS = ("mask", "padding")
+UNKNOWN = "an argument of no known meaning: it keeps its default"
+IDLE = re.compile(
+    r"verbose|debug|(layer_?|block_?)?(name|idx|id|index|number)|label|training|train|is_training|"
+    r"deterministic|(\w+_)?d?type|(\w+_)?device|return_dict|in_?place|generator|rng|seed|precision|"
+    r"compiled?|(global_?)?step|epoch|(print|log|save|store|plot)\w*",
+    re.IGNORECASE,
+)
+"""What changes nothing that attention gives, by its name."""
 LENGTHS = re.compile(r"((valid|seq|sequence|src|input|key|x)_?)?len(gth)?s", re.IGNORECASE)
 
 
@@ -196,6 +210,12 @@ def unasked(names: Iterable[str], given: str = "it keeps its default") -> dict[s
     return {name: f"{text}: {given}" for name, text in known.items() if text}
 
 
+def unknown(names: Iterable[str]) -> dict[str, str]:
+    """The arguments of a call of which nobody knows what they do: whatever it is, nobody has tried it."""
+    strange = (n for n in names if not (meaning(n) or role(n) or argument_role(n)))
+    return {name: UNKNOWN for name in strange if not IDLE.fullmatch(name)}
+
+
 def unasked_of_forward(
     call: Call, masks: GivenMasks | None, values: GivenValues | None
 ) -> dict[str, str]:
@@ -205,7 +225,8 @@ def unasked_of_forward(
     told = words_of_values(values) if values else {}
     for name, text in told.items():
         made |= unasked([name], text)
-    return unasked(call.further) | unasked(blank, "it is None") | made
+    strange = unknown(name for name in call.further if name not in made)
+    return strange | unasked(call.further) | unasked(blank, "it is None") | made
 
 
 # The causal mask, true for what is hidden, as a module of one's own would make it.

@@ -49,7 +49,8 @@ class PlainSubject(Subject):
         taken = {"batched": batched, "unbatched": unbatched}
         self.capabilities = frozenset(axes for axes, works in taken.items() if works)
         call = calls.signature(function) or calls.Call(("x",), ())
-        self.matched, self.unasked = {"x": call.required[0]}, calls.unasked(call.optional)
+        self.matched = {"x": call.required[0]}
+        self.unasked = calls.unknown(call.optional) | calls.unasked(call.optional)
         self.lacking = {"module": "it is a function"} | {
             axes: remark or "such an input is refused" for axes, works in taken.items() if not works
         }

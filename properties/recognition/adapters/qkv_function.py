@@ -293,7 +293,8 @@ def understand(target: Callable[..., Any], name: str) -> Function:
             messages.function(name, required, causal, dropout),
         )
     known = (*told, *counted, *segments[1:])
-    unasked = calls.unasked(a for a in rest if a not in (causal, dropout, *known)) | left
+    kept = [a for a in rest if a not in (causal, dropout, *known)]
+    unasked = calls.unknown(kept) | calls.unasked(kept) | left
     asked = tuple(a for a in rest if a not in (dropout, *told[1:], *left, *counted, *segments[1:]))
     target = Headed(target, heads, key_heads) if heads else target
     way = packed.Packed(target, documents) if documents else target

@@ -270,7 +270,8 @@ def lacks(module: nn.Module, failure: str) -> bool:
 
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
-    draft.unasked |= calls.unasked_of_forward(call, blueprint.masks, blueprint.values)
+    unasked = calls.unasked_of_forward(call, blueprint.masks, blueprint.values)
+    draft.unasked = {**unasked, **draft.unasked, **unasked}
     if call.context:
         draft.own_context = call.context
         draft.unasked[call.context] = "other tokens to attend to: it is always the input"

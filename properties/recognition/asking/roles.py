@@ -12,7 +12,10 @@ OTHERS = (
 TOKENS = (
     r"_?(hidden_)?(states?|outputs?|out|inputs?|tokens?|x|embeddings?|embeds?|features|seq|tensor)"
 )
-CONTEXT = rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS})?|x_?(kv|context|cross)|xa"
+CONTEXT = (
+    rf"context|ctx|crossed?|{OTHERS}{TOKENS}|kv({TOKENS}|_in)?|x_?(kv|context|cross)|xa|"
+    r"(x|y|inputs?|hidden_states)_kv|kv_seq"
+)
 COUNTS = (
     r"(valid_?len(gth)?|((valid|actual|real|seq|sequence|src|source|input|key|kv|key_?value|k|x)_?)*"
     r"(lens|lengths))"
@@ -21,7 +24,7 @@ COUNTS = (
 IDS = r"(segment|seq|sequence|doc|document)_?ids?"
 SPELLINGS = {
     "context": (
-        rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|hidden_kv|to_tensor|"
+        rf"{CONTEXT}|cond|memory|mem|source|others?|x_?2|hidden_states_?2|hidden_kv|to_tensor|conditioning|audio|(image|text)_features|"
         r"keys|key_?values?|keys_?(and_?)?values|inputs_kv|references?|latents?|src|image|text|y|z"
     ),
     "context_padding": rf"{OTHERS}_((key_)?pad(ding)?_mask|valid_mask|(?<!key_value_){COUNTS})",
