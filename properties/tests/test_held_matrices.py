@@ -86,6 +86,18 @@ def in_numpy(X: Any, Wq: Any, Wk: Any, Wv: Any) -> Any:
     return weights / weights.sum(axis=-1, keepdims=True) @ V
 
 
+def of_a_dict(params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """With an output projection."""
+    context = of_one_head(x, params["wq"], params["wk"], params["wv"])
+    return context @ params["wo"] + params["bo"]
+
+
+def unscaled_of_a_dict(params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Wrong."""
+    context = of_one_head(x, params["wq"], params["wk"], params["wv"], scale=False)
+    return context @ params["wo"] + params["bo"]
+
+
 def feed_forward(x: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
     """No attention."""
     return (x @ w1).relu() @ w2
@@ -102,6 +114,7 @@ RIGHT = {
     heads_of_columns: ("encoder", {"groups", "out-projection"}),
     like_gpt: ("multihead", {"out-projection", "out-bias", "always-biased"}),
     in_numpy: ("self", {"other arrays"}),
+    of_a_dict: ("self", {"out-projection", "out-bias"}),
 }
 
 
@@ -125,6 +138,7 @@ def test_what_is_wrong_in_it_is_told_by_name() -> None:
     ("wrong", "law", "right"),
     [
         (unscaled, ORACLE, of_one_head),
+        (unscaled_of_a_dict, ORACLE, of_a_dict),
         (groups_tiled, "groups/each-head-reads-its-own-group", heads_of_columns),
     ],
 )

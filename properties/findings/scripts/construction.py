@@ -42,6 +42,7 @@ from properties.recognition.adapters.residual import (
     without_residual,
 )
 from properties.recognition.adapters.two_inputs import InOrder, in_order
+from properties.recognition.asking.of_a_dict import OfADict
 from properties.recognition.asking.on_itself import OnItself, leading
 from properties.recognition.process.function import Process
 from properties.subjects.subject import CAUSAL_FAMILIES, JOINED_FAMILIES, Config, Subject
@@ -249,8 +250,12 @@ def holding_matrices(subject: ModuleSubject) -> list[str]:
     if not isinstance(factory, HoldingMatrices):
         return []
     told = [factory.x, factory.held, factory.parts, factory.rows, factory.numbers]
-    sources = (inspect.getsource(one).rstrip() for one in (Calling, HoldingMatrices))
-    named = f"{ALIAS} = HoldingMatrices({', '.join([ALIAS, *map(repr, told)])})"
+    kinds, function = [Calling, HoldingMatrices], ALIAS
+    if isinstance(factory.function, OfADict):
+        kinds = [OfADict, *kinds]
+        function = f"OfADict({ALIAS}, {factory.function.name!r}, {factory.function.keys!r})"
+    sources = (inspect.getsource(one).rstrip() for one in kinds)
+    named = f"{ALIAS} = HoldingMatrices({', '.join([function, *map(repr, told)])})"
     imports = ["from inspect import Parameter, Signature, signature", "from torch import nn"]
     return [*imports, *(line for one in sources for line in ("", "", one)), "", "", named]
 

@@ -226,6 +226,8 @@ def unasked_of_forward(
     for name, text in told.items():
         made |= unasked([name], text)
     strange = unknown(name for name in call.further if name not in made)
+    drops = [name for name in call.further if argument_role(name) == "dropout"]
+    strange |= dict.fromkeys(drops, "dropout that a call is told: it keeps its default")
     return strange | unasked(call.further) | unasked(blank, "it is None") | made
 
 

@@ -24,6 +24,7 @@ from properties.recognition.adapters.spellings import (
     fused_order,
     parameter_role,
 )
+from properties.recognition.asking.of_a_dict import of_a_dict
 from properties.recognition.foreign import finding
 from properties.recognition.foreign.bridge import Bridge
 
@@ -113,6 +114,8 @@ def holding(target: Callable[..., Any]) -> HoldingMatrices | None:
     call = calls.signature(target) if inspect.isfunction(target) else None
     if call is None:
         return None
+    target = of_a_dict(target, call.required)
+    call = calls.signature(target) or call
     named = [*call.required, *call.optional]
     tokens = [n for n in call.required if INPUT.fullmatch(n) and not argument_role(n)]
     numbers = {n: role for n in named if (role := argument_role(n)) in NUMBERS and n not in tokens}
