@@ -44,6 +44,23 @@ class AttentionOfPixelsUnscaled(AttentionOfPixels):
         self.scale = 2.0
 
 
+class AttentionOfABlock(AttentionOfPixels):
+    """As in a U-Net: a norm of the image before, and the image is added after."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.norm = nn.GroupNorm(1, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(self.norm(x))
+
+
+class AttentionOfABlockUnscaled(AttentionOfABlock):
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        self.scale = 2.0
+
+
 class AttentionOfPixelsAround(AttentionOfPixels):
     """Neighbours are mixed before."""
 
@@ -131,15 +148,30 @@ def test_a_block_whose_residual_cannot_be_taken_out_is_refused() -> None:
         find_one(AttentionOfFramesInABlock)
 
 
-def test_a_wrong_scale_among_pixels_is_told_and_its_script_passes_on_what_is_right() -> None:
-    law, wrong = clauses()["oracle/output-within-bound"], find_one(AttentionOfPixelsUnscaled)
-    case = next(c for c in pinned_cases(wrong) if judge(law, c).status == "fail")
+def test_a_norm_and_an_image_that_is_added_are_taken_out() -> None:
+    subject = find_one(AttentionOfABlock)
+    assert {"image", "norm", "residual"} <= subject.unasked.keys()
+    assert run(subject, profile="quick", only=["oracle", "shape", "symmetry"]).failed == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (AttentionOfPixelsUnscaled, AttentionOfPixels),
+        (AttentionOfABlockUnscaled, AttentionOfABlock),
+    ],
+)
+def test_a_wrong_scale_among_pixels_is_told_and_its_script_passes_on_what_is_right(
+    wrong: type[nn.Module], right: type[nn.Module]
+) -> None:
+    law, subject = clauses()["oracle/output-within-bound"], find_one(wrong)
+    case = next(c for c in pinned_cases(subject) if judge(law, c).status == "fail")
     found = script(law, case)
     assert found is not None
     with redirect_stdout(StringIO()):
         with pytest.raises(AssertionError):
-            found.run(AttentionOfPixelsUnscaled)
-        found.run(AttentionOfPixels)
+            found.run(wrong)
+        found.run(right)
 
 
 def test_what_mixes_neighbours_besides_is_refused() -> None:

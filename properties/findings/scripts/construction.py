@@ -346,6 +346,8 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
             if blueprint.zeros is not None:
                 zeros = replace(blueprint.zeros, heads=config.sizes.heads)
                 made = f"with_zeros({made}, {zeros!r})"
+            if blueprint.image:
+                made = f"as_image({made}, {blueprint.image!r})"
             if blueprint.residual:
                 made = f"without_residual({made}, {blueprint.residual!r})"
             if blueprint.gates:
@@ -354,8 +356,6 @@ def expression(subject: Subject, config: Config, weights: Weights | None = None)
                 made = f"with_latents({made}, {blueprint.latents!r})"
             if blueprint.documents:
                 made = f"as_documents({made}, {blueprint.documents!r})"
-            if blueprint.image:
-                made = f"as_image({made}, {blueprint.image!r})"
             if blueprint.output:
                 made = f"output_first({made}, {blueprint.output})"
             if subject.tokens:

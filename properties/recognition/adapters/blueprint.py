@@ -124,10 +124,10 @@ class Blueprint:
                         with_zeros(module, replace(self.zeros, heads=config.sizes.heads))
                     if self.context:
                         calls.given_itself(module, self.context)
-                    if self.residual:
-                        without_residual(module, self.residual)
                     if self.image:
                         as_image(module, self.image)
+                    if self.residual:
+                        without_residual(module, self.residual)
                     if self.documents:
                         as_documents(module, self.documents)
                     heads = config.sizes.heads
