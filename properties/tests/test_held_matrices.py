@@ -24,7 +24,7 @@ from properties.tests.test_further_scripts import found
 from properties.tests.test_rotary import failing
 
 ORACLE = "oracle/output-within-bound"
-AREAS = ["shape", "weights", "causality", "heads", "oracle", "projection", "state"]
+AREAS = ["shape", "weights", "causality", "heads", "oracle", "mask", "cross", "projection"]
 
 
 def of_one_head(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, scale: bool = True) -> Tensor:
@@ -98,6 +98,27 @@ def unscaled_of_a_dict(params: dict[str, Tensor], x: Tensor) -> Tensor:
     return context @ params["wo"] + params["bo"]
 
 
+def of_three(
+    q: Tensor, k: Tensor, v: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, mask: Any = None
+) -> Tensor:
+    """Queries, keys and values of other tokens; True in the mask (B, T, S) attends."""
+    return shown(q @ W_q, k @ W_k, v @ W_v, mask)
+
+
+def mask_of_the_first_item(
+    q: Tensor, k: Tensor, v: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, mask: Any = None
+) -> Tensor:
+    """Wrong."""
+    return shown(q @ W_q, k @ W_k, v @ W_v, None if mask is None else mask[:1])
+
+
+def shown(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """What is seen of the values."""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ v
+
+
 def feed_forward(x: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
     """No attention."""
     return (x @ w1).relu() @ w2
@@ -115,6 +136,7 @@ RIGHT = {
     like_gpt: ("multihead", {"out-projection", "out-bias", "always-biased"}),
     in_numpy: ("self", {"other arrays"}),
     of_a_dict: ("self", {"out-projection", "out-bias"}),
+    of_three: ("self", {"projections"}),
 }
 
 
@@ -139,6 +161,7 @@ def test_what_is_wrong_in_it_is_told_by_name() -> None:
     [
         (unscaled, ORACLE, of_one_head),
         (unscaled_of_a_dict, ORACLE, of_a_dict),
+        (mask_of_the_first_item, "mask/shows-what-it-shows", of_three),
         (groups_tiled, "groups/each-head-reads-its-own-group", heads_of_columns),
     ],
 )

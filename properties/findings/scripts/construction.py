@@ -200,6 +200,7 @@ def prelude(subject: Subject) -> list[str]:
         *made,
         *(line for one in sources for line in ("", "", one)),
         *around(subject),
+        *(holding_matrices(subject) if isinstance(subject, ModuleSubject) else []),
     ]
 
 
@@ -249,7 +250,7 @@ def holding_matrices(subject: ModuleSubject) -> list[str]:
     factory = subject.blueprint.target
     if not isinstance(factory, HoldingMatrices):
         return []
-    told = [factory.x, factory.held, factory.parts, factory.rows, factory.numbers]
+    told = [factory.tokens, factory.held, factory.parts, factory.rows, factory.numbers]
     kinds, function = [Calling, HoldingMatrices], ALIAS
     if isinstance(factory.function, OfADict):
         kinds = [OfADict, *kinds]

@@ -79,6 +79,8 @@ def subject_for(
         return subject
     if inspect.isclass(target):
         return of_class(target, family, given)
+    if (factory := held_matrices.holding(target)) is not None:
+        return of_matrices(factory, family, given)
     target = other_inputs.with_three(target)
     if qkv_function.serves(target):
         arrays = qkv_function.tensors_of(target)
@@ -86,8 +88,6 @@ def subject_for(
     if plain_function.is_plain(target):
         return with_arrays(target, 1, lambda function: of_x(function, family))
     other_inputs.require_three(target)
-    if (factory := held_matrices.holding(target)) is not None:
-        return of_matrices(factory, family, given)
     return of_class(target, family, given)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from typing import Any
@@ -39,47 +39,48 @@ class Calling:
         self,
         module: nn.Module,
         function: Callable[..., Any],
-        x: str,
+        tokens: tuple[str, ...],
         held: dict[str, str],
         told: dict[str, Any],
     ) -> None:
-        """x: what the function calls its tokens; held: each of its matrices, with the name that it has in
-        the module; told: its other arguments.
+        """tokens: what the function calls x, or queries, keys and values; held: each of its matrices, with
+        the name that it has in the module; told: its other arguments.
         """
-        self.module, self.function, self.x = module, function, x
+        self.module, self.function, self.tokens = module, function, tokens
         self.held, self.told = held, told
-        known = signature(function).parameters.items()
-        others = [p for name, p in known if name not in {x, *held, *told}]
-        first = Parameter("x", Parameter.POSITIONAL_ONLY)
+        known = signature(function).parameters
+        first = [known[name].replace(kind=Parameter.POSITIONAL_OR_KEYWORD) for name in tokens]
+        others = [p for name, p in known.items() if name not in {*tokens, *held, *told}]
         others = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in others]
-        self.__signature__ = Signature([first, *others])
+        self.__signature__ = Signature([*first, *others])
 
-    def __call__(self, x: Tensor, /, **options: Any) -> Any:
-        """What the function returns for x ([B,] T, d_in)."""
+    def __call__(self, *parts: Tensor, **options: Any) -> Any:
+        """What the function returns for x ([B,] T, d_in), or for queries, keys and values."""
         held = {name: getattr(self.module, own) for name, own in self.held.items()}
-        return self.function(**{self.x: x}, **held, **self.told, **options)
+        given = dict(zip(self.tokens, parts, strict=False))  # the rest of them is told by name
+        return self.function(**given, **held, **self.told, **options)
 
 
 class HoldingMatrices:
     """A function of x and matrices as a factory of modules. Scripts contain it as it is.
 
-    x: what it calls its tokens; held: its matrices and biases, each with the name that it has in a module;
-    parts: of each the widths that it leads to, "d_out" or "keys", in order, and "out" or "bias" for one of
-    these; rows: whether a matrix is (out, in), not (in, out); numbers: what it may be told besides, by its
-    own name, each with its role.
+    tokens: what it calls x, or queries, keys and values; held: its matrices and biases, each with the name
+    that it has in a module; parts: of each the widths that it leads to, "d_out" or "keys", in order, and
+    "out" or "bias" for one of these; rows: whether a matrix is (out, in), not (in, out); numbers: what it
+    may be told besides, by its own name, each with its role.
     """
 
     def __init__(
         self,
         function: Callable[..., Any],
-        x: str,
+        tokens: tuple[str, ...],
         held: dict[str, str],
         parts: dict[str, tuple[str, ...]],
         rows: bool,
         numbers: dict[str, str],
     ) -> None:
         """Look like a constructor that takes widths, and these numbers."""
-        self.function, self.x, self.held, self.parts = function, x, held, parts
+        self.function, self.tokens, self.held, self.parts = function, tokens, held, parts
         self.rows, self.numbers = rows, numbers
         self.__name__ = getattr(function, "__name__", "function")
         self.__doc__, self.__module__ = function.__doc__, function.__module__
@@ -103,7 +104,7 @@ class HoldingMatrices:
             numbers = torch.randn(shape) / float(d_in) ** 0.5
             module.register_parameter(self.held[name], nn.Parameter(numbers))
         given = {name: value for name, value in told.items() if name in self.numbers}
-        vars(module)["forward"] = Calling(module, self.function, self.x, self.held, given)
+        vars(module)["forward"] = Calling(module, self.function, self.tokens, self.held, given)
         return module
 
 
@@ -117,21 +118,31 @@ def holding(target: Callable[..., Any]) -> HoldingMatrices | None:
     target = of_a_dict(target, call.required)
     call = calls.signature(target) or call
     named = [*call.required, *call.optional]
-    tokens = [n for n in call.required if INPUT.fullmatch(n) and not argument_role(n)]
+    tokens = tokens_of(call.required)
     numbers = {n: role for n in named if (role := argument_role(n)) in NUMBERS and n not in tokens}
-    known = {n: matrix for n in named if n not in numbers and (matrix := Matrix.called(n))}
+    others = [name for name in named if name not in {*numbers, *tokens}]
+    known = {name: matrix for name in others if (matrix := Matrix.called(name))}
     parts = {n: known[n] for n in named if n in known and (n in call.required or known[n].bias)}
     made = {role for matrix in parts.values() if not matrix.bias for role in matrix.roles}
     rest = set(call.required) - {*tokens, *numbers, *parts}
-    if len(tokens) != 1 or rest or not set(LETTER) <= made:
+    if not tokens or rest or not set(LETTER) <= made:
         return None
     held = {name: matrix.name for name, matrix in parts.items()}
     leads = {name: matrix.leads for name, matrix in parts.items()}
-    told = in_tensors(target), tokens[0], held, leads
+    told = in_tensors(target), tokens, held, leads
     factories = [HoldingMatrices(*told, rows, numbers) for rows in (False, True)]
     widths = (8,) if "embed" in numbers.values() else (6, 8)  # of tokens; that of the output is 8
     found = (factory for d_in in widths for factory in factories if gives_rows(factory, d_in))
     return next(found, None)
+
+
+def tokens_of(required: Sequence[str]) -> tuple[str, ...]:
+    """The argument for x, or those for queries, keys and values, if these come first; () for neither."""
+    inputs = [name for name in required if INPUT.fullmatch(name) and not argument_role(name)]
+    if inputs:
+        return tuple(inputs) if len(inputs) == 1 else ()
+    three = [parameter_role(name) for name in required[:3]] == list(LETTER)
+    return tuple(required[:3]) if three else ()
 
 
 @dataclass(frozen=True)
@@ -180,11 +191,18 @@ def in_tensors(target: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def gives_rows(factory: HoldingMatrices, d_in: int) -> bool:
-    """Whether a module gives a row for each token of a batch, or of one sequence, as wide as d_in."""
+    """Whether a module gives a row for each token of a batch, or of one sequence, as wide as d_in, and
+    another first token changes the last row.
+    """
     values = {"num_heads": 2, "kv_heads": 2, "head_dim": 4, "embed": 8, "causal": True}
     values |= {"d_in": d_in, "d_out": 8}
     told = {name: values[factory.numbers.get(name, name)] for name in signature(factory).parameters}
     module = factory(**told)
-    x = trials.random_input(3, 5, d_in)
-    found = (trials.run(module, tensor).tensor for tensor in (x, x[0]))
-    return any(o is not None and o.shape[-2:] == (5, 8) for o in found)
+    x, y = (trials.random_input(3, 5, d_in, seed=seed) for seed in range(2))
+    other, count = torch.cat([y[:, :1], x[:, 1:]], dim=1), len(factory.tokens)
+    for pair in ((x, other), (x[0], other[0])):
+        found = [trials.call(module, *[tokens] * count).output_of(tokens) for tokens in pair]
+        rows = [o for o in found if o is not None and o.shape[-2:] == (5, 8)]
+        if len(rows) == len(found):
+            return not trials.same(rows[0][..., -1, :], rows[1][..., -1, :])
+    return False

@@ -55,6 +55,11 @@ class Trial:
         found = (self.output, *self.returned)
         return next((part for part in found if isinstance(part, Tensor)), None)
 
+    def output_of(self, x: Tensor) -> Tensor | None:
+        """The output, or the tensor with a row for each token of x among what came in its place."""
+        found = results.output_in(self.returned, x) if self.output is None else self.output
+        return found if isinstance(found, Tensor) else None
+
     @property
     def elsewhere(self) -> bool:
         """Whether it fails because this machine lacks something."""
