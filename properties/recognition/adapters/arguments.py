@@ -50,7 +50,6 @@ SQUARE = Sizes(batch=3, tokens=5, d_in=8, heads=2, head_dim=4, context_length=7)
 ONE_BIAS = re.compile(r"(use_)?(q|k|v|query|key|value)_bias", re.IGNORECASE)
 INNER_WIDTH = re.compile(r"qkv|inner", re.IGNORECASE)
 INPUT_WIDTH = re.compile(r"(key|value)_(size|dim|features)", re.IGNORECASE)
-BIASED = (handed_layers.ROLES["query"], handed_layers.FUSED)
 LAYERS = {*handed_layers.ROLES.values(), handed_layers.FUSED}
 OPTIONAL = {"context_length": "context-length", "dropout": "dropout", "qkv_bias": "qkv-bias"}
 
@@ -169,7 +168,9 @@ class Arguments:
         """The argument that rules whether queries, keys and values have a bias, "" for none; layers that
         are handed over are made with it or without.
         """
-        return next((self.roles[r] for r in ("qkv_bias", *BIASED) if r in self.roles), "")
+        return next(
+            (self.roles[r] for r in ("qkv_bias", *handed_layers.BIASED) if r in self.roles), ""
+        )
 
     @property
     def settings(self) -> messages.Settings:

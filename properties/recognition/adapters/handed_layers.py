@@ -17,6 +17,7 @@ ROLES = {
     "out": "the output's layer",
 }
 FUSED = "the layer for queries, keys and values"
+BIASED = (ROLES["query"], FUSED)  # those of which some may have a bias
 ANNOTATION = re.compile(r"Module|Linear|Callable")
 CALLED = re.compile(r"(proj(ection)?|linear|layer|dense|fc)$", re.IGNORECASE)
 

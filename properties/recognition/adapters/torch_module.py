@@ -271,7 +271,8 @@ def lacks(module: nn.Module, failure: str) -> bool:
 def check_mask(blueprint: Blueprint, draft: Draft, module: nn.Module, call: calls.Call) -> None:
     """QuestionError where forward wants a mask from outside, or keeps one of a size of its own."""
     unasked = calls.unasked_of_forward(call, blueprint.masks, blueprint.values)
-    draft.unasked = {**unasked, **draft.unasked, **unasked}
+    # those of a call before those of the constructor, for what nobody knows is named first
+    draft.unasked = unasked | {n: t for n, t in draft.unasked.items() if n not in unasked}
     if call.context:
         draft.own_context = call.context
         draft.unasked[call.context] = "other tokens to attend to: it is always the input"
@@ -321,9 +322,8 @@ def offer_arguments(draft: Draft, blueprint: Blueprint) -> None:
         draft.capabilities.add("own-head-dim")
     for role, capability in arguments.OPTIONAL.items():
         reason = f"no argument of the constructor is called {arguments.spellings(role)} or alike"
-        there = name = blueprint.arguments.roles.get(role, "")
-        if role == "qkv_bias":
-            there = blueprint.arguments.biases
+        told = blueprint.arguments
+        there = name = told.biases if role == "qkv_bias" else told.roles.get(role, "")
         if name and name == blueprint.block:
             reason = f"{name} is of blocks or a window: no more tokens than one has are asked about"
             there = ""
