@@ -104,3 +104,22 @@ def test_who_takes_an_order_of_axes_is_told_that_items_come_first(batch_first: b
     subject = find_one(Attention)
     assert not any("handed over" in note for note in subject.notes)
     assert run(subject, profile="quick", only=["oracle"]).failed == []
+
+
+class DeafAttention(SequenceFirstAttention):
+    """Wrong: told that items come first, it takes tokens first all the same."""
+
+    def __init__(self, d_model: int, num_heads: int, batch_first: bool = False) -> None:
+        super().__init__(d_model, num_heads)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """X (T, B, C)."""
+        return super().forward(x)
+
+
+def test_who_does_not_listen_to_batch_first_is_told_so() -> None:
+    """Whatever its documentation says."""
+    subject = find_one(DeafAttention)
+    assert not any("handed over" in note for note in subject.notes)
+    law = "causality/every-past-token-is-seen"
+    assert law in run(subject, profile="quick", only=[law]).failed
